@@ -1,0 +1,1 @@
+"""Flywheel: marketing campaigns as code on Kubernetes."""

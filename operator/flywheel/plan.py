@@ -1,0 +1,115 @@
+"""The words in which decisions are written: what was observed, what shall be, and what became of it.
+
+Everything here is plain data. Domains return it, `kube` carries it out, and neither needs to know the other.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+from flywheel.api.problem import Problem
+
+Manifest = dict[str, Any]
+"""One Kubernetes object as the API server speaks it: a JSON object."""
+
+GROUP = "flywheel.dev"
+FIELD_MANAGER = "flywheel"
+FINALIZER = "flywheel.dev/teardown"
+CAMPAIGN_LABEL = "flywheel.dev/campaign"
+SERVICE_LABEL = "flywheel.dev/service"
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+HASH_ANNOTATION = "flywheel.dev/applied-hash"
+
+
+class ObjectKey(NamedTuple):
+    """The address of one object: enough to find it again after everything in memory is lost."""
+
+    group: str
+    kind: str
+    namespace: str
+    name: str
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> "ObjectKey":
+        """Read the address of `manifest`."""
+        group, _, _ = manifest["apiVersion"].rpartition("/")
+        metadata = manifest["metadata"]
+        return cls(group, manifest["kind"], metadata.get("namespace", ""), metadata["name"])
+
+    def __str__(self) -> str:
+        kind = f"{self.kind}.{self.group}" if self.group else self.kind
+        return f"{kind} {self.namespace}/{self.name}" if self.namespace else f"{kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class LiveObject:
+    """What is kept in memory of one observed child: small, as there are many thousands of them.
+
+    `owned_fields` is the FieldsV1 set of our own server-side applies as compact JSON text. A hand edit of a field of
+    ours takes that field out of the set, so the set alone tells drift, whatever the server made of our values.
+    """
+
+    key: ObjectKey
+    uid: str
+    resource_version: int
+    generation: int
+    campaign: str
+    owner_uid: str
+    applied_hash: str
+    owned_fields: str
+    deleting: bool
+    finalizers: tuple[str, ...] = ()
+    replicas: int | None = None
+    status: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """One object to remove, and only the very one that was observed."""
+
+    key: ObjectKey
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A Kubernetes Event to record on the Campaign. `identity` makes a second recording of the same fact a no-op."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+    identity: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one applied or deleted object. `problem` is None when it went well."""
+
+    key: ObjectKey
+    live: LiveObject | None = None
+    problem: Problem | None = None
+    terminal: bool = False
+    """True where trying again without a change by a person cannot help (a refused value, a foreign object)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What shall happen next. Made from (spec, observed, now) and nothing else."""
+
+    inventory: tuple[ObjectKey, ...] = ()
+    """Everything that exists or is about to, in creation order; recorded before anything is created."""
+    apply: tuple[Manifest, ...] = ()
+    delete: tuple[Deletion, ...] = ()
+    status: Manifest = field(default_factory=dict)
+    notices: tuple[Notice, ...] = ()
+    wake_at: datetime | None = None
+    """When the clock alone makes a new plan necessary; None where only a change of the world can."""
+
+
+def content_hash(value: object) -> str:
+    """Digest a JSON value: equal values give equal text, whatever the order of their keys. 16 hexadecimal digits."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
