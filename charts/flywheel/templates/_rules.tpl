@@ -1,0 +1,105 @@
+{{/*
+Each rule says what the operator does with it. There is no wildcard, and nothing here reads a Secret.
+tests/unit/chart holds this list against the kinds of the operator's children.
+*/}}
+
+{{/* Rules for wherever Campaigns are watched: in a ClusterRole, or in a Role of each namespace. */}}
+{{- define "flywheel.watchRules" -}}
+# The Campaign itself: observed; its finalizer set and removed. Its spec is never written.
+- apiGroups: [flywheel.dev]
+  resources: [campaigns]
+  verbs: [get, list, watch, patch]
+- apiGroups: [flywheel.dev]
+  resources: [campaigns/status]
+  verbs: [get, patch]
+# Needed for blockOwnerDeletion on the children where OwnerReferencesPermissionEnforcement is on.
+- apiGroups: [flywheel.dev]
+  resources: [campaigns/finalizers]
+  verbs: [update]
+# The children, and the report that outlives them.
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [services, serviceaccounts, configmaps]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch, delete]
+{{- if .Values.rbac.routes }}
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes]
+  verbs: [get, list, watch, create, patch, delete]
+{{- end }}
+# Events on the Campaigns.
+- apiGroups: ["", events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+# The search for leftovers by the Campaign's label before it is called Retired.
+- apiGroups: [""]
+  resources: [pods, endpoints, persistentvolumeclaims, podtemplates, replicationcontrollers, limitranges, resourcequotas]
+  verbs: [list]
+- apiGroups: [apps]
+  resources: [replicasets, statefulsets, daemonsets, controllerrevisions]
+  verbs: [list]
+- apiGroups: [batch]
+  resources: [jobs, cronjobs]
+  verbs: [list]
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [list]
+- apiGroups: [networking.k8s.io]
+  resources: [ingresses, networkpolicies]
+  verbs: [list]
+- apiGroups: [rbac.authorization.k8s.io]
+  resources: [roles, rolebindings]
+  verbs: [list]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [list]
+{{- range .Values.rbac.extraSweepRules }}
+- apiGroups: {{ toYaml .apiGroups | nindent 2 }}
+  resources: {{ toYaml .resources | nindent 2 }}
+  verbs: [list]
+{{- end }}
+{{- end -}}
+
+{{/* Whether Campaigns are defined, and whether an optional API has been installed meanwhile. */}}
+{{- define "flywheel.definitionRules" -}}
+- apiGroups: [apiextensions.k8s.io]
+  resources: [customresourcedefinitions]
+  verbs: [get, list, watch]
+{{- end -}}
+
+{{/* The leader's lease, in the namespace of the release only. */}}
+{{- define "flywheel.leaseRules" -}}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [get, create, update, patch]
+{{- end -}}
+
+{{- define "flywheel.editRules" -}}
+- apiGroups: [flywheel.dev]
+  resources: [campaigns]
+  verbs: [get, list, watch, create, update, patch, delete, deletecollection]
+- apiGroups: [flywheel.dev]
+  resources: [campaigns/status]
+  verbs: [get]
+{{- end -}}
+
+{{- define "flywheel.viewRules" -}}
+- apiGroups: [flywheel.dev]
+  resources: [campaigns, campaigns/status]
+  verbs: [get, list, watch]
+{{- end -}}
+
+{{/* The operator as the subject of a binding. */}}
+{{- define "flywheel.subject" -}}
+subjects:
+- kind: ServiceAccount
+  name: {{ include "flywheel.serviceAccountName" . }}
+  namespace: {{ .Release.Namespace }}
+{{- end -}}
