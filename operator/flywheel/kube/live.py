@@ -1,0 +1,92 @@
+"""Trimming a full object to the little that decisions need, as many thousands are held in memory."""
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from flywheel.plan import CAMPAIGN_LABEL, FIELD_MANAGER, HASH_ANNOTATION, LiveObject, Manifest, ObjectKey
+
+_COUNTS = (
+    "observedGeneration",
+    "replicas",
+    "readyReplicas",
+    "updatedReplicas",
+    "availableReplicas",
+    "unavailableReplicas",
+    "currentReplicas",
+    "desiredReplicas",
+    "currentHealthy",
+    "desiredHealthy",
+    "disruptionsAllowed",
+)
+_CONDITION_FIELDS = ("type", "status", "reason", "message", "observedGeneration")
+_SHAPES: dict[str, str] = {}
+_MOST_SHAPES = 4096
+
+
+def live_object(manifest: Manifest) -> LiveObject:
+    """Trim an object as the API server gave it. Nothing of `manifest` is held afterwards but a few short strings."""
+    metadata = manifest["metadata"]
+    labels = metadata.get("labels") or {}
+    annotations = metadata.get("annotations") or {}
+    key = ObjectKey.of(manifest)
+    return LiveObject(
+        key=ObjectKey(sys.intern(key.group), sys.intern(key.kind), sys.intern(key.namespace), key.name),
+        uid=metadata["uid"],
+        resource_version=int(metadata["resourceVersion"]),
+        generation=int(metadata.get("generation") or 0),
+        campaign=sys.intern(labels.get(CAMPAIGN_LABEL, "")),
+        owner_uid=sys.intern(_controller_uid(metadata)),
+        applied_hash=annotations.get(HASH_ANNOTATION, ""),
+        owned_fields=_intern(_owned_fields(metadata)),
+        deleting=bool(metadata.get("deletionTimestamp")),
+        finalizers=tuple(sys.intern(finalizer) for finalizer in metadata.get("finalizers") or ()),
+        replicas=(manifest.get("spec") or {}).get("replicas"),
+        status=_trim_status(manifest.get("status") or {}),
+    )
+
+
+def _controller_uid(metadata: Mapping[str, Any]) -> str:
+    for owner in metadata.get("ownerReferences") or ():
+        if owner.get("controller"):
+            return str(owner["uid"])
+    return ""
+
+
+def _owned_fields(metadata: Mapping[str, Any]) -> str:
+    for entry in metadata.get("managedFields") or ():
+        ours = entry.get("manager") == FIELD_MANAGER and entry.get("operation") == "Apply"
+        if ours and not entry.get("subresource"):
+            return json.dumps(entry.get("fieldsV1") or {}, sort_keys=True, separators=(",", ":"))
+    return ""
+
+
+def _intern(text: str) -> str:
+    """Share equal texts: the objects of one shape have the same field set. Forgets all when there are too many."""
+    if len(_SHAPES) >= _MOST_SHAPES:
+        _SHAPES.clear()
+    return _SHAPES.setdefault(text, text)
+
+
+def _trim_status(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    trimmed: dict[str, Any] = {name: status[name] for name in _COUNTS if status.get(name) is not None}
+    if status.get("conditions"):
+        trimmed["conditions"] = _trim_conditions(status["conditions"])
+    if status.get("parents"):
+        trimmed["parents"] = tuple(
+            {"parentRef": parent.get("parentRef") or {}, "conditions": _trim_conditions(parent.get("conditions") or ())}
+            for parent in status["parents"]
+        )
+    return trimmed
+
+
+def _trim_conditions(conditions: Any) -> tuple[dict[str, Any], ...]:
+    return tuple(
+        {
+            name: _intern(condition[name]) if isinstance(condition[name], str) else condition[name]
+            for name in _CONDITION_FIELDS
+            if name in condition
+        }
+        for condition in conditions
+    )
