@@ -1,0 +1,217 @@
+"""The services that customers see. Each is stateless; what must be remembered is the store's."""
+
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from shop import ticket
+from shop.client import StoreClient
+from shop.database import Refused
+from shop.pages import Pages, moment
+from shop.passing import PassOn
+from shop.serving import Door, application, read_fields, wants_json
+from shop.settings import Settings
+
+KEY_LIFETIME_SECONDS = 30.0
+
+
+class Service:
+    """What each service has: its settings, its pages, its line to the store."""
+
+    name = ""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.pages = Pages(self.name, settings)
+        self.store = StoreClient(settings.store_url)
+
+    def routes(self) -> list[BaseRoute]:
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        await self.store.close()
+
+    def build(self) -> Door:
+        @asynccontextmanager
+        async def lifespan(_: Starlette) -> AsyncIterator[None]:
+            yield
+            await self.close()
+
+        return application(self.name, self.routes(), lifespan=lifespan, render_refusal=self.pages.refusal)
+
+    def show(self, request: Request, template: str, status: int = 200, **values: Any) -> Response:
+        """The same facts as a page for people and as JSON for programs."""
+        return JSONResponse(values, status) if wants_json(request) else self.pages.render(template, status, **values)
+
+
+class Landing(Service):
+    """The sale's front page. It shows what it knows even while the store is away."""
+
+    name = "landing"
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._passing = [PassOn(prefix, address) for prefix, address in settings.routes]
+
+    def routes(self) -> list[BaseRoute]:
+        return [Route("/", self.page), *(route for each in self._passing for route in each.routes())]
+
+    async def close(self) -> None:
+        for each in self._passing:
+            await each.close()
+        await super().close()
+
+    async def page(self, request: Request) -> Response:
+        try:
+            sale = await self.store.get("/sale")
+            products = await self.store.get("/products")
+        except Refused:
+            sale, products = {"starts_at": None, "ends_at": None, "now": None}, []
+        flash = [product for product in products if product["flash_cents"]]
+        return self.show(request, "landing.html", sale=sale, flash=flash, countdown=countdown(sale))
+
+
+class Browse(Service):
+    """The catalogue."""
+
+    name = "browse"
+
+    def routes(self) -> list[BaseRoute]:
+        return [Route("/browse", self.page)]
+
+    async def page(self, request: Request) -> Response:
+        return self.show(request, "browse.html", products=await self.store.get("/products"))
+
+
+class Coupon(Service):
+    """Claim the welcome coupon: once per visitor, however often the button is pressed."""
+
+    name = "coupon"
+
+    def routes(self) -> list[BaseRoute]:
+        return [Route("/coupon", self.claim, methods=["POST"]), Route("/coupon", self.back)]
+
+    async def back(self, _: Request) -> Response:
+        return RedirectResponse("/", 303)
+
+    async def claim(self, request: Request) -> Response:
+        coupon = await self.store.post(f"/visitors/{request.state.visitor}/coupon")
+        return self.show(request, "coupon.html", coupon=coupon)
+
+
+class Cart(Service):
+    """The cart and the way to the till."""
+
+    name = "cart"
+
+    def routes(self) -> list[BaseRoute]:
+        return [
+            Route("/cart", self.page),
+            Route("/cart", self.put, methods=["POST"]),
+            Route("/cart/order", self.order, methods=["POST"]),
+        ]
+
+    async def page(self, request: Request) -> Response:
+        return self.show(request, "cart.html", cart=await self.store.get(f"/visitors/{request.state.visitor}/cart"))
+
+    async def put(self, request: Request) -> Response:
+        fields = await read_fields(request)
+        wanted = {"sku": fields.get("sku", ""), "quantity": fields.get("quantity", "1")}
+        cart = await self.store.post(f"/visitors/{request.state.visitor}/cart", wanted)
+        return JSONResponse({"cart": cart}) if wants_json(request) else RedirectResponse("/cart", 303)
+
+    async def order(self, request: Request) -> Response:
+        purchase = await self.store.post(f"/visitors/{request.state.visitor}/purchases")
+        return _to_the_till(request, purchase)
+
+
+class Pay(Service):
+    """The till. No money moves: it is an example."""
+
+    name = "pay"
+
+    def routes(self) -> list[BaseRoute]:
+        return [Route("/pay/{number:int}", self.page), Route("/pay/{number:int}", self.pay, methods=["POST"])]
+
+    async def page(self, request: Request) -> Response:
+        path = f"/visitors/{request.state.visitor}/purchases/{request.path_params['number']}"
+        # The key is made with the page: pressing the button twice, or reloading the answer, pays once.
+        return self.show(request, "pay.html", purchase=await self.store.get(path), key=uuid.uuid4().hex)
+
+    async def pay(self, request: Request) -> Response:
+        path = f"/visitors/{request.state.visitor}/purchases/{request.path_params['number']}/payment"
+        key = request.headers.get("idempotency-key") or (await read_fields(request)).get("key", "")
+        return self.show(request, "pay.html", purchase=await self.store.post(path, {"key": key}), key=key)
+
+
+class Seckill(Service):
+    """The flash sale: a ticket with the page, a check of the ticket with the order, the stock in the store."""
+
+    name = "seckill"
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(settings)
+        self._clock = clock
+        self._key, self._key_read_at = b"", 0.0
+
+    def routes(self) -> list[BaseRoute]:
+        return [Route("/seckill", self.page), Route("/seckill/{sku}", self.buy, methods=["POST"])]
+
+    async def page(self, request: Request) -> Response:
+        sale = await self.store.get("/sale")
+        flash = [product for product in await self.store.get("/products") if product["flash_cents"]]
+        for product in flash:
+            product["ticket"] = await self._ticket(request.state.visitor, product["sku"])
+        return self.show(request, "seckill.html", sale=sale, flash=flash, countdown=countdown(sale))
+
+    async def buy(self, request: Request) -> Response:
+        visitor, sku = request.state.visitor, request.path_params["sku"]
+        shown = (await read_fields(request)).get("ticket", "")
+        key, now = await self._signing_key(), int(self._clock())
+        rounds = self.settings.ticket_rounds
+        if not await run_in_threadpool(ticket.valid, shown, key, visitor, sku, now, rounds):
+            raise Refused(403, "bad_ticket", "页面已过期，请回到秒杀页面重试。")
+        return _to_the_till(request, await self.store.post(f"/visitors/{visitor}/flash/{sku}"))
+
+    async def _ticket(self, visitor: str, sku: str) -> str:
+        key, now = await self._signing_key(), int(self._clock())
+        return await run_in_threadpool(ticket.issue, key, visitor, sku, now, self.settings.ticket_rounds)
+
+    async def _signing_key(self) -> bytes:
+        # A store that began anew has a new key; reading it again now and then heals by itself.
+        if not self._key or time.monotonic() - self._key_read_at > KEY_LIFETIME_SECONDS:
+            self._key = bytes.fromhex((await self.store.get("/ticket-key"))["key"])
+            self._key_read_at = time.monotonic()
+        return self._key
+
+
+def _to_the_till(request: Request, purchase: dict[str, Any]) -> Response:
+    if wants_json(request):
+        return JSONResponse({"purchase": purchase}, 201)
+    return RedirectResponse(f"/pay/{purchase['id']}", 303)
+
+
+def countdown(sale: dict[str, Any]) -> dict[str, Any]:
+    """What the clock on the page counts to: its label and whole seconds left; the browser only counts down.
+
+    The store's own clock is the base, so a visitor's wrong clock does not matter.
+    """
+    starts, ends, now = moment(sale["starts_at"]), moment(sale["ends_at"]), moment(sale["now"])
+    if now and starts and now < starts:
+        return {"label": "距开抢", "seconds": int((starts - now).total_seconds()), "open": False}
+    if now and ends and now < ends:
+        return {"label": "距结束", "seconds": int((ends - now).total_seconds()), "open": True}
+    if now and ends:
+        return {"label": "已结束", "seconds": None, "open": False}
+    return {"label": "进行中", "seconds": None, "open": True}
+
+
+SERVICES: dict[str, type[Service]] = {each.name: each for each in (Landing, Browse, Coupon, Cart, Pay, Seckill)}

@@ -1,0 +1,74 @@
+"""Everything a process of the shop is told by its environment, read once at its start."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("a moment needs its offset from UTC, as in 2027-06-16T00:00:00+08:00")
+    return moment
+
+
+def _routes(text: str) -> tuple[tuple[str, str], ...]:
+    pairs = [entry.partition("=") for entry in text.split(",") if entry.strip()]
+    for prefix, _, address in pairs:
+        if not prefix.strip().startswith("/") or not address.strip().startswith("http"):
+            raise ValueError("write routes as /path=http://service:port, separated by commas")
+    return tuple((prefix.strip(), address.strip().rstrip("/")) for prefix, _, address in pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Field `x_y` is the environment variable `X_Y`."""
+
+    listen_host: str = "0.0.0.0"
+    listen_port: int = 8080
+    store_url: str = "http://localhost:8081"
+    drain_seconds: float = 3.0
+    """How long a stopping process serves on after its readiness is off, until the last proxy has heard of it."""
+    ticket_rounds: int = 40_000
+    data_directory: Path = Path("/data")
+    flash_stock: int = 500
+    """Pieces of each flash-sale product."""
+    sale_starts_at: datetime | None = None
+    sale_ends_at: datetime | None = None
+    routes: tuple[tuple[str, str], ...] = ()
+    """For landing: (path prefix, address) of services to pass requests on to where no gateway does it."""
+    shop_version: str = "1.0.0"
+    """In the foot of each page: which build a visitor sees."""
+
+
+_CONVERT: Mapping[str, Callable[[str], Any]] = {
+    "listen_port": int,
+    "drain_seconds": float,
+    "ticket_rounds": int,
+    "data_directory": Path,
+    "flash_stock": int,
+    "sale_starts_at": _moment,
+    "sale_ends_at": _moment,
+    "routes": _routes,
+}
+
+
+def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings; a variable that is absent or empty keeps its default.
+
+    Raises:
+        ValueError: a variable cannot be understood; the message names it and what it held.
+    """
+    values: dict[str, Any] = {}
+    for field in fields(Settings):
+        text = environment.get(field.name.upper(), "")
+        if not text:
+            continue
+        try:
+            values[field.name] = _CONVERT.get(field.name, str)(text)
+        except ValueError as error:
+            raise ValueError(f"environment variable {field.name.upper()}={text!r}: {error}") from error
+    return Settings(**values)

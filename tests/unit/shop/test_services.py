@@ -1,0 +1,129 @@
+"""The shop as its customers meet it: real processes on loopback."""
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+from tests.unit.shop.conftest import SHOP, StartService, wait_until
+
+JSON = {"accept": "application/json"}
+
+
+@pytest.fixture
+def shop(start: StartService) -> Iterator[httpx.Client]:
+    """A visitor in front of landing, which passes the other paths on."""
+    store = start("store", FLASH_STOCK="5")
+    others = {name: start.begin(name, STORE_URL=store) for name in ("browse", "cart", "coupon", "pay", "seckill")}
+    routes = ",".join(f"/{name}={address}" for name, address in others.items())
+    landing = start("landing", STORE_URL=store, ROUTES=routes)
+    start.wait_for(*others.values())
+    with httpx.Client(base_url=landing, follow_redirects=True) as visitor:
+        yield visitor
+
+
+def test_a_customer_walks_through_the_shop(shop: httpx.Client) -> None:
+    front = shop.get("/")
+    assert front.status_code == 200
+    assert "618 年中大促" in front.text
+    assert "立即领券" in front.text
+    assert shop.cookies["fw_vid"]
+    assert "领取成功" in shop.post("/coupon").text
+    assert "你已经领过了" in shop.post("/coupon").text
+    assert "行途 双肩包" in shop.get("/browse").text
+    assert "658" in shop.post("/cart", data={"sku": "xingtu-backpack", "quantity": "2"}).text
+    till = shop.post("/cart/order")
+    assert till.url.path == "/pay/1"
+    assert "¥538" in till.text
+    paid = shop.post("/pay/1", data={"key": "a-key-of-the-page"})
+    assert "付款成功" in paid.text
+    assert shop.post("/pay/1", data={"key": "a-key-of-the-page"}).text == paid.text
+    assert shop.post("/pay/1", data={"key": "quite-another-key"}).status_code == 409
+
+
+def test_what_a_customer_types_cannot_break_the_shop(shop: httpx.Client) -> None:
+    assert shop.post("/cart", data={"sku": "<script>", "quantity": "1"}).status_code == 404
+    assert shop.post("/cart", data={"sku": "xingtu-backpack", "quantity": "-1"}).status_code == 422
+    assert shop.post("/cart", data={"sku": "xingtu-backpack", "quantity": "1e3"}).status_code == 422
+    assert shop.post("/cart", content=b"x" * 9000).status_code == 413
+    assert shop.post("/cart", json=["no", "object"]).status_code == 400
+    assert (
+        shop.post("/cart", content=b'{"sku": "\\ud800"}', headers={"content-type": "application/json"}).status_code
+        == 400
+    )
+    assert shop.get(f"/pay/{10**30}").status_code == 404
+    assert shop.get("/", headers={"cookie": "fw_vid=../../etc"}).cookies["fw_vid"] != "../../etc"
+    assert shop.post("/seckill/kuajing-earbuds", data={"ticket": "1.invented"}).status_code == 403
+
+
+async def test_the_crowd_never_buys_more_than_there_is(start: StartService) -> None:
+    store = start("store", FLASH_STOCK="20")
+    replicas = [start("seckill", STORE_URL=store) for _ in range(2)]
+
+    async def visit(number: int) -> tuple[int, ...]:
+        cookies = {"fw_vid": uuid.uuid4().hex}
+        async with httpx.AsyncClient(base_url=replicas[number % 2], cookies=cookies, headers=JSON, timeout=30) as http:
+            offer = (await http.get("/seckill")).json()["flash"][0]
+            # An impatient visitor presses the button three times at once.
+            path, fields = f"/seckill/{offer['sku']}", {"ticket": offer["ticket"]}
+            answers = await asyncio.gather(*(http.post(path, json=fields) for _ in range(3)))
+            return tuple(answer.status_code for answer in answers)
+
+    answers = Counter(await asyncio.gather(*(visit(number) for number in range(60))))
+    assert answers == {(201, 201, 201): 20, (409, 409, 409): 40}
+    async with httpx.AsyncClient() as http:
+        figures = (await http.get(f"{store}/figures")).json()
+    assert figures["flash_sold"] == figures["purchases"] == 20
+
+
+def test_before_the_start_the_sale_is_shown_and_closed(start: StartService) -> None:
+    opens = datetime.now(UTC) + timedelta(hours=1)
+    seckill = start("seckill", STORE_URL=start("store", SALE_STARTS_AT=opens.isoformat()))
+    with httpx.Client(base_url=seckill, headers=JSON) as visitor:
+        page = visitor.get("/seckill").json()
+        assert not page["countdown"]["open"]
+        assert 3500 < page["countdown"]["seconds"] <= 3600
+        offer = page["flash"][0]
+        refused = visitor.post(f"/seckill/{offer['sku']}", json={"ticket": offer["ticket"]})
+    assert (refused.status_code, refused.json()["error"]) == (425, "not_started")
+
+
+def test_without_the_store_the_front_page_stands_and_the_rest_says_so(start: StartService) -> None:
+    nowhere = "http://127.0.0.1:9"
+    front = httpx.get(start("landing", STORE_URL=nowhere))
+    assert front.status_code == 200
+    assert "618 年中大促" in front.text
+    cart = httpx.get(start("cart", STORE_URL=nowhere) + "/cart")
+    assert cart.status_code == 503
+    assert cart.headers["retry-after"] == "3"
+    assert "人太多了" in cart.text
+
+
+def test_a_stopping_service_serves_on_until_everybody_knows(start: StartService) -> None:
+    address = start("landing", STORE_URL="http://127.0.0.1:9", DRAIN_SECONDS="3")
+    with httpx.Client(base_url=address) as visitor:
+        assert "connection" not in visitor.get("/").headers
+        start.processes[address].send_signal(signal.SIGTERM)
+        wait_until(lambda: visitor.get("/readyz").status_code == 503, "readiness is off", 2)
+        still_served = visitor.get("/")
+    assert still_served.status_code == 200
+    assert still_served.headers["connection"] == "close"
+    assert start.processes[address].wait(timeout=20) == 0
+
+
+def test_the_crowds_own_report_is_true(start: StartService) -> None:
+    store = start("store", FLASH_STOCK="3")
+    seckill = start("seckill", STORE_URL=store)
+    command = [sys.executable, "-m", "shop", "load", "--url", seckill, "--rate", "10", "--seconds", "1"]
+    run = subprocess.run(command, cwd=SHOP, capture_output=True, text=True, check=True, timeout=60)
+    report = json.loads(run.stdout.splitlines()[-1])["report"]
+    assert report["failed"] == 0
+    assert report["answers"]["201"] == httpx.get(f"{store}/figures").json()["flash_sold"] == 3
+    assert report["answers"]["409"] == report["answers"]["200"] - 3
