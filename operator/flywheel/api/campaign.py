@@ -1,0 +1,259 @@
+"""The Campaign: what runs, when, and how it is reached."""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from flywheel.api.model import KeyedBy, Model, Rule
+from flywheel.api.quantities import DURATION_PATTERN, MOMENT_PATTERN, Duration, Flag, Integer, Moment, Text, Word
+from flywheel.api.route import Route, RouteRule
+from flywheel.api.service import Service
+
+MAX_CHILD_NAME = 52
+CAMPAIGN_NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
+DEFAULT_PREPARE = timedelta(hours=1)
+DEFAULT_WARM = timedelta(minutes=10)
+
+_DURATION = f"matches(r'{DURATION_PATTERN}')"
+_MOMENT = f"matches(r'{MOMENT_PATTERN}')"
+_OFFSET = "matches('(Z|[+-][0-9]{2}:[0-9]{2})$')"
+
+
+def _seconds(cel: str) -> str:
+    """CEL for the seconds of a duration: Go's own durations know no days."""
+    return (
+        f"(int('0' + {cel}.find('^[0-9]+d').replace('d', '')) * 86400 + "
+        f"duration('0s' + {cel}.substring({cel}.indexOf('d') + 1)).getSeconds())"
+    )
+
+
+def _ends_after_start(schedule: "Schedule") -> bool:
+    start, end = schedule.starts_at, schedule.ends_at
+    if start is None or end is None or (start.tzinfo is None) != (end.tzinfo is None):
+        return True  # one wall time and one offset: only the zone tells, see the stages
+    return start < end
+
+
+class Schedule(Model):
+    """The campaign's time."""
+
+    constraints = (
+        Rule(
+            cel=f"!has(self.startsAt) || !has(self.endsAt) || !self.startsAt.{_MOMENT} || !self.endsAt.{_MOMENT} || "
+            f"self.startsAt.{_OFFSET} != self.endsAt.{_OFFSET} || (self.startsAt.{_OFFSET} ? "
+            "timestamp(self.startsAt) < timestamp(self.endsAt) : self.startsAt < self.endsAt)",
+            holds=_ends_after_start,
+            message="schedule.endsAt must be after schedule.startsAt: move endsAt later or startsAt earlier",
+            field="endsAt",
+        ),
+        Rule(
+            cel=f"!has(self.warmFor) || !self.warmFor.{_DURATION} || (has(self.prepareFor) && "
+            f"!self.prepareFor.{_DURATION}) || {_seconds('self.warmFor')} <= "
+            f"(has(self.prepareFor) ? {_seconds('self.prepareFor')} : 3600)",
+            holds=lambda model: model.warm_for <= model.prepare_for,
+            message="schedule.warmFor must be at most schedule.prepareFor (default 1h), since only what was "
+            "prepared can "
+            "be warm: lower warmFor or raise prepareFor",
+            field="warmFor",
+        ),
+    )
+
+    time_zone: Annotated[
+        str, Text("^[A-Za-z][A-Za-z0-9_+/-]*$", "the IANA name of a time zone such as Asia/Shanghai or UTC", 64)
+    ] = Field(
+        default="UTC",
+        description="Time zone of moments written without an offset: an IANA name such as Asia/Shanghai. Default UTC.",
+    )
+    starts_at: Moment | None = Field(
+        default=None,
+        description="When the campaign goes live: 2027-06-16T00:00:00 (local time in timeZone) or with an offset, "
+        "2027-06-16T00:00:00+08:00 or 2027-06-15T16:00:00Z. Default: as soon as it is applied, "
+        "without Preparing and Warm.",
+    )
+    ends_at: Moment | None = Field(
+        default=None,
+        description="When it stops being live; same forms as startsAt, and after it. Default: it goes on until it is "
+        "deleted or an end is set.",
+    )
+    prepare_for: Duration = Field(
+        default=DEFAULT_PREPARE,
+        description="How long before startsAt its objects are created, at base size. A duration such as 90s, 10m, 48h, "
+        "7d or 1h30m; default 1h.",
+    )
+    warm_for: Duration = Field(
+        default_factory=lambda data: min(DEFAULT_WARM, data.get("prepare_for", DEFAULT_PREPARE)),
+        description="How long before startsAt services are scaled up to autoscaling.warm, so that the first "
+        "flood finds "
+        "them running. At most prepareFor; default 10m, or prepareFor where that is shorter.",
+    )
+    hold_for: Duration = Field(
+        default=timedelta(minutes=10),
+        description="How long after startsAt the warm size stays the least, since an autoscaler would scale down "
+        "in the "
+        "seconds before the flood arrives. Default 10m.",
+    )
+    drain_for: Duration = Field(
+        default=timedelta(minutes=5),
+        description="How long after endsAt it still runs, back at base size, so that visitors can finish. Default 5m.",
+    )
+    retain_for: Duration = Field(
+        default=timedelta(),
+        description="How long after draining its objects are kept at zero replicas for inspection. Default 0s: "
+        "they are "
+        "removed at once.",
+    )
+    suspend: Flag = Field(
+        default=False,
+        description="true: zero replicas for as long as it is set; the clock goes on. Default false.",
+    )
+
+
+class Goal(Model):
+    """What the campaign is to reach."""
+
+    event: Annotated[Word, Field(max_length=128)] = Field(
+        description="Name of the event that counts, such as Order Completed."
+    )
+    count: Annotated[Integer, Field(ge=1, le=1_000_000_000_000)] = Field(description="How many of them, at least 1.")
+
+
+def _reached(spec: "CampaignSpec") -> list[Service]:
+    return [service for service in spec.services if service.listening_ports]
+
+
+def _service_of(spec: "CampaignSpec", rule: RouteRule) -> Service | None:
+    return next((service for service in _reached(spec) if service.name == rule.service), None)
+
+
+def _port_fits(spec: "CampaignSpec", rule: RouteRule) -> bool:
+    service = _service_of(spec, rule)
+    if service is None:
+        return True  # said by the rule on services
+    if rule.port is None:
+        return len(service.listening_ports) == 1
+    return any(rule.port == port.port for port in service.listening_ports)
+
+
+def _route_rules(spec: "CampaignSpec") -> tuple[RouteRule, ...]:
+    return spec.route.rules if spec.route else ()
+
+
+_TARGET = "s.name == r.service && (has(s.port) || has(s.ports))"
+
+
+class CampaignSpec(Model):
+    """What a person wants."""
+
+    constraints = (
+        Rule(
+            cel="!has(self.route) || has(self.route.rules) || "
+            "self.services.filter(s, has(s.port) || has(s.ports)).size() == 1",
+            holds=lambda spec: spec.route is None or bool(spec.route.rules) or len(_reached(spec)) == 1,
+            message="route.rules may be absent only when exactly one service has a port: add rules, or a port to the "
+            "service to be reached",
+            field="route",
+        ),
+        Rule(
+            cel=f"!has(self.route) || !has(self.route.rules) || self.route.rules.all(r, "
+            f"self.services.exists(s, {_TARGET}))",
+            holds=lambda spec: all(_service_of(spec, rule) for rule in _route_rules(spec)),
+            message="each of route.rules must name a service of this campaign that has a port: correct service, or add "
+            "the port",
+            field="route",
+        ),
+        Rule(
+            cel="!has(self.route) || !has(self.route.rules) || self.route.rules.all(r, self.services.all(s, "
+            f"!({_TARGET}) || (has(r.port) ? (has(s.port) ? s.port == r.port : s.ports.exists(p, p.port == r.port)) : "
+            "(has(s.port) || s.ports.size() == 1))))",
+            holds=lambda spec: all(_port_fits(spec, rule) for rule in _route_rules(spec)),
+            message="each of route.rules must lead to one port of its service: set port to one of the service's port "
+            "numbers (it may be absent only when the service has a single port)",
+            field="route",
+        ),
+    )
+
+    title: Annotated[str, Field(max_length=256)] | None = Field(
+        default=None, description="Name of the campaign for people, such as 优购网 618. At most 256 characters."
+    )
+    goal: Goal | None = Field(
+        default=None, description="What the campaign is to reach, such as {event: Order Completed, count: 50000}."
+    )
+    deletion_policy: Literal["Delete", "Orphan"] = Field(
+        default="Delete",
+        description="What becomes of the campaign's objects when the Campaign is deleted: Delete (default) removes all "
+        "of them, Orphan leaves them running.",
+    )
+    schedule: Schedule | None = Field(
+        default=None,
+        description="When the campaign prepares, starts, ends and disappears. Without it the campaign is live "
+        "from when "
+        "it is applied until it is deleted.",
+    )
+    services: Annotated[
+        tuple[Service, ...],
+        Field(min_length=1, max_length=32),
+        KeyedBy(("name",), "give each service a name of its own"),
+    ] = Field(description="What runs: 1 to 32 services, each with a name of its own.")
+    route: Route | None = Field(
+        default=None,
+        description="How visitors from outside the cluster reach the services: a Gateway API HTTPRoute.",
+    )
+
+
+class Metadata(Model):
+    """What the operator uses of an object's metadata; everything else is ignored."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: Annotated[str, Field(min_length=1, max_length=253)]
+    namespace: Annotated[str, Field(max_length=63)] = ""
+    uid: Annotated[str, Field(max_length=128)] = ""
+    generation: Integer = 0
+    resource_version: str = ""
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+    finalizers: tuple[str, ...] = ()
+    creation_timestamp: datetime | None = None
+    deletion_timestamp: datetime | None = None
+
+
+class Campaign(Model):
+    """A marketing campaign: its services run from shortly before its start until shortly after its end, then vanish."""
+
+    constraints = (
+        Rule(
+            cel=f"self.metadata.name.matches('{CAMPAIGN_NAME_PATTERN}')",
+            holds=lambda campaign: Text(CAMPAIGN_NAME_PATTERN, "", 253).matches(campaign.metadata.name),
+            message="metadata.name must be lowercase letters, digits and '-', starting with a letter, since Kubernetes "
+            "Services carry it: rename the Campaign, such as shop-618",
+        ),
+        Rule(
+            cel=f"self.spec.services.all(s, size(self.metadata.name) + 1 + size(s.name) <= {MAX_CHILD_NAME})",
+            holds=lambda campaign: all(
+                len(campaign.child_name(service.name)) <= MAX_CHILD_NAME for service in campaign.spec.services
+            ),
+            message=f"metadata.name and services[].name, joined by '-', must be at most {MAX_CHILD_NAME} characters, "
+            "since objects are named after both: shorten one of them",
+        ),
+    )
+
+    api_version: Literal["flywheel.dev/v1alpha1"]
+    kind: Literal["Campaign"]
+    metadata: Metadata
+    spec: CampaignSpec
+    status: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Name of the Campaign."""
+        return self.metadata.name
+
+    @property
+    def namespace(self) -> str:
+        """Namespace of the Campaign."""
+        return self.metadata.namespace
+
+    def child_name(self, service: str) -> str:
+        """Name of the objects of one service."""
+        return f"{self.metadata.name}-{service}"
