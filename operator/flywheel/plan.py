@@ -96,6 +96,31 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Remaining:
+    """One object that a search over every API resource still found."""
+
+    resource: str
+    """Plural and group: `pods`, `deployments.apps`."""
+    namespace: str
+    name: str
+    finalizers: tuple[str, ...] = ()
+    deleting: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.resource}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What a search over every API resource of the cluster found, and where it was not allowed to look."""
+
+    remaining: tuple[Remaining, ...] = ()
+    checked: int = 0
+    """How many API resources were searched."""
+    unchecked: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What shall happen next. Made from (spec, observed, now) and nothing else."""
 
@@ -103,6 +128,10 @@ class Plan:
     """Everything that exists or is about to, in creation order; recorded before anything is created."""
     apply: tuple[Manifest, ...] = ()
     delete: tuple[Deletion, ...] = ()
+    release: tuple[ObjectKey, ...] = ()
+    """Objects that stay but are ours no longer: their owner reference goes."""
+    finalizer: bool = True
+    """Whether the Campaign shall carry our finalizer; taken off only when nothing is left to tear down."""
     status: Manifest = field(default_factory=dict)
     notices: tuple[Notice, ...] = ()
     wake_at: datetime | None = None

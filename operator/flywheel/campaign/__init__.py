@@ -1,0 +1,1 @@
+"""What a Campaign is in time: its stages, its inventory, its teardown."""

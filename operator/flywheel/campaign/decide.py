@@ -1,0 +1,186 @@
+"""What to do about one Campaign, decided from its spec, what there is of it, and the time. No I/O, no clock.
+
+    observed, now -> Decision(course, plan, questions)
+
+A decision may need to know more than is at hand; then it carries questions, and is made again with the answers.
+"""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from flywheel.api.campaign import Campaign
+from flywheel.api.load import InvalidResource, load_campaign
+from flywheel.api.problem import Problem
+from flywheel.campaign.decision import Course, Decision
+from flywheel.campaign.inventory import in_creation_order, owned, recorded
+from flywheel.campaign.observed import Observed, Questions
+from flywheel.campaign.report import report_config_map, report_key
+from flywheel.campaign.stages import Stage, Timeline, current_stage, resolve
+from flywheel.campaign.teardown import tear_down
+from flywheel.plan import Deletion, Manifest, ObjectKey, Plan
+from flywheel.workload.manifests import service_manifests
+from flywheel.workload.naming import child_name
+from flywheel.workload.route import GATEWAY_GROUP, route_manifest
+from flywheel.workload.scaling import Phase, Size, size_of
+from flywheel.workload.state import Health, service_state
+
+ROUTE_API = (GATEWAY_GROUP, "HTTPRoute")
+ROUTE_LOOK_AGAIN = timedelta(seconds=15)
+PODS_LOOK_AGAIN = timedelta(seconds=10)
+
+
+def decide(observed: Observed, now: datetime) -> Decision:
+    """Decide the next step for one Campaign. Total: any Campaign and any world give a decision."""
+    if observed.is_deleting:
+        return _delete(observed, now)
+    try:
+        campaign = load_campaign(observed.manifest)
+    except InvalidResource as invalid:
+        return _freeze(observed, None, invalid.problems)
+    timeline = resolve(campaign.spec.schedule)
+    if not isinstance(timeline, Timeline):
+        return _freeze(observed, campaign, timeline)
+    return _follow(observed, campaign, timeline, now)
+
+
+def _delete(observed: Observed, now: datetime) -> Decision:
+    if not observed.has_finalizer:
+        return Decision(Course.REST, plan=Plan(finalizer=False))
+    if not observed.orphans:
+        return replace(tear_down(observed, now), stage=observed.reached)
+    keys = in_creation_order(owned(observed))
+    return Decision(Course.LET_GO, plan=Plan(inventory=keys, release=keys, finalizer=False), stage=observed.reached)
+
+
+def _freeze(observed: Observed, campaign: Campaign | None, problems: tuple[Problem, ...]) -> Decision:
+    """The last good state keeps serving: nothing is applied and nothing is taken away until the spec makes sense."""
+    plan = Plan(inventory=recorded(observed), finalizer=observed.has_finalizer)
+    return Decision(Course.FREEZE, plan=plan, campaign=campaign, stage=observed.reached, problems=problems)
+
+
+def _follow(observed: Observed, campaign: Campaign, timeline: Timeline, now: datetime) -> Decision:
+    reached = observed.reached if observed.timeline_digest == timeline.digest else None
+    stage = current_stage(timeline, now, reached)
+    decision = _in_stage(observed, campaign, stage, timeline, now)
+    following = timeline.after(stage)
+    wakes = [decision.plan.wake_at, following.at if following else None]
+    if stage is Stage.LIVE and timeline.hold_until and timeline.hold_until > now:
+        wakes.append(timeline.hold_until)
+    return replace(
+        decision,
+        campaign=campaign,
+        stage=stage,
+        timeline=timeline,
+        next_transition=following,
+        suspended=is_suspended(campaign),
+        plan=replace(decision.plan, wake_at=min((each for each in wakes if each), default=None)),
+    )
+
+
+def _in_stage(observed: Observed, campaign: Campaign, stage: Stage, timeline: Timeline, now: datetime) -> Decision:
+    if stage.runs:
+        return _run(observed, campaign, _phase(campaign, stage, timeline, now), now)
+    if stage is Stage.RETIRED and _is_reported(observed):
+        return _rest_in_retirement(observed)
+    if recorded(observed) or owned(observed) or stage is Stage.RETIRED:
+        return tear_down(observed, now)
+    return Decision(Course.REST, plan=Plan(finalizer=observed.has_finalizer))
+
+
+def _phase(campaign: Campaign, stage: Stage, timeline: Timeline, now: datetime) -> Phase:
+    live = stage is Stage.LIVE
+    held = live and timeline.hold_until is not None and now < timeline.hold_until
+    return Phase(
+        zero=is_suspended(campaign) or stage is Stage.RETAINED,
+        warm=stage is Stage.WARM or held,
+        live=live,
+        capped=stage is Stage.DRAINING,
+    )
+
+
+def is_suspended(campaign: Campaign) -> bool:
+    """Tell whether the author holds the Campaign at zero replicas."""
+    return campaign.spec.schedule is not None and campaign.spec.schedule.suspend
+
+
+def _is_reported(observed: Observed) -> bool:
+    report = observed.status.get("report")
+    finished = isinstance(report, dict) and bool(report.get("finishedAt"))
+    return finished and not owned(observed)
+
+
+def _rest_in_retirement(observed: Observed) -> Decision:
+    key = report_key(observed)
+    children = owned(observed)
+    if key not in children and key not in observed.absent:
+        return Decision(Course.REST, questions=Questions(lookups=frozenset({key})))
+    return Decision(Course.REST, plan=Plan(inventory=(key,), apply=(report_config_map(observed),)))
+
+
+def _run(observed: Observed, campaign: Campaign, phase: Phase, now: datetime) -> Decision:
+    questions = _questions(observed, campaign, phase)
+    if questions:
+        return Decision(Course.RUN, questions=questions)
+    desired, origins = _desired(observed, campaign, phase)
+    keys = [ObjectKey.of(each) for each in desired]
+    stale = {key: live for key, live in owned(observed).items() if key not in keys}
+    route_missing = campaign.spec.route is not None and not observed.served.get(ROUTE_API, False)
+    wakes = [now + ROUTE_LOOK_AGAIN] if route_missing else []
+    if observed.troubles:
+        wakes.append(now + PODS_LOOK_AGAIN)
+    deletions = tuple(Deletion(k, stale[k].uid) for k in reversed(in_creation_order(stale)) if not stale[k].deleting)
+    return Decision(
+        Course.RUN,
+        plan=Plan(
+            inventory=in_creation_order([*keys, *stale]),
+            apply=tuple(desired),
+            delete=deletions,
+            wake_at=min(wakes, default=None),
+        ),
+        sizes=_sizes(campaign, phase),
+        origins=origins,
+        route_missing=route_missing,
+    )
+
+
+def _questions(observed: Observed, campaign: Campaign, phase: Phase) -> Questions:
+    apis = frozenset({ROUTE_API} if campaign.spec.route else ()) - observed.served.keys()
+    known = recorded(observed)
+    wanted = {ObjectKey.of(each) for each in _desired(observed, campaign, phase)[0]}
+    lookups = frozenset(known) - wanted - observed.children.keys() - observed.absent
+    pods = frozenset(_unready(observed, campaign, phase)) - observed.troubles.keys()
+    return Questions(lookups=lookups, apis=apis, pods=pods)
+
+
+def _unready(observed: Observed, campaign: Campaign, phase: Phase) -> list[str]:
+    unready = []
+    for name, size in _sizes(campaign, phase).items():
+        deployment = observed.children.get(deployment_key(observed, name))
+        state = service_state(name, deployment, size, None)
+        if deployment is not None and state.health is not Health.READY:
+            unready.append(name)
+    return unready
+
+
+def deployment_key(observed: Observed, service: str) -> ObjectKey:
+    """Return the address of the Deployment of one service."""
+    return ObjectKey("apps", "Deployment", observed.namespace, child_name(observed.name, service))
+
+
+def _sizes(campaign: Campaign, phase: Phase) -> dict[str, Size]:
+    return {service.name: size_of(service, phase) for service in campaign.spec.services}
+
+
+def _desired(observed: Observed, campaign: Campaign, phase: Phase) -> tuple[list[Manifest], dict[ObjectKey, str]]:
+    """Build every child, with the field of the spec that each comes from."""
+    desired: list[Manifest] = []
+    origins: dict[ObjectKey, str] = {}
+    for index, service in enumerate(campaign.spec.services):
+        for manifest in service_manifests(observed.name, observed.namespace, service, phase):
+            desired.append(manifest)
+            origins[ObjectKey.of(manifest)] = f"spec.services[{index}]"
+    if campaign.spec.route and observed.served.get(ROUTE_API, False):
+        route = route_manifest(observed.name, observed.namespace, campaign.spec.route, campaign.spec.services)
+        desired.append(route)
+        origins[ObjectKey.of(route)] = "spec.route"
+    return desired, origins

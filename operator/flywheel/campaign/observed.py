@@ -1,0 +1,122 @@
+"""Everything a decision about one Campaign is made from, beside the time."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from flywheel.campaign.stages import Stage
+from flywheel.plan import FINALIZER, LiveObject, Manifest, ObjectKey, Sweep
+from flywheel.workload.state import Trouble
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One Campaign and what there is of it in the cluster."""
+
+    manifest: Manifest
+    children: Mapping[ObjectKey, LiveObject] = field(default_factory=dict)
+    """Objects that carry this Campaign's label, and those that were looked up by their address."""
+    absent: frozenset[ObjectKey] = frozenset()
+    """Addresses that were looked up and where there is nothing."""
+    served: Mapping[tuple[str, str], bool] = field(default_factory=dict)
+    """Whether the cluster serves an optional API, by group and kind; only those asked about."""
+    troubles: Mapping[str, Trouble | None] = field(default_factory=dict)
+    """Why pods of a service do not start, by the service's name; only those asked about."""
+    sweep: Sweep | None = None
+    """A search over every API resource; made only when everything we know of is gone."""
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """The Campaign's metadata as stored."""
+        metadata: Mapping[str, Any] = self.manifest["metadata"]
+        return metadata
+
+    @property
+    def name(self) -> str:
+        """The Campaign's name."""
+        return str(self.metadata["name"])
+
+    @property
+    def namespace(self) -> str:
+        """The Campaign's namespace."""
+        return str(self.metadata["namespace"])
+
+    @property
+    def uid(self) -> str:
+        """The Campaign's uid."""
+        return str(self.metadata["uid"])
+
+    @property
+    def generation(self) -> int:
+        """The generation of the spec that was observed."""
+        return int(self.metadata.get("generation", 1))
+
+    @property
+    def status(self) -> Mapping[str, Any]:
+        """The status as the last reconcile left it; empty before the first."""
+        status = self.manifest.get("status")
+        return status if isinstance(status, Mapping) else {}
+
+    @property
+    def is_deleting(self) -> bool:
+        """Whether somebody asked for the Campaign to be deleted."""
+        return bool(self.metadata.get("deletionTimestamp"))
+
+    @property
+    def has_finalizer(self) -> bool:
+        """Whether our finalizer still holds the Campaign."""
+        return FINALIZER in self.metadata.get("finalizers", [])
+
+    @property
+    def orphans(self) -> bool:
+        """Whether the children shall outlive the Campaign. Read without the models: a broken spec can be deleted too."""
+        spec = self.manifest.get("spec")
+        return isinstance(spec, Mapping) and spec.get("deletionPolicy") == "Orphan"
+
+    @property
+    def reached(self) -> Stage | None:
+        """The stage that the last reconcile reached; None before the first."""
+        try:
+            return Stage(self.status.get("stage"))
+        except ValueError:
+            return None
+
+    @property
+    def timeline_digest(self) -> str:
+        """The digest of the timeline for which `reached` holds."""
+        schedule = self.status.get("schedule")
+        return str(schedule.get("digest", "")) if isinstance(schedule, Mapping) else ""
+
+    @property
+    def conditions(self) -> list[Mapping[str, Any]]:
+        """The conditions as the last reconcile left them."""
+        conditions = self.status.get("conditions")
+        return [each for each in conditions if isinstance(each, Mapping)] if isinstance(conditions, list) else []
+
+    def condition(self, type_: str) -> Mapping[str, Any]:
+        """Return one condition; empty where there is none of that type."""
+        return next((each for each in self.conditions if each.get("type") == type_), {})
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """What else has to be observed before a decision can be made: too dear to be asked each time."""
+
+    lookups: frozenset[ObjectKey] = frozenset()
+    apis: frozenset[tuple[str, str]] = frozenset()
+    """Group and kind of optional APIs: are they served?"""
+    pods: frozenset[str] = frozenset()
+    """Services whose pods may tell why they are not ready."""
+    sweep: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.lookups or self.apis or self.pods or self.sweep)
+
+
+def parse_timestamp(text: object) -> datetime | None:
+    """Read an instant that we once wrote to a status; None where it is not one."""
+    try:
+        return datetime.fromisoformat(str(text))
+    except ValueError:
+        return None

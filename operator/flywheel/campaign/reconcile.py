@@ -1,0 +1,213 @@
+"""One reconcile of one Campaign: observe, decide, apply, report.
+
+The only place of this folder that waits for anything. What it does is decided elsewhere, by functions without I/O.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Protocol
+
+from flywheel.campaign.conclude import Conclusion, conclude
+from flywheel.campaign.conditions import condition_list
+from flywheel.campaign.decide import decide
+from flywheel.campaign.decision import Course, Decision
+from flywheel.campaign.inventory import entries, recorded
+from flywheel.campaign.observed import Observed
+from flywheel.campaign.statuswrite import StatusWrites
+from flywheel.kube.applier import Applier, Claim
+from flywheel.kube.gateway import ApiError, Gateway
+from flywheel.kube.live import live_object
+from flywheel.kube.resources import resource_of
+from flywheel.plan import (
+    CAMPAIGN_LABEL,
+    FINALIZER,
+    GROUP,
+    SERVICE_LABEL,
+    LiveObject,
+    Manifest,
+    ObjectKey,
+    Outcome,
+)
+from flywheel.workload.state import Trouble, explain
+
+API_VERSION = f"{GROUP}/v1alpha1"
+ROUNDS = 4
+"""How often a decision may ask for more before it is made on what is known."""
+PODS_LOOKED_AT = 20
+POD = resource_of(ObjectKey("", "Pod", "", ""))
+
+
+class World(Protocol):
+    """What the reconciler needs of the memory that the watches fill."""
+
+    def campaign(self, namespace: str, name: str) -> Manifest | None:
+        """Return a Campaign as last seen."""
+
+    def children(self, namespace: str, name: str) -> dict[ObjectKey, LiveObject]:
+        """Return the objects that carry a Campaign's label, as last seen."""
+
+    def put(self, live: LiveObject) -> None:
+        """Remember what the API server answered to a write."""
+
+    def remove(self, key: ObjectKey, uid: str) -> None:
+        """Forget an object that is gone."""
+
+    def put_campaign(self, manifest: Manifest) -> None:
+        """Remember what the API server answered to a write of a Campaign."""
+
+
+class CampaignReconciler:
+    """Brings Campaigns and the world together, one at a time."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        world: World,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        on_write_skipped: Callable[[str], None] = lambda kind: None,
+    ) -> None:
+        self._gateway = gateway
+        self._world = world
+        self._clock = clock
+        self._applier = Applier(gateway, world, on_write_skipped)
+        self._writes = StatusWrites()
+
+    async def reconcile(self, namespace: str, name: str) -> datetime | None:
+        """Bring one Campaign a step further; tell when the clock makes another step necessary.
+
+        Raises ApiError where trying again soon can help.
+        """
+        manifest = self._world.campaign(namespace, name)
+        if manifest is None:
+            return None
+        now = self._clock()
+        observed = Observed(manifest, self._world.children(namespace, name))
+        observed, decision = await self._decide(observed, now)
+        if decision.plan.finalizer and not observed.has_finalizer:
+            observed = await self._set_finalizer(observed, [*observed.metadata.get("finalizers", []), FINALIZER])
+        await self._record_inventory(observed, decision)
+        outcomes = await self._carry_out(observed, decision)
+        conclusion = conclude(observed, decision, outcomes, now)
+        wake_at = await self._report(observed, decision, conclusion, now)
+        if observed.has_finalizer and not decision.plan.finalizer:
+            await self._remove_finalizer(observed)
+            return None
+        return wake_at
+
+    async def _decide(self, observed: Observed, now: datetime) -> tuple[Observed, Decision]:
+        decision = decide(observed, now)
+        for _ in range(ROUNDS):
+            if not decision.questions:
+                break
+            observed = await self._answer(observed, decision)
+            decision = decide(observed, now)
+        return observed, decision
+
+    async def _answer(self, observed: Observed, decision: Decision) -> Observed:
+        questions = decision.questions
+        found = {key: await self._gateway.get(key) for key in sorted(questions.lookups)}
+        children = {key: live_object(manifest) for key, manifest in found.items() if manifest}
+        served = {api: await self._gateway.is_served(api[0], "v1", api[1]) for api in sorted(questions.apis)}
+        troubles = {service: await self._trouble(observed, service) for service in sorted(questions.pods)}
+        sweep = observed.sweep
+        if questions.sweep:
+            sweep = await self._gateway.sweep(observed.namespace, f"{CAMPAIGN_LABEL}={observed.name}")
+        return replace(
+            observed,
+            children={**observed.children, **children},
+            absent=observed.absent | (questions.lookups - children.keys()),
+            served={**observed.served, **served},
+            troubles={**observed.troubles, **troubles},
+            sweep=sweep,
+        )
+
+    async def _trouble(self, observed: Observed, service: str) -> Trouble | None:
+        selector = f"{CAMPAIGN_LABEL}={observed.name},{SERVICE_LABEL}={service}"
+        page = await self._gateway.list_page(POD, observed.namespace, selector, limit=PODS_LOOKED_AT)
+        return explain(page["items"])
+
+    async def _record_inventory(self, observed: Observed, decision: Decision) -> None:
+        """Write down the address of everything new before any of it is created."""
+        known = recorded(observed)
+        new = [key for key in decision.plan.inventory if key not in known]
+        if not new:
+            return
+        kept = {name: value for name, value in observed.status.items() if name != "inventory"}
+        conditions = observed.status.get("conditions") or condition_list(
+            (), observed.conditions, observed.generation, self._clock()
+        )
+        status = {**kept, "conditions": conditions, "inventory": {"entries": entries([*known, *new])}}
+        await self._write_status(observed, status)
+
+    async def _carry_out(self, observed: Observed, decision: Decision) -> list[Outcome]:
+        claim = _claim(observed)
+        plan = decision.plan
+        for key in plan.release:
+            await self._applier.release(key, claim)
+        outcomes = [await self._applier.delete(deletion) for deletion in plan.delete]
+        for manifest in plan.apply:
+            key = ObjectKey.of(manifest)
+            path = decision.origins.get(key, str(key))
+            outcomes.append(await self._applier.apply(manifest, observed.children.get(key), claim, path))
+        return outcomes
+
+    async def _report(
+        self, observed: Observed, decision: Decision, conclusion: Conclusion, now: datetime
+    ) -> datetime | None:
+        if decision.course is Course.LET_GO or (observed.is_deleting and not observed.has_finalizer):
+            return None
+        # Events first: their names are made from what they say, so that saying it again after a crash adds nothing.
+        for notice in conclusion.notices:
+            await self._gateway.record_event(observed.manifest, notice, now)
+        held = self._world.campaign(observed.namespace, observed.name) or observed.manifest
+        due = self._writes.due(observed.uid, held.get("status") or {}, conclusion.status, now)
+        if due is None:
+            return conclusion.wake_at
+        if due <= now:
+            await self._write_status(observed, conclusion.status)
+            self._writes.written(observed.uid, now)
+            return conclusion.wake_at
+        return _earliest([conclusion.wake_at, due])
+
+    async def _write_status(self, observed: Observed, status: Manifest) -> None:
+        # The uid keeps a status of a deleted Campaign from reaching a new one of the same name.
+        address = {"name": observed.name, "namespace": observed.namespace, "uid": observed.uid}
+        body = {"apiVersion": API_VERSION, "kind": "Campaign", "metadata": address, "status": status}
+        self._world.put_campaign(await self._gateway.apply(body, subresource="status"))
+
+    async def _set_finalizer(self, observed: Observed, finalizers: list[str]) -> Observed:
+        version = observed.metadata["resourceVersion"]
+        patch = {"metadata": {"finalizers": finalizers, "resourceVersion": version}}
+        manifest = await self._gateway.merge_patch(ObjectKey.of(observed.manifest), patch)
+        self._world.put_campaign(manifest)
+        return replace(observed, manifest=manifest)
+
+    async def _remove_finalizer(self, observed: Observed) -> None:
+        fresh = await self._gateway.get(ObjectKey.of(observed.manifest))
+        if fresh is None or fresh["metadata"]["uid"] != observed.uid:
+            return
+        kept = [each for each in fresh["metadata"].get("finalizers", []) if each != FINALIZER]
+        try:
+            await self._set_finalizer(replace(observed, manifest=fresh), kept)
+        except ApiError as error:
+            if not error.is_not_found:
+                raise
+        self._writes.forget(observed.uid)
+
+
+def _claim(observed: Observed) -> Claim:
+    reference = {
+        "apiVersion": API_VERSION,
+        "kind": "Campaign",
+        "name": observed.name,
+        "uid": observed.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+    return Claim(observed.name, observed.uid, reference)
+
+
+def _earliest(moments: Iterable[datetime | None]) -> datetime | None:
+    return min((each for each in moments if each), default=None)

@@ -1,0 +1,71 @@
+"""The report that stays when everything else of a Campaign is gone."""
+
+import json
+from collections import Counter
+
+from flywheel.campaign.conditions import timestamp
+from flywheel.campaign.decision import Teardown
+from flywheel.campaign.inventory import recorded
+from flywheel.campaign.observed import Observed
+from flywheel.plan import MANAGED_BY_LABEL, Manifest, ObjectKey
+
+REPORT_LABEL = "flywheel.dev/report-of"
+"""Not the label of the Campaign: the report is no leftover, so a search for leftovers must not find it."""
+
+
+def report_key(observed: Observed) -> ObjectKey:
+    """Return the address of the ConfigMap with the report."""
+    return ObjectKey("", "ConfigMap", observed.namespace, f"{observed.name}-report")
+
+
+def unfinished_report(observed: Observed, teardown: Teardown) -> Manifest:
+    """Write what is known while the removal goes on; `removed` counts what there was of each kind at its beginning."""
+    previous = observed.status.get("report")
+    before = previous if isinstance(previous, dict) and not previous.get("finishedAt") else {}
+    counted = Counter(key.kind for key in recorded(observed))
+    return {
+        "startedAt": timestamp(teardown.started_at),
+        "removed": before.get("removed") or [{"kind": kind, "count": counted[kind]} for kind in sorted(counted)],
+    }
+
+
+def finished_report(observed: Observed, teardown: Teardown, finished_at: str) -> Manifest:
+    """Write the proof: what was removed, and where it was made sure that nothing is left."""
+    sweep = observed.sweep
+    return {
+        **unfinished_report(observed, teardown),
+        "finishedAt": finished_at,
+        "checkedResources": sweep.checked if sweep else 0,
+        "uncheckedResources": sorted(sweep.unchecked)[:100] if sweep else [],
+        "remaining": 0,
+    }
+
+
+def report_config_map(observed: Observed) -> Manifest:
+    """Keep the finished report where people and pipelines can read it."""
+    report = {
+        "campaign": observed.name,
+        "namespace": observed.namespace,
+        "uid": observed.uid,
+        "title": observed.manifest["spec"].get("title", ""),
+        "schedule": observed.status.get("schedule", {}),
+        "transitions": observed.status.get("transitions", []),
+        "teardown": observed.status.get("report", {}),
+    }
+    key = report_key(observed)
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": key.name,
+            "namespace": key.namespace,
+            "labels": {
+                "app.kubernetes.io/name": "report",
+                "app.kubernetes.io/instance": observed.name,
+                "app.kubernetes.io/component": "report",
+                MANAGED_BY_LABEL: "flywheel",
+                REPORT_LABEL: observed.name,
+            },
+        },
+        "data": {"report.json": json.dumps(report, indent=2, ensure_ascii=False, sort_keys=True)},
+    }

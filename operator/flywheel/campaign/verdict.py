@@ -1,0 +1,163 @@
+"""The conditions of a Campaign: what Ready, Reconciling, Stalled and their companions say, and why."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from flywheel.api.problem import Problem
+from flywheel.campaign.conditions import Condition, timestamp
+from flywheel.campaign.decision import Course, Decision, Teardown
+from flywheel.campaign.observed import Observed
+from flywheel.campaign.stages import Stage
+from flywheel.plan import LiveObject
+from flywheel.workload.state import Health, ServiceState
+
+SHOWN = 3
+"""How many of many things a message names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What became of a decision."""
+
+    states: Mapping[str, ServiceState]
+    refused: Sequence[Problem] = ()
+    """Objects that cannot be as the plan wants them until a person changes something."""
+    waiting: Sequence[Problem] = ()
+    """Objects that could not be applied yet."""
+    route: LiveObject | None = None
+    unknown_fields: Sequence[str] = ()
+
+
+def conditions(observed: Observed, decision: Decision, facts: Facts) -> list[Condition]:
+    """Say how a Campaign stands. Reconciling, Stalled and their like are present only while they are true."""
+    companions = [
+        *_suspended(decision),
+        *_services_ready(decision, facts),
+        *_route_ready(decision, facts),
+        *_teardown_blocked(decision),
+        *_unknown_fields(facts),
+    ]
+    return [*_summary(observed, decision, facts, companions), *companions]
+
+
+def _summary(
+    observed: Observed, decision: Decision, facts: Facts, companions: Sequence[Condition]
+) -> tuple[Condition, ...]:
+    stalled = _stalled(decision, facts, companions)
+    if stalled:
+        reason, message = stalled
+        return Condition("Ready", "False", reason, message), Condition("Stalled", "True", reason, message)
+    working = _working(decision, facts)
+    if working:
+        reason, message = working
+        return Condition("Ready", "Unknown", reason, message), Condition("Reconciling", "True", reason, message)
+    if decision.suspended:
+        return (Condition("Ready", "Unknown", "Suspended", "suspended: every service is at zero replicas"),)
+    return (Condition("Ready", "True", *_good(observed, decision, facts)),)
+
+
+def _stalled(decision: Decision, facts: Facts, companions: Sequence[Condition]) -> tuple[str, str] | None:
+    """What only a person can resolve, the gravest first."""
+    if decision.problems:
+        return "InvalidSpec", f"{_several(decision.problems)}. What runs is left as it is"
+    blocked = next((each for each in companions if each.type == "TeardownBlocked"), None)
+    if blocked:
+        return blocked.reason, blocked.message
+    if facts.refused:
+        return "Refused", _several(facts.refused)
+    failed = [state for state in facts.states.values() if state.health is Health.FAILED]
+    if failed:
+        return failed[0].reason, _several([state.message for state in failed])
+    route = next((each for each in companions if each.type == "RouteReady" and each.status == "False"), None)
+    return (route.reason, route.message) if route else None
+
+
+def _working(decision: Decision, facts: Facts) -> tuple[str, str] | None:
+    if decision.teardown and not decision.teardown.complete:
+        return "TearingDown", _tearing_down(decision.teardown)
+    if facts.waiting:
+        return "Waiting", _several(facts.waiting)
+    unready = [state for state in facts.states.values() if state.health is not Health.READY]
+    if unready:
+        return "Progressing", _several([state.message for state in unready])
+    return None
+
+
+def _tearing_down(teardown: Teardown) -> str:
+    if not teardown.waiting_for:
+        return "removing everything"
+    return f"{len(teardown.waiting_for)} objects are still there: {_several(teardown.waiting_for)}"
+
+
+def _good(observed: Observed, decision: Decision, facts: Facts) -> tuple[str, str]:
+    stage = decision.stage or Stage.SCHEDULED
+    if stage is Stage.RETIRED:
+        sweep = observed.sweep
+        report = observed.status.get("report")
+        checked = sweep.checked if sweep else report.get("checkedResources", 0) if isinstance(report, dict) else 0
+        return stage.value, f"over and removed: {checked} API resources were searched and nothing is left"
+    if decision.course is Course.REST or not facts.states:
+        return stage.value, "nothing runs yet" + _until(decision)
+    return stage.value, f"{len(facts.states)} of {len(facts.states)} services are ready" + _until(decision)
+
+
+def _until(decision: Decision) -> str:
+    following = decision.next_transition
+    return f"; {following.stage.value} at {timestamp(following.at)}" if following else ""
+
+
+def _suspended(decision: Decision) -> list[Condition]:
+    if not decision.suspended:
+        return []
+    message = "spec.schedule.suspend is true: nothing runs while it holds, and the clock goes on"
+    return [Condition("Suspended", "True", "SuspendedBySpec", message)]
+
+
+def _services_ready(decision: Decision, facts: Facts) -> list[Condition]:
+    if decision.course is not Course.RUN:
+        return []
+    unready = [state for state in facts.states.values() if state.health is not Health.READY]
+    if not unready:
+        message = f"{len(facts.states)} of {len(facts.states)} services are ready"
+        return [Condition("ServicesReady", "True", "AllReady", message)]
+    worst = min(unready, key=lambda state: state.health is not Health.FAILED)
+    return [Condition("ServicesReady", "False", worst.reason, _several([state.message for state in unready]))]
+
+
+def _route_ready(decision: Decision, facts: Facts) -> list[Condition]:
+    if decision.course is not Course.RUN or decision.campaign is None or decision.campaign.spec.route is None:
+        return []
+    if decision.route_missing:
+        message = (
+            "spec.route: the cluster does not serve HTTPRoute (gateway.networking.k8s.io/v1): install the Gateway API "
+            "or take spec.route out; it is picked up as soon as it is there"
+        )
+        return [Condition("RouteReady", "False", "GatewayAPIMissing", message)]
+    parents = facts.route.status.get("parents", []) if facts.route else []
+    if not parents:
+        message = "no gateway has taken up the route yet: does spec.route.parentRefs name one that exists?"
+        return [Condition("RouteReady", "Unknown", "NotAccepted", message)]
+    said = [each for parent in parents for each in parent.get("conditions", [])]
+    against = [each for each in said if each.get("type") in ("Accepted", "ResolvedRefs") and each["status"] == "False"]
+    if against:
+        message = f"spec.route: a gateway refused the route: {against[0].get('message', '')}"
+        return [Condition("RouteReady", "False", str(against[0].get("reason") or "Refused"), message)]
+    return [Condition("RouteReady", "True", "Accepted", f"{len(parents)} gateways carry the route")]
+
+
+def _teardown_blocked(decision: Decision) -> list[Condition]:
+    if not decision.teardown or not decision.teardown.blocked_by:
+        return []
+    return [Condition("TeardownBlocked", "True", "ObjectsRemain", _several(decision.teardown.blocked_by))]
+
+
+def _unknown_fields(facts: Facts) -> list[Condition]:
+    if not facts.unknown_fields:
+        return []
+    message = f"fields that do not exist were dropped: {', '.join(facts.unknown_fields[:10])}: correct their spelling"
+    return [Condition("UnknownFields", "True", "Pruned", message)]
+
+
+def _several(things: Sequence[object]) -> str:
+    text = "; ".join(str(each) for each in things[:SHOWN])
+    return text if len(things) <= SHOWN else f"{text}; and {len(things) - SHOWN} more"

@@ -1,0 +1,74 @@
+"""How many replicas a service has, stage by stage."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from flywheel.api.service import Metric, Service
+from flywheel.plan import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """What of a Campaign's time matters to the size of its services."""
+
+    zero: bool = False
+    """Nothing shall run: retained or suspended."""
+    warm: bool = False
+    """The warm size is the floor: shortly before the start, and while it is held after it."""
+    live: bool = False
+    capped: bool = False
+    """Back to base size, whatever the load: draining."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Either a fixed number of replicas, or the limits within which the autoscaler decides."""
+
+    replicas: int | None = None
+    minimum: int | None = None
+    maximum: int | None = None
+
+    @property
+    def floor(self) -> int:
+        """How many replicas must be there at least for the service to be as the plan wants it."""
+        return self.replicas if self.replicas is not None else self.minimum or 0
+
+
+def size_of(service: Service, phase: Phase) -> Size:
+    """Decide the size of `service`. At zero there is no autoscaler: Kubernetes switches it off there anyway."""
+    base = service.base_replicas
+    if phase.zero:
+        return Size(replicas=0)
+    scaling = service.autoscaling
+    if scaling is None:
+        return Size(replicas=base)
+    if phase.warm:
+        return Size(minimum=scaling.warm_replicas, maximum=scaling.max)
+    if phase.live:
+        return Size(minimum=scaling.min, maximum=scaling.max)
+    if base == 0:
+        return Size(replicas=0)
+    return Size(minimum=base, maximum=base if phase.capped else max(base, scaling.max))
+
+
+def autoscaler(service: Service, size: Size, metadata: Manifest) -> Manifest | None:
+    """Build the HorizontalPodAutoscaler of `service` in autoscaling/v2; None where its size is fixed."""
+    if service.autoscaling is None or size.replicas is not None:
+        return None
+    spec: Manifest = {
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": metadata["name"]},
+        "minReplicas": size.minimum,
+        "maxReplicas": size.maximum,
+        "metrics": [_metric(each) for each in service.autoscaling.metrics],
+    }
+    if service.autoscaling.behavior:
+        spec["behavior"] = service.autoscaling.behavior
+    return {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": metadata, "spec": spec}
+
+
+def _metric(metric: Metric) -> dict[str, Any]:
+    if metric.raw is not None:
+        return dict(metric.raw)
+    name, percentage = ("cpu", metric.cpu) if metric.cpu is not None else ("memory", metric.memory)
+    target = {"type": "Utilization", "averageUtilization": percentage}
+    return {"type": "Resource", "resource": {"name": name, "target": target}}

@@ -1,0 +1,105 @@
+"""The pod template of a service: what its author wrote, on top of defaults that are safe."""
+
+from typing import Any, Final
+
+from flywheel.api.service import Service
+from flywheel.plan import Manifest
+from flywheel.workload.merge import strategic_merge
+from flywheel.workload.naming import labels, selector
+
+POD_SECURITY: Final[Manifest] = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+CONTAINER_SECURITY: Final[Manifest] = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "runAsNonRoot": True,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+"""The restricted level of the Pod Security Standards: kubernetes.io, "Pod Security Standards"."""
+
+
+def pod_template(campaign: str, service: Service, service_account: str) -> Manifest:
+    """Build the pod template of `service`, with its `podTemplate` merged over the generated one."""
+    generated: Manifest = {
+        "metadata": {"labels": labels(campaign, service.name)},
+        "spec": {
+            "automountServiceAccountToken": bool(service.automount_service_account_token),
+            "serviceAccountName": service_account,
+            "securityContext": POD_SECURITY,
+            "topologySpreadConstraints": _spread_constraints(campaign, service),
+            "containers": [_container(service)],
+            **_present(
+                imagePullSecrets=service.image_pull_secrets,
+                volumes=service.volumes,
+                nodeSelector=service.node_selector,
+                tolerations=service.tolerations,
+                affinity=service.affinity,
+                priorityClassName=service.priority_class_name,
+                runtimeClassName=service.runtime_class_name,
+                terminationGracePeriodSeconds=service.termination_grace_period_seconds,
+            ),
+        },
+    }
+    return strategic_merge(generated, _override(service))
+
+
+def container_ports(service: Service) -> list[dict[str, Any]]:
+    """Return the ports of the service's own container; several ports of the service may lead to the same one."""
+    ports: dict[tuple[int, str], dict[str, Any]] = {}
+    for port in service.listening_ports:
+        entry = {"name": port.name, "containerPort": port.container_port, "protocol": port.protocol}
+        ports.setdefault((port.container_port, port.protocol), entry)
+    return list(ports.values())
+
+
+def _container(service: Service) -> dict[str, Any]:
+    return {
+        "name": service.name,
+        "image": service.image,
+        "securityContext": CONTAINER_SECURITY,
+        **_present(
+            imagePullPolicy=service.image_pull_policy,
+            command=service.command,
+            args=service.args,
+            ports=container_ports(service),
+            env=service.env,
+            envFrom=service.env_from,
+            resources=service.resources,
+            readinessProbe=service.readiness_probe,
+            livenessProbe=service.liveness_probe,
+            startupProbe=service.startup_probe,
+            lifecycle=service.lifecycle,
+            volumeMounts=service.volume_mounts,
+        ),
+    }
+
+
+def _spread_constraints(campaign: str, service: Service) -> list[dict[str, Any]]:
+    """Over zones first, then over nodes; a preference, so that a small cluster still runs everything."""
+    if service.topology_spread_constraints is not None:
+        return list(service.topology_spread_constraints)
+    return [
+        {
+            "maxSkew": 1,
+            "topologyKey": key,
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": selector(campaign, service.name)},
+        }
+        for key in ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
+    ]
+
+
+def _override(service: Service) -> Manifest:
+    template = service.pod_template
+    if template is None:
+        return {}
+    metadata = template.metadata
+    override: Manifest = {"spec": template.spec or {}}
+    if metadata is not None:
+        override["metadata"] = _present(labels=metadata.labels, annotations=metadata.annotations)
+    return override
+
+
+def _present(**fields: Any) -> dict[str, Any]:
+    """Keep what the author set: an absent field stays absent, so that it can be another manager's."""
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
+    return {name: value for name, value in plain.items() if value not in (None, [], {})}
