@@ -1,0 +1,85 @@
+"""Carry connections from the host's loopback into a lab.
+
+A socket stays in the network namespace it was made in. So one process opens its listening socket on the host, moves
+into the lab's namespace, and connects out from there: nothing is added to the host's network.
+"""
+
+import asyncio
+import ctypes
+import os
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+CLONE_NEWNET = 0x40000000
+CHUNK_BYTES = 256 * 1024
+LOOPBACK = "127.0.0.1"
+
+
+def listen(port: int = 0) -> socket.socket:
+    """Open a listening socket on the host's loopback; port 0 takes a free one.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    listening = socket.create_server((LOOPBACK, port), backlog=512)
+    listening.setblocking(False)
+    return listening
+
+
+def enter_network(pid: int) -> None:
+    """Move this thread into the network namespace of process `pid`."""
+    library = ctypes.CDLL(None, use_errno=True)
+    with Path(f"/proc/{pid}/ns/net").open() as namespace:
+        if library.setns(namespace.fileno(), CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), f"cannot enter the network of process {pid}")
+
+
+async def carry(listening: socket.socket, host: str, port: int, until_ended: int) -> None:
+    """Pass every connection on to `host`:`port` until the process `until_ended` ends."""
+    ended = asyncio.Event()
+    watched = os.pidfd_open(until_ended)
+    asyncio.get_running_loop().add_reader(watched, ended.set)
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            onward = await asyncio.open_connection(host, port, limit=CHUNK_BYTES)
+        except OSError:
+            writer.transport.abort()
+            return
+        await asyncio.gather(_pump(reader, onward[1]), _pump(onward[0], writer))
+        onward[1].close()
+        writer.close()
+
+    async with await asyncio.start_server(connected, sock=listening, limit=CHUNK_BYTES):
+        await ended.wait()
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while chunk := await reader.read(CHUNK_BYTES):
+            writer.write(chunk)
+            await writer.drain()
+        if writer.can_write_eof():
+            writer.write_eof()
+            return
+    # The other direction cannot go on either once this one is broken.
+    writer.transport.abort()
+
+
+def run(listening: socket.socket, pid: int, host: str, port: int) -> None:
+    """Carry connections into the network of process `pid` until it, or this program, ends."""
+    enter_network(pid)
+    with suppress(KeyboardInterrupt):
+        asyncio.run(carry(listening, host, port, pid))
+
+
+def main() -> None:
+    """Carry connections from an inherited listening socket: FILE-DESCRIPTOR PID HOST PORT."""
+    descriptor, pid, host, port = sys.argv[1:]
+    run(socket.socket(fileno=int(descriptor)), int(pid), host, int(port))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,224 @@
+"""Bring a lab up and take it down."""
+
+import fcntl
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from string import Template
+
+from tests.lab.cluster import cgroups, components, control, forward, node
+from tests.lab.cluster.api import Api, wait_until
+from tests.lab.cluster.oci import write_single_program_image
+from tests.lab.cluster.paths import API_PORT, METRICS_PORT, NODE_ADDRESS, NODE_NAME, Lab
+from tests.lab.cluster.pki import make_certificates
+from tests.lab.cluster.processes import Process
+from tools.bootstrap.debian import ensure_lab_packages
+from tools.bootstrap.programs import ensure_programs
+from tools.bootstrap.steps import REPOSITORY, CannotContinueError, run, say
+
+START_SECONDS = 60
+
+
+def up(lab: Lab) -> None:
+    """Bring `lab` up, unless it is; what an earlier one left behind after it was killed is removed first.
+
+    Raises:
+        CannotContinueError: this machine cannot run it; the message says what is missing.
+        TimeoutError: it did not come up; the message says what did not happen, and where the logs are.
+    """
+    ensure_lab_packages()
+    programs = ensure_programs()
+    with _locked(lab):
+        if is_up(lab):
+            say(f"lab {lab.name} is up: export KUBECONFIG={lab.kubeconfig}")
+            return
+        started = time.monotonic()
+        _clean(lab)
+        try:
+            _start(lab, programs)
+        except TimeoutError as problem:
+            raise TimeoutError(
+                f"lab {lab.name} did not come up: {problem}. The logs are in {lab.logs}; `make lab-down` removes it."
+            ) from problem
+        say(f"lab {lab.name} is up after {time.monotonic() - started:.1f} s: export KUBECONFIG={lab.kubeconfig}")
+
+
+def down(lab: Lab) -> None:
+    """Take `lab` down and remove everything of it."""
+    with _locked(lab):
+        _clean(lab)
+    say(f"lab {lab.name} is down")
+
+
+def is_up(lab: Lab) -> bool:
+    """Return whether `lab` runs and its API server answers, also to a caller who comes while another brings it up."""
+    processes = _recorded(lab)
+    return (
+        len(processes) == 2
+        and all(process.runs() for process in processes)
+        and lab.kubeconfig.exists()
+        and _api(lab).ready()
+    )
+
+
+def first_process(lab: Lab) -> Process:
+    """Return the process whose namespaces are the lab's.
+
+    Raises:
+        CannotContinueError: the lab is not up.
+    """
+    processes = _recorded(lab)
+    if not processes or not processes[0].runs():
+        raise CannotContinueError(f"lab {lab.name} is not up: run `make lab-up` first")
+    return processes[0]
+
+
+def api_url(lab: Lab) -> str:
+    """Return the API server's address on the host."""
+    return f"https://{forward.LOOPBACK}:{_record(lab)['port']}"
+
+
+def _start(lab: Lab, programs: Path) -> None:
+    for directory in (lab.state, lab.logs, lab.state / "node"):
+        directory.mkdir(parents=True, exist_ok=True)
+    make_certificates(lab.pki)
+    listening = forward.listen()
+    port: int = listening.getsockname()[1]
+    node.write_configuration(lab, f"https://{forward.LOOPBACK}:{port}")
+    cgroups.create(lab.cgroup)
+    init = _spawn_init(lab)
+    wait_until(lab.control_socket.exists, "the start of the lab's first process", 10)
+    with listening:
+        forwarder = spawn_forwarder(lab, init, listening, NODE_ADDRESS, API_PORT)
+    lab.record.write_text(json.dumps({"processes": [vars(init), vars(Process.of(forwarder.pid))], "port": port}))
+
+    control.start(lab, "etcd", components.etcd(lab, programs))
+    control.start(lab, "kube-apiserver", components.kube_apiserver(lab, programs))
+    control.start(lab, "containerd", components.containerd(lab, programs))
+    wait_until(lab.containerd_socket.exists, "the start of containerd", START_SECONDS)
+    _import_pause(lab, programs)
+    api = _api(lab)
+    wait_until(api.ready, "an answer of the API server", START_SECONDS)
+
+    # The controllers give up when the API server has not finished its own roles, so they come after it.
+    control.start(lab, "kube-controller-manager", components.kube_controller_manager(lab, programs))
+    control.start(lab, "kubelet", components.kubelet(lab, programs))
+    control.start(lab, "kube-scheduler", components.kube_scheduler(lab, programs))
+    control.start(lab, "kube-proxy", components.kube_proxy(lab, programs))
+    _apply_addons(lab, programs)
+    control.start(lab, "coredns", components.coredns(lab, programs))
+    control.start(lab, "metrics-server", components.metrics_server(lab, programs))
+    wait_until(lambda: api.node_ready(NODE_NAME), "a ready node", START_SECONDS)
+    wait_until(api.accepts_pods, "the default service account", START_SECONDS)
+
+
+def _spawn_init(lab: Lab) -> Process:
+    namespaces = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"}
+    with (lab.logs / "init.log").open("ab") as log:
+        outer = subprocess.Popen(
+            [*namespaces, sys.executable, "-m", "tests.lab.cluster.init", lab.name],
+            cwd=lab.state, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children")
+    wait_until(
+        lambda: outer.poll() is not None or children.read_text().split(), "the creation of the lab's namespaces", 10
+    )
+    if outer.poll() is not None:
+        raise CannotContinueError(f"the lab's namespaces cannot be made: {(lab.logs / 'init.log').read_text().strip()}")
+    return Process.of(int(children.read_text().split()[0]))
+
+
+def spawn_forwarder(lab: Lab, init: Process, listening: socket.socket, host: str, port: int) -> subprocess.Popen[bytes]:
+    """Start a process that carries connections from `listening` to `host`:`port` in the lab; it ends with the lab."""
+    descriptor = listening.fileno()
+    with (lab.logs / "forward.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.lab.cluster.forward", str(descriptor), str(init.pid), host, str(port)],
+            cwd=REPOSITORY, pass_fds=[descriptor], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+
+
+def _import_pause(lab: Lab, programs: Path) -> None:
+    archive = lab.state / "pause.tar"
+    write_single_program_image(programs / "pause", node.PAUSE_IMAGE, archive)
+    import_image(lab, programs, archive)
+
+
+def import_image(lab: Lab, programs: Path, archive: Path) -> None:
+    """Make the images in `archive` known to the lab's node."""
+    init = first_process(lab)
+    enter = ["nsenter", "--net", "--mount", "--pid", f"--target={init.pid}"]
+    run(
+        [
+            *enter,
+            programs / "ctr",
+            f"--address={lab.containerd_socket}",
+            "--namespace=k8s.io",
+            "images",
+            "import",
+            "--local",
+            archive,
+        ]
+    )
+
+
+def _apply_addons(lab: Lab, programs: Path) -> None:
+    authority = b64encode((lab.pki / "ca.crt").read_bytes()).decode()
+    template = Template((Path(__file__).parent / "addons.yaml").read_text())
+    manifests = lab.config / "addons.yaml"
+    manifests.write_text(template.substitute(metrics_port=METRICS_PORT, address=NODE_ADDRESS, authority=authority))
+    run(
+        [
+            programs / "kubectl",
+            f"--kubeconfig={lab.kubeconfig}",
+            "apply",
+            "--server-side",
+            "--validate=ignore",
+            "-f",
+            manifests,
+        ]
+    )
+
+
+def _clean(lab: Lab) -> None:
+    """Remove everything of `lab`, whether it runs, was killed, or came up only half."""
+    for process in _recorded(lab):
+        process.kill()
+    cgroups.remove(lab.cgroup)
+    if lab.state.exists():
+        shutil.rmtree(lab.state)
+
+
+def _record(lab: Lab) -> dict[str, object]:
+    try:
+        found: dict[str, object] = json.loads(lab.record.read_text())
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+def _recorded(lab: Lab) -> list[Process]:
+    recorded = _record(lab).get("processes", [])
+    return [Process(**each) for each in recorded] if isinstance(recorded, list) else []
+
+
+def _api(lab: Lab) -> Api:
+    return Api(lab, api_url(lab))
+
+
+@contextmanager
+def _locked(lab: Lab) -> Iterator[None]:
+    """Let only one program at a time bring a lab up or down; a second one waits."""
+    lab.lock.parent.mkdir(parents=True, exist_ok=True)
+    with lab.lock.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,3 @@
+module flywheel.dev/lab/pause
+
+go 1.26.4

@@ -1,0 +1,1 @@
+"""Programs that prepare a machine for work on this repository."""

@@ -1,0 +1,83 @@
+"""Install the Debian packages that are missing, in one go."""
+
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from tools.bootstrap.steps import CannotContinueError, run, step
+
+# Package -> a file or command that shows that it, or something as good, is installed.
+LAB_PACKAGES = {
+    "runc": "runc",
+    "containernetworking-plugins": "/usr/lib/cni/bridge",
+    "nftables": "nft",
+    "iptables": "iptables",
+    "iproute2": "ip",
+    "util-linux": "nsenter",
+    "openssl": "openssl",
+}
+IMAGE_PACKAGES = {
+    "buildah": "buildah",
+    "debootstrap": "debootstrap",
+    "ca-certificates": "/etc/ssl/certs/ca-certificates.crt",
+}
+TEST_PACKAGES = {"lua5.4": "lua5.4"}
+
+
+def ensure_lab_packages() -> None:
+    """Install what the lab needs from the distribution.
+
+    Raises:
+        CannotContinueError: this is not Linux, the user is not root, or the packages cannot be installed.
+    """
+    if not Path("/proc/self/ns/net").exists():
+        raise CannotContinueError(
+            "the lab runs Kubernetes in Linux namespaces and needs Linux: use a cluster of your own, export KUBECONFIG=..."
+        )
+    if os.geteuid() != 0:
+        raise CannotContinueError(
+            "the lab makes namespaces and cgroups and needs root: use sudo, or a cluster of your own, export KUBECONFIG=..."
+        )
+    ensure_packages(LAB_PACKAGES)
+
+
+def ensure_packages(packages: Mapping[str, str]) -> None:
+    """Install those of `packages` whose file or command is missing.
+
+    Raises:
+        CannotContinueError: they cannot be installed here; the message lists them.
+    """
+    missing = [package for package, evidence in packages.items() if not _present(evidence)]
+    if not missing:
+        return
+    if not shutil.which("apt-get") or os.geteuid() != 0:
+        how = (
+            "run this as root" if shutil.which("apt-get") else "this is no Debian, so install what corresponds to them"
+        )
+        raise CannotContinueError(f"these Debian packages are needed: {' '.join(missing)}; {how} and try again")
+    with step(f"Installing Debian packages: {' '.join(missing)}", "a minute"):
+        _install(missing)
+
+
+def _install(packages: Iterable[str]) -> None:
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    install = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
+    try:
+        run(install, env=environment)
+    except CannotContinueError:
+        # The list of packages is missing or older than what the mirror holds.
+        try:
+            run(["apt-get", "update"], env=environment)
+        finally:
+            run(install, env=environment)
+
+
+def _present(evidence: str) -> bool:
+    return (
+        Path(evidence).exists() if evidence.startswith("/") else shutil.which(evidence, path=_search_path()) is not None
+    )
+
+
+def _search_path() -> str:
+    return os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"])
