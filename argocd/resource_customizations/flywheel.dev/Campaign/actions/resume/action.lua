@@ -1,0 +1,3 @@
+obj.spec.schedule = obj.spec.schedule or {}
+obj.spec.schedule.suspend = false
+return obj
