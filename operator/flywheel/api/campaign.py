@@ -6,7 +6,17 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from flywheel.api.model import KeyedBy, Model, Rule
-from flywheel.api.quantities import DURATION_PATTERN, MOMENT_PATTERN, Duration, Flag, Integer, Moment, Text, Word
+from flywheel.api.quantities import (
+    DURATION_PATTERN,
+    MOMENT_PATTERN,
+    Duration,
+    Flag,
+    Integer,
+    Moment,
+    Text,
+    Word,
+    cel_text,
+)
 from flywheel.api.route import Route, RouteRule
 from flywheel.api.service import Service
 
@@ -15,8 +25,8 @@ CAMPAIGN_NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
 DEFAULT_PREPARE = timedelta(hours=1)
 DEFAULT_WARM = timedelta(minutes=10)
 
-_DURATION = f"matches(r'{DURATION_PATTERN}')"
-_MOMENT = f"matches(r'{MOMENT_PATTERN}')"
+_DURATION = f"matches({cel_text(DURATION_PATTERN)})"
+_MOMENT = f"matches({cel_text(MOMENT_PATTERN)})"
 _OFFSET = "matches('(Z|[+-][0-9]{2}:[0-9]{2})$')"
 
 

@@ -3,6 +3,7 @@
 Each is checked by a regular expression of the RE2 kind (the API server's), and says its form in words when refused.
 """
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -69,12 +70,13 @@ class Text:
         if self.min_length:
             schema["minLength"] = self.min_length
         if self.explain:
-            schema[VALIDATIONS] = [{"rule": f"self.matches({_cel_text(self.pattern)})", "message": self.message}]
+            schema[VALIDATIONS] = [{"rule": f"self.matches({cel_text(self.pattern)})", "message": self.message}]
         return schema
 
 
-def _cel_text(text: str) -> str:
-    return "r'" + text + "'"
+def cel_text(text: str) -> str:
+    """`text` as a literal of CEL."""
+    return json.dumps(text)  # the two notations agree on what needs a backslash
 
 
 @dataclass(frozen=True, slots=True)
