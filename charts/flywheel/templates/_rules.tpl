@@ -11,7 +11,7 @@ tests/unit/chart holds this list against the kinds of the operator's children.
   verbs: [get, list, watch, patch]
 - apiGroups: [flywheel.dev]
   resources: [campaigns/status]
-  verbs: [get, patch]
+  verbs: [patch]
 # Needed for blockOwnerDeletion on the children where OwnerReferencesPermissionEnforcement is on.
 - apiGroups: [flywheel.dev]
   resources: [campaigns/finalizers]
@@ -34,11 +34,12 @@ tests/unit/chart holds this list against the kinds of the operator's children.
   resources: [httproutes]
   verbs: [get, list, watch, create, patch, delete]
 {{- end }}
-# Events on the Campaigns.
+# Events on the Campaigns; listed by the search for leftovers as well.
 - apiGroups: ["", events.k8s.io]
   resources: [events]
-  verbs: [create, patch]
-# The search for leftovers by the Campaign's label before it is called Retired.
+  verbs: [create, list]
+# The search for leftovers by the Campaign's label before it is called Retired: every built-in kind but Secrets.
+# What may not be listed is named in the Campaign's report as not looked at.
 - apiGroups: [""]
   resources: [pods, endpoints, persistentvolumeclaims, podtemplates, replicationcontrollers, limitranges, resourcequotas]
   verbs: [list]
@@ -60,11 +61,33 @@ tests/unit/chart holds this list against the kinds of the operator's children.
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   verbs: [list]
+- apiGroups: [resource.k8s.io]
+  resources: [resourceclaims, resourceclaimtemplates]
+  verbs: [list]
+- apiGroups: [storage.k8s.io]
+  resources: [csistoragecapacities]
+  verbs: [list]
 {{- range .Values.rbac.extraSweepRules }}
 - apiGroups: {{ toYaml .apiGroups | nindent 2 }}
   resources: {{ toYaml .resources | nindent 2 }}
   verbs: [list]
 {{- end }}
+{{- end -}}
+
+{{/* The same search among what belongs to no namespace: the kinds that a tool might make for one campaign. */}}
+{{- define "flywheel.clusterSweepRules" -}}
+- apiGroups: [""]
+  resources: [persistentvolumes]
+  verbs: [list]
+- apiGroups: [rbac.authorization.k8s.io]
+  resources: [clusterroles, clusterrolebindings]
+  verbs: [list]
+- apiGroups: [admissionregistration.k8s.io]
+  resources: [mutatingwebhookconfigurations, validatingwebhookconfigurations]
+  verbs: [list]
+- apiGroups: [scheduling.k8s.io]
+  resources: [priorityclasses]
+  verbs: [list]
 {{- end -}}
 
 {{/* Whether Campaigns are defined, and whether an optional API has been installed meanwhile. */}}
@@ -78,7 +101,7 @@ tests/unit/chart holds this list against the kinds of the operator's children.
 {{- define "flywheel.leaseRules" -}}
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
-  verbs: [get, create, update, patch]
+  verbs: [get, create, update]
 {{- end -}}
 
 {{- define "flywheel.editRules" -}}

@@ -68,14 +68,14 @@ def test_every_child_can_be_managed_where_campaigns_are_watched(case, namespace)
     granted = operator_grants(case, namespace)
     for resource in (*CHILDREN, CONFIG_MAP):
         assert granted[resource.group, resource.plural] == MANAGE, resource.name
-    assert granted[EVENT.group, EVENT.plural] == {"create", "patch"}
+    assert granted[EVENT.group, EVENT.plural] == {"create", "list"}
 
 
 @pytest.mark.parametrize(("case", "namespace"), [("default", None), ("namespaced", "shop")])
 def test_the_operator_never_creates_writes_or_deletes_a_campaign(case, namespace):
     granted = operator_grants(case, namespace)
     assert granted[CAMPAIGN.group, "campaigns"] == {"get", "list", "watch", "patch"}
-    assert granted[CAMPAIGN.group, "campaigns/status"] == {"get", "patch"}
+    assert granted[CAMPAIGN.group, "campaigns/status"] == {"patch"}
     assert granted[CAMPAIGN.group, "campaigns/finalizers"] == {"update"}
 
 
@@ -90,7 +90,7 @@ def test_the_rest_is_only_listed(case, namespace):
 
 
 def test_the_lease_is_held_in_the_namespace_of_the_release_only():
-    assert operator_grants("default", NAMESPACE) == {(LEASE.group, LEASE.plural): {"get", "create", "update", "patch"}}
+    assert operator_grants("default", NAMESPACE) == {(LEASE.group, LEASE.plural): {"get", "create", "update"}}
     assert operator_grants("default")[LEASE.group, LEASE.plural] == {"list"}
 
 
