@@ -106,7 +106,7 @@ def is_suspended(campaign: Campaign) -> bool:
 def _is_reported(observed: Observed) -> bool:
     report = observed.status.get("report")
     finished = isinstance(report, dict) and bool(report.get("finishedAt"))
-    return finished and not owned(observed)
+    return finished and not owned(observed).keys() - {report_key(observed)}
 
 
 def _rest_in_retirement(observed: Observed) -> Decision:

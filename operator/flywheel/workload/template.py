@@ -39,7 +39,18 @@ def pod_template(campaign: str, service: Service, service_account: str) -> Manif
             ),
         },
     }
-    return strategic_merge(generated, _override(service))
+    return _with_defaults(strategic_merge(generated, _override(service)), service.name)
+
+
+def _with_defaults(template: Manifest, service: str) -> Manifest:
+    """Give containers that the author added the same safe defaults, and kubectl the one that people mean."""
+    spec = template["spec"]
+    for container in [*spec.get("initContainers", []), *spec["containers"]]:
+        container["securityContext"] = {**CONTAINER_SECURITY, **container.get("securityContext", {})}
+    if len(spec["containers"]) > 1:
+        annotations = template["metadata"].setdefault("annotations", {})
+        annotations.setdefault("kubectl.kubernetes.io/default-container", service)
+    return template
 
 
 def container_ports(service: Service) -> list[dict[str, Any]]:

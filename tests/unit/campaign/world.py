@@ -1,0 +1,176 @@
+"""A cluster reduced to what decisions can see of it: enough to play a Campaign through, step by step, in no time."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from flywheel.campaign.conclude import conclude
+from flywheel.campaign.decide import decide
+from flywheel.campaign.decision import Decision
+from flywheel.campaign.inventory import entries, recorded
+from flywheel.campaign.observed import Observed
+from flywheel.plan import CAMPAIGN_LABEL, FINALIZER, LiveObject, Manifest, ObjectKey, Outcome, Sweep, content_hash
+
+UID = "0b9ab5a2-6d8f-4d0b-8a1b-1a5f5f3c0618"
+
+
+def campaign(spec: Mapping[str, Any], name: str = "yougou-618") -> Manifest:
+    metadata = {"name": name, "namespace": "shop", "uid": UID, "generation": 1, "resourceVersion": "1"}
+    return {"apiVersion": "flywheel.dev/v1alpha1", "kind": "Campaign", "metadata": metadata, "spec": dict(spec)}
+
+
+class KilledError(Exception):
+    """The operator died here."""
+
+
+class World:
+    """One Campaign and its children. `budget` counts the writes until the operator dies; None: it lives."""
+
+    def __init__(self, manifest: Manifest, *, served: bool = True) -> None:
+        self.manifest = manifest
+        self.children: dict[ObjectKey, LiveObject] = {}
+        self.served = served
+        self.writes = 0
+        self.budget: int | None = None
+        self.gone = False
+        self.notices: list[str] = []
+        self.broken_images: set[str] = set()
+
+    @property
+    def status(self) -> Mapping[str, Any]:
+        return self.manifest.get("status", {})
+
+    def condition(self, type_: str) -> Mapping[str, Any]:
+        return next((each for each in self.status.get("conditions", []) if each["type"] == type_), {})
+
+    def kinds(self) -> list[str]:
+        return sorted(key.kind for key in self.children if key.kind != "ConfigMap")
+
+    def size(self, service: str) -> int | None:
+        key = ObjectKey("apps", "Deployment", "shop", f"yougou-618-{service}")
+        return self.children[key].replicas
+
+    def edit(self, **spec: Any) -> None:
+        self.manifest = {**self.manifest, "spec": {**self.manifest["spec"], **spec}}
+        metadata = {**self.manifest["metadata"], "generation": self.manifest["metadata"]["generation"] + 1}
+        self.manifest["metadata"] = metadata
+
+    def delete(self) -> None:
+        if FINALIZER not in self.manifest["metadata"].get("finalizers", []):
+            self.gone = True
+        self.manifest["metadata"]["deletionTimestamp"] = "2027-06-17T00:00:00Z"
+
+    def observed(self) -> Observed:
+        labelled = {key: live for key, live in self.children.items() if live.campaign}
+        return Observed(self.manifest, labelled)
+
+    def decide(self, now: datetime) -> tuple[Observed, Decision]:
+        observed = self.observed()
+        for _ in range(5):
+            decision = decide(observed, now)
+            if not decision.questions:
+                return observed, decision
+            observed = self._answer(observed, decision)
+        raise AssertionError(f"still asking: {decision.questions}")
+
+    def _answer(self, observed: Observed, decision: Decision) -> Observed:
+        asked = decision.questions
+        found = {key: self.children[key] for key in asked.lookups if key in self.children}
+        return replace(
+            observed,
+            children={**observed.children, **found},
+            absent=observed.absent | (asked.lookups - found.keys()),
+            served={**observed.served, **dict.fromkeys(asked.apis, self.served)},
+            troubles={**observed.troubles, **dict.fromkeys(asked.pods)},
+            sweep=Sweep(checked=70) if asked.sweep else observed.sweep,
+        )
+
+    def reconcile(self, now: datetime) -> None:
+        observed, decision = self.decide(now)
+        if decision.plan.finalizer and not observed.has_finalizer:
+            self._write()
+            self.manifest["metadata"]["finalizers"] = [FINALIZER]
+        new = [key for key in decision.plan.inventory if key not in recorded(observed)]
+        if new:
+            self._write()
+            known = [*recorded(observed), *new]
+            self.manifest["status"] = {**self.status, "inventory": {"entries": entries(known)}}
+        outcomes = [self._remove(key) for key in decision.plan.release]
+        outcomes += [self._remove(deletion.key) for deletion in decision.plan.delete]
+        outcomes += [self._apply(manifest) for manifest in decision.plan.apply]
+        conclusion = conclude(observed, decision, outcomes, now)
+        self.notices += [notice.reason for notice in conclusion.notices]
+        if conclusion.status != self.status and not (observed.is_deleting and not decision.plan.finalizer):
+            self._write()
+            self.manifest["status"] = conclusion.status
+        if observed.has_finalizer and not decision.plan.finalizer:
+            self._write()
+            self.gone = observed.is_deleting
+
+    def settle(self, now: datetime, rounds: int = 12) -> None:
+        """Reconcile until a round writes nothing."""
+        for _ in range(rounds):
+            before = self.writes
+            self.reconcile(now)
+            if self.writes == before or self.gone:
+                return
+        raise AssertionError(f"does not come to rest: {self.status}")
+
+    def _write(self) -> None:
+        if self.budget is not None:
+            if self.budget == 0:
+                raise KilledError
+            self.budget -= 1
+        self.writes += 1
+
+    def _remove(self, key: ObjectKey) -> Outcome:
+        self._write()
+        self.children.pop(key, None)
+        return Outcome(key)
+
+    def _apply(self, manifest: Manifest) -> Outcome:
+        key = ObjectKey.of(manifest)
+        assert key in recorded(self.observed()), f"{key} is created before it is in the inventory"
+        live = self.children.get(key)
+        if live is None or live.applied_hash != content_hash(manifest):
+            self._write()
+            self.children[key] = self._made(key, manifest, live)
+        return Outcome(key, self.children[key])
+
+    def _made(self, key: ObjectKey, manifest: Manifest, before: LiveObject | None) -> LiveObject:
+        generation = before.generation + 1 if before else 1
+        replicas = manifest["spec"].get("replicas", 1) if key.kind == "Deployment" else None
+        status: Manifest = {}
+        if key.kind == "Deployment":
+            scaled = [manifest["spec"].get("replicas"), before.replicas if before else None, 1]
+            replicas = next(each for each in scaled if each is not None)
+            status = self._ready(generation, replicas)
+        made = LiveObject(
+            key=key,
+            uid=f"uid-{key}",
+            resource_version=generation,
+            generation=generation,
+            campaign=manifest["metadata"]["labels"].get(CAMPAIGN_LABEL, ""),
+            owner_uid=UID,
+            applied_hash=content_hash(manifest),
+            owned_fields="",
+            deleting=False,
+            replicas=replicas,
+            status=status,
+        )
+        if key.kind == "HorizontalPodAutoscaler":
+            self._scale(key, manifest["spec"]["minReplicas"], manifest["spec"]["maxReplicas"])
+        return made
+
+    def _scale(self, autoscaler: ObjectKey, least: int, most: int) -> None:
+        key = ObjectKey("apps", "Deployment", autoscaler.namespace, autoscaler.name)
+        deployment = self.children[key]
+        replicas = min(max(deployment.replicas or 1, least), most)
+        status = self._ready(deployment.generation, replicas)
+        self.children[key] = replace(deployment, replicas=replicas, status=status)
+
+    @staticmethod
+    def _ready(generation: int, replicas: int) -> Manifest:
+        counts = dict.fromkeys(("replicas", "readyReplicas", "availableReplicas", "updatedReplicas"), replicas)
+        return {"observedGeneration": generation, **counts}
