@@ -70,7 +70,7 @@ class Observed:
 
     @property
     def orphans(self) -> bool:
-        """Whether the children shall outlive the Campaign. Read without the models: a broken spec can be deleted too."""
+        """Whether the children outlive the Campaign. Read without the models: a broken spec can be deleted too."""
         spec = self.manifest.get("spec")
         return isinstance(spec, Mapping) and spec.get("deletionPolicy") == "Orphan"
 

@@ -149,7 +149,7 @@ def test_an_end_before_the_start_is_seen_across_the_two_ways_to_write_a_time() -
 
 
 def test_times_beyond_the_calendar_are_a_problem_not_a_crash() -> None:
-    late = schedule(startsAt="2027-01-01T00:00:00").model_copy(update={"starts_at": datetime(9999, 12, 31)})  # noqa: DTZ001
+    late = schedule(startsAt="2027-01-01T00:00:00").model_copy(update={"starts_at": datetime(9999, 12, 31, 23, 59)})  # noqa: DTZ001
     resolved = resolve(late)
     assert not isinstance(resolved, Timeline)
     assert resolved[0].path == "spec.schedule"
