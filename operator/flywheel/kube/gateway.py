@@ -11,8 +11,8 @@ from typing import Any, Literal
 from flywheel.kube.client import CallObserver, Client, Query
 from flywheel.kube.errors import ApiError
 from flywheel.kube.resources import EVENT, Resource, resource_of
-from flywheel.kube.sweep import PARTIAL_LIST, Sweep, Sweeper
-from flywheel.plan import FIELD_MANAGER, Manifest, Notice, ObjectKey
+from flywheel.kube.sweep import PARTIAL_LIST, Sweeper
+from flywheel.plan import FIELD_MANAGER, Manifest, Notice, ObjectKey, Sweep
 
 __all__ = ["ApiError", "Gateway", "micro_time"]
 

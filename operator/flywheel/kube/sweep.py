@@ -7,6 +7,7 @@ from typing import Any
 
 from flywheel.kube.client import Client
 from flywheel.kube.errors import UNREACHABLE, ApiError
+from flywheel.plan import Remaining, Sweep
 
 PARTIAL_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 DISCOVERY = (
@@ -16,30 +17,6 @@ DISCOVERY = (
 AT_ONCE = 6
 MOST_OF_ONE_KIND = 50
 REMEMBER_KINDS = 30.0
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Remaining:
-    """One object that is still there."""
-
-    resource: str
-    """As kubectl names it: `deployments.apps`."""
-    namespace: str
-    name: str
-    finalizers: tuple[str, ...]
-    deleting: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Sweep:
-    """What was found. Only an empty `remaining` together with an empty `unchecked` proves that nothing is left."""
-
-    remaining: tuple[Remaining, ...]
-    """At most fifty of each kind."""
-    checked: int
-    """How many kinds of object were looked through."""
-    unchecked: tuple[str, ...]
-    """The kinds that could not be looked through, as kubectl names them: no right to list them, or their API is ill."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +39,7 @@ class Sweeper:
         self._known: tuple[float, tuple[list[_Listable], list[str]]] | None = None
 
     async def sweep(self, namespace: str, label_selector: str) -> Sweep:
-        """Look for objects by label: in one namespace, and among the cluster-scoped ones.
+        """Look for objects by label: in one namespace, and among the cluster-scoped ones; at most fifty of each kind.
 
         Raises:
             ApiError: When the API server cannot be reached, so that nothing at all can be said.
@@ -80,7 +57,8 @@ class Sweeper:
                 # One object may be served under several groups, as Events are.
                 remaining.setdefault(metadata["uid"], _remaining(kind.name, metadata))
         checked = len(listable) + len(ill) - len(unchecked)
-        return Sweep(tuple(sorted(remaining.values())), checked, tuple(sorted(unchecked)))
+        in_order = sorted(remaining.values(), key=lambda one: (one.resource, one.namespace, one.name))
+        return Sweep(tuple(in_order), checked, tuple(sorted(unchecked)))
 
     async def _look(self, kind: _Listable, namespace: str, selector: str) -> list[dict[str, Any]] | None:
         query = (("labelSelector", selector), ("limit", str(MOST_OF_ONE_KIND)))

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import random
 import time
 from collections.abc import AsyncIterator
@@ -12,6 +13,8 @@ from flywheel.kube.errors import ApiError
 from flywheel.kube.gateway import Gateway
 from flywheel.kube.resources import Resource
 from flywheel.plan import Manifest
+
+log = logging.getLogger(__name__)
 
 INACTIVITY = 90.0
 """Seconds of silence after which a watch is taken for dead: the server sends a bookmark about every minute."""
@@ -56,6 +59,7 @@ class Watch:
         self._heard = time.monotonic()
         self._failures = 0
         self._random = random.Random()  # noqa: S311 - spreads reconnections, protects nothing
+        self._told = False
         self.error: ApiError | None = None
         """Why the watch does not work at present; None while it does."""
 
@@ -82,7 +86,7 @@ class Watch:
                         yield Change("Deleted" if event["type"] == "DELETED" else "Present", event["object"])
                     resource_version = event["object"]["metadata"]["resourceVersion"]
             except ApiError as error:
-                self.error = error
+                self._note(error)
                 if error.is_not_found:
                     # 410: the server has forgotten this version. 404: the API itself went away.
                     resource_version = ""
@@ -97,7 +101,16 @@ class Watch:
     def _alive(self) -> None:
         self._heard = time.monotonic()
         self._failures = 0
-        self.error = None
+        if self.error is not None and self._told:
+            log.info("Watching %s works again.", self.resource.name)
+        self.error, self._told = None, False
+
+    def _note(self, error: ApiError) -> None:
+        self.error = error
+        # One failure is daily life: a server ended the request, or nothing was said for a while.
+        if self._failures >= 1 and not self._told:
+            self._told = True
+            log.warning("Watching %s does not work and is tried again: %s", self.resource.name, error)
 
     async def _list(self) -> AsyncIterator[Change | Synced]:
         uids: set[str] = set()

@@ -1,0 +1,97 @@
+"""The `flywheel` command. A subcommand imports what it needs when it runs: no process loads another's parts."""
+
+import importlib.metadata
+import sys
+from typing import Literal
+
+import click
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Marketing campaigns as code on Kubernetes."""
+
+
+@main.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(importlib.metadata.version("flywheel"))
+
+
+class Duration(click.ParamType[float]):
+    """A duration like `90s`, `10m`, `1h30m`; seconds as a number."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read a duration."""
+        if isinstance(value, int | float):
+            return float(value)
+        from flywheel.api.quantities import read_duration
+
+        try:
+            return read_duration(str(value)).total_seconds()
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@main.command(context_settings={"auto_envvar_prefix": "FLYWHEEL"})
+@click.option(
+    "--namespace",
+    "-n",
+    "namespaces",
+    multiple=True,
+    envvar="FLYWHEEL_NAMESPACES",
+    help="Serve this namespace; may be given several times.",
+)
+@click.option("--all-namespaces", "-A", is_flag=True, help="Serve the whole cluster.")
+@click.option("--leader-election/--no-leader-election", default=True, show_default=True, help="Stand for election.")
+@click.option("--lease-namespace", help="Where the Lease is; the operator's own namespace by default.")
+@click.option("--lease-duration", type=Duration(), default="15s", show_default=True, help="How long a renewal holds.")
+@click.option(
+    "--workers", type=click.IntRange(1, 100), default=8, show_default=True, help="Campaigns worked on at once."
+)
+@click.option("--resync", type=Duration(), default="10m", show_default=True, help="Look at each campaign this often.")
+@click.option("--health-port", type=click.IntRange(0, 65535), default=8081, show_default=True, help="Probes.")
+@click.option("--metrics-port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Prometheus.")
+@click.option("--log-format", type=click.Choice(["console", "json"]), default="json", show_default=True)
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+)
+def operator(
+    namespaces: tuple[str, ...],
+    *,
+    all_namespaces: bool,
+    leader_election: bool,
+    lease_namespace: str | None,
+    lease_duration: float,
+    workers: int,
+    resync: float,
+    health_port: int,
+    metrics_port: int,
+    log_format: Literal["console", "json"],
+    log_level: str,
+) -> None:
+    """Run the operator.
+
+    Each option can be given as an environment variable: FLYWHEEL_WORKERS=4, FLYWHEEL_NAMESPACES="spring summer".
+    """
+    import asyncio
+
+    from flywheel.runtime.logs import configure
+    from flywheel.runtime.operator import Settings, run
+
+    if bool(namespaces) == all_namespaces:
+        raise click.UsageError("Say what to serve: either --all-namespaces, or --namespace once or more.")
+    configure(log_format, log_level)
+    settings = Settings(
+        namespaces=tuple(dict.fromkeys(namespaces)),
+        leader_election=leader_election,
+        lease_namespace=lease_namespace,
+        lease_duration=int(lease_duration),
+        workers=workers,
+        resync=resync,
+        health_port=health_port,
+        metrics_port=metrics_port,
+    )
+    sys.exit(asyncio.run(run(settings)))
