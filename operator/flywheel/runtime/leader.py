@@ -113,14 +113,22 @@ class LeaseElection(Leadership):
         """
         pause = self._duration / RENEWALS
         while True:
-            try:
-                # Longer than this and the next attempt would come too late as well.
-                async with asyncio.timeout(self._duration / 3):
-                    await self._renew() if self._held is not None else await self._try_to_take()
-            except (ApiError, TimeoutError) as error:
-                log.warning("%s could not be read or renewed: %s", self._lease, error or "no answer in time")
-            self._note_suspension()
+            await self.turn()
             await asyncio.sleep(pause * self._random.uniform(0.9, 1.1))
+
+    async def turn(self) -> None:
+        """Try once to take the Lease, or to renew it.
+
+        Raises:
+            LeaseLost: When another replica has taken it from us.
+        """
+        try:
+            # Longer than this and the next attempt would come too late as well.
+            async with asyncio.timeout(self._duration / 3):
+                await self._renew() if self._held is not None else await self._try_to_take()
+        except (ApiError, TimeoutError) as error:
+            log.warning("%s could not be read or renewed: %s", self._lease, error or "no answer in time")
+        self._note_suspension()
 
     async def _try_to_take(self) -> None:
         record = await self._lease.read()

@@ -1,0 +1,170 @@
+"""The store: never older than what was seen, whoever tells it and in whatever order."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from flywheel.kube.resources import DEPLOYMENT, SERVICE
+from flywheel.plan import LiveObject, Manifest, ObjectKey
+from flywheel.runtime.store import MOST_TOMBSTONES, Owner, Store
+
+SPRING: Owner = ("shop", "spring")
+
+
+@pytest.fixture
+def told() -> list[Owner]:
+    return []
+
+
+@pytest.fixture
+def store(told: list[Owner]) -> Store:
+    return Store(told.append)
+
+
+def campaign(version: int, uid: str = "c1") -> Manifest:
+    metadata = {"namespace": "shop", "name": "spring", "uid": uid, "resourceVersion": str(version), "managedFields": []}
+    return {"apiVersion": "flywheel.dev/v1alpha1", "kind": "Campaign", "metadata": metadata, "spec": {"v": version}}
+
+
+def child(version: int, uid: str = "d1", owner: str = "spring", name: str = "spring-web") -> LiveObject:
+    return LiveObject(
+        key=ObjectKey("apps", "Deployment", "shop", name),
+        uid=uid,
+        resource_version=version,
+        generation=1,
+        campaign=owner,
+        owner_uid="c1",
+        applied_hash="",
+        owned_fields="",
+        deleting=False,
+    )
+
+
+def test_a_campaign_is_kept_without_its_managed_fields(store: Store, told: list[Owner]) -> None:
+    given = campaign(1)
+    store.put_campaign(given)
+    held = store.campaign(*SPRING)
+    assert held is not None
+    assert "managedFields" not in held["metadata"]
+    assert "managedFields" in given["metadata"]
+    assert told == [SPRING]
+
+
+def test_an_older_campaign_is_ignored(store: Store, told: list[Owner]) -> None:
+    store.put_campaign(campaign(10))
+    store.put_campaign(campaign(9))
+    store.put_campaign(campaign(10))
+    assert (store.campaign(*SPRING) or {})["spec"] == {"v": 10}
+    assert told == [SPRING]
+
+
+def test_versions_are_numbers_and_not_text(store: Store) -> None:
+    store.put_campaign(campaign(99))
+    store.put_campaign(campaign(100))
+    assert (store.campaign(*SPRING) or {})["spec"] == {"v": 100}
+
+
+def test_a_deleted_campaign_does_not_come_back_by_a_late_word(store: Store) -> None:
+    store.put_campaign(campaign(10))
+    store.remove_campaign(*SPRING, "c1")
+    store.put_campaign(campaign(11))
+    assert store.campaign(*SPRING) is None
+    store.put_campaign(campaign(12, uid="c2"))
+    assert store.campaign(*SPRING) is not None
+
+
+def test_a_late_word_of_the_end_of_a_predecessor_removes_nothing(store: Store) -> None:
+    store.put_campaign(campaign(10, uid="c2"))
+    store.remove_campaign(*SPRING, "c1")
+    assert store.campaign(*SPRING) is not None
+
+
+def test_an_answer_to_a_write_is_not_undone_by_the_watch(store: Store, told: list[Owner]) -> None:
+    store.put(child(20))
+    store.put(child(19))
+    store.put(child(20))
+    assert store.children(*SPRING)[child(20).key].resource_version == 20
+    assert told == [SPRING]
+
+
+def test_a_deleted_child_does_not_come_back(store: Store, told: list[Owner]) -> None:
+    store.put(child(20))
+    store.remove(child(20).key, "d1")
+    store.put(child(21))
+    assert store.children(*SPRING) == {}
+    assert store.child_count() == 0
+    assert told == [SPRING, SPRING]
+
+
+def test_the_end_of_a_predecessor_does_not_remove_its_successor(store: Store) -> None:
+    store.put(child(20, uid="d2"))
+    store.remove(child(20).key, "d1")
+    assert len(store.children(*SPRING)) == 1
+
+
+def test_a_child_that_lost_its_label_is_told_to_the_one_who_lost_it(store: Store, told: list[Owner]) -> None:
+    store.put(child(20))
+    store.put(child(21, owner=""))
+    assert store.children(*SPRING) == {}
+    assert told == [SPRING, SPRING]
+
+
+def test_a_child_that_changed_its_label_is_told_to_both(store: Store, told: list[Owner]) -> None:
+    store.put(child(20))
+    store.put(child(21, owner="autumn"))
+    assert store.children(*SPRING) == {}
+    assert len(store.children("shop", "autumn")) == 1
+    assert told == [SPRING, SPRING, ("shop", "autumn")]
+
+
+def test_a_child_without_a_label_is_nobodys(store: Store, told: list[Owner]) -> None:
+    store.put(child(20, owner=""))
+    assert store.child_count() == 0
+    assert told == []
+
+
+def test_children_whose_campaign_is_gone_are_still_somebodys(store: Store) -> None:
+    store.put(child(20))
+    store.put_campaign(campaign(1))
+    store.remove_campaign(*SPRING, "c1")
+    assert store.owners() == {SPRING}
+
+
+def test_what_a_complete_list_lacks_is_gone_unless_it_is_newer(store: Store) -> None:
+    store.put(child(10, uid="gone", name="gone"))
+    store.put(child(10, uid="there", name="there"))
+    store.put(child(31, uid="newer", name="newer"))
+    other = replace(child(10, uid="other"), key=ObjectKey("", "Service", "shop", "other"))
+    store.put(other)
+    elsewhere = replace(child(10, uid="elsewhere"), key=ObjectKey("apps", "Deployment", "stage", "elsewhere"))
+    store.put(elsewhere)
+    store.retain(DEPLOYMENT, "shop", frozenset({"there"}), 30)
+    assert {key.name for key in store.children(*SPRING)} == {"there", "newer", "other"}
+    assert len(store.children("stage", "spring")) == 1
+    store.retain(DEPLOYMENT, None, frozenset(), 40)
+    assert {key.name for key in store.children(*SPRING)} == {"other"}
+    assert store.children("stage", "spring") == {}
+    store.retain(SERVICE, None, frozenset(), 40)
+    assert store.owners() == set()
+
+
+def test_the_memory_of_what_is_gone_is_bounded(store: Store) -> None:
+    for number in range(MOST_TOMBSTONES + 10):
+        store.remove(child(1).key, f"uid-{number}")
+    store.put(child(20, uid="uid-5"))
+    assert store.child_count() == 1
+
+
+async def test_synced_only_when_every_source_has_listed(store: Store) -> None:
+    store.expect("deployments")
+    store.expect("services")
+    waiting = asyncio.create_task(store.wait_synced())
+    store.complete("deployments")
+    await asyncio.sleep(0)
+    assert not store.synced
+    assert not waiting.done()
+    assert store.waiting_for == ("services",)
+    store.complete("services")
+    await asyncio.wait_for(waiting, 5)
+    assert store.synced
