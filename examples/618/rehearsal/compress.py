@@ -1,0 +1,115 @@
+"""From the real campaign to one that is over in minutes, on a node with two cores.
+
+The stages keep their order and their meaning; each gets a fixed number of seconds, because a scale that turns three
+days into a minute would turn half an hour of warmth into less than a second. Sizes are cut in the same spirit. All else
+is the campaign as written.
+"""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds of each stage. `hold` is the part of Live in which the warm size stays the floor."""
+
+    scheduled: int = 10
+    preparing: int = 30
+    warm: int = 25
+    live: int = 75
+    hold: int = 20
+    draining: int = 15
+    retained: int = 15
+
+    @property
+    def total(self) -> int:
+        """Seconds from applying the campaign until its removal begins."""
+        return self.scheduled + self.preparing + self.warm + self.live + self.draining + self.retained
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What an autoscaled service is cut to."""
+
+    min: int
+    warm: int
+    max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What is smaller in the rehearsal. A service that `autoscaled` does not name runs once."""
+
+    autoscaled: Mapping[str, Size] = field(default_factory=lambda: {"seckill": Size(min=1, warm=3, max=5)})
+    flash_stock: int = 200
+    """So few that the crowd of the rehearsal buys everything and late visitors are turned away."""
+
+
+def compress(campaign: Manifest, now: datetime, pace: Pace, cut: Cut, image: str) -> Manifest:
+    """Return `campaign` with its times moved to the next minutes, its sizes cut, and `image` for every service.
+
+    Environment variables that hold the campaign's own start or end follow it.
+    """
+    made = copy.deepcopy(campaign)
+    schedule = made["spec"]["schedule"]
+    zone = ZoneInfo(schedule.get("timeZone", "UTC"))
+    before = {_instant(schedule[name], zone): name for name in ("startsAt", "endsAt")}
+    first = now.astimezone(UTC).replace(microsecond=0) + timedelta(seconds=1)
+    starts_at = first + timedelta(seconds=pace.scheduled + pace.preparing + pace.warm)
+    after = {"startsAt": starts_at, "endsAt": starts_at + timedelta(seconds=pace.live)}
+    schedule |= {name: moment.astimezone(zone).isoformat() for name, moment in after.items()}
+    schedule |= {
+        "prepareFor": f"{pace.preparing + pace.warm}s",
+        "warmFor": f"{pace.warm}s",
+        "holdFor": f"{pace.hold}s",
+        "drainFor": f"{pace.draining}s",
+        "retainFor": f"{pace.retained}s",
+    }
+    for service in made["spec"]["services"]:
+        service["image"] = image
+        _shrink(service, cut)
+        for variable in service.get("env", []):
+            moved = before.get(_instant(variable.get("value", ""), zone))
+            if moved:
+                variable["value"] = after[moved].astimezone(zone).isoformat()
+            elif variable["name"] == "FLASH_STOCK":
+                variable["value"] = str(cut.flash_stock)
+    return made
+
+
+def without_end(campaign: Manifest) -> Manifest:
+    """Return `campaign` without a schedule: Live from apply until it is deleted."""
+    made = copy.deepcopy(campaign)
+    schedule = made["spec"].pop("schedule")
+    bounds = {schedule["startsAt"], schedule["endsAt"]}
+    for service in made["spec"]["services"]:
+        kept = [variable for variable in service.get("env", []) if variable.get("value") not in bounds]
+        if "env" in service:
+            service["env"] = kept
+    return made
+
+
+def _shrink(service: Manifest, cut: Cut) -> None:
+    if "autoscaling" not in service:
+        service["replicas"] = 1
+        return
+    service.pop("replicas", None)
+    size = cut.autoscaled[service["name"]]
+    service["autoscaling"] |= {"min": size.min, "warm": size.warm, "max": size.max}
+    behavior = service["autoscaling"].setdefault("behavior", {})
+    # Kubernetes waits five minutes before it scales down: longer than the whole rehearsal.
+    behavior["scaleDown"] = {**behavior.get("scaleDown", {}), "stabilizationWindowSeconds": 10}
+
+
+def _instant(text: str, zone: ZoneInfo) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)

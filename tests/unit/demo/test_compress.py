@@ -1,0 +1,99 @@
+"""The rehearsal's campaign against the one that is written down."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flywheel.api.load import load_campaign
+from flywheel.campaign.stages import Stage, Timeline, resolve
+from rehearsal.compress import Cut, Pace, Size, compress, without_end
+from rehearsal.play import CAMPAIGN_FILE
+from rehearsal.snapshot import STAGES
+
+NOW = datetime(2026, 11, 23, 14, 5, 9, 250_000, tzinfo=UTC)
+seconds = st.integers(1, 600)
+parts = ("scheduled", "preparing", "warm", "live", "hold", "draining", "retained")
+paces = st.builds(Pace, **dict.fromkeys(parts, seconds))
+
+
+@pytest.fixture
+def written() -> dict[str, Any]:
+    return _written()
+
+
+def _written() -> dict[str, Any]:
+    manifest: dict[str, Any] = yaml.safe_load(CAMPAIGN_FILE.read_text())
+    return manifest
+
+
+def _timeline(manifest: dict[str, Any]) -> Timeline:
+    timeline = resolve(load_campaign(manifest).spec.schedule)
+    assert isinstance(timeline, Timeline)
+    return timeline
+
+
+def test_the_written_campaign_is_the_case() -> None:
+    campaign = load_campaign(_written())
+    autoscaling = next(each.autoscaling for each in campaign.spec.services if each.name == "seckill")
+    assert autoscaling
+    assert (autoscaling.min, autoscaling.warm, autoscaling.max) == (10, 40, 100)
+    starts = _timeline(_written()).start_of(Stage.LIVE)
+    assert starts == datetime(2027, 6, 15, 16, tzinfo=UTC), "midnight in Shanghai"
+
+
+@given(paces, st.integers(0, 4_000_000_000).map(lambda ms: datetime.fromtimestamp(ms / 1000 + 1_800_000_000, UTC)))
+def test_every_stage_gets_its_seconds(pace: Pace, now: datetime) -> None:
+    timeline = _timeline(compress(_written(), now, pace, Cut(), "shop"))
+    assert tuple(each.stage.value for each in timeline.transitions) == STAGES
+    beginnings = [each.at for each in timeline.transitions[1:]]
+    lasted = [(after - before).seconds for before, after in pairwise(beginnings)]
+    assert lasted == [pace.preparing, pace.warm, pace.live, pace.draining, pace.retained]
+    # The apply takes a moment, so the first second may be a broken one.
+    assert timedelta(seconds=pace.scheduled) < beginnings[0] - now <= timedelta(seconds=pace.scheduled + 1)
+
+
+def test_the_default_pace_is_about_three_minutes() -> None:
+    assert 120 <= Pace().total <= 180
+
+
+def test_sizes_are_cut_and_the_image_is_ours(written: dict[str, Any]) -> None:
+    made = compress(written, NOW, Pace(), Cut({"seckill": Size(1, 2, 4)}), "localhost/shop:test")
+    services = {service["name"]: service for service in made["spec"]["services"]}
+    assert {service["image"] for service in services.values()} == {"localhost/shop:test"}
+    assert {name: service.get("replicas") for name, service in services.items() if name != "seckill"} == dict.fromkeys(
+        ("landing", "browse", "cart", "coupon", "pay", "store"), 1
+    )
+    scaling = services["seckill"]["autoscaling"]
+    assert (scaling["min"], scaling["warm"], scaling["max"]) == (1, 2, 4)
+    assert scaling["metrics"] == [{"cpu": "60%"}, {"memory": "80%"}]
+    assert scaling["behavior"]["scaleUp"]["policies"], "what the campaign says about growing stays"
+
+
+def test_the_shops_own_idea_of_the_sale_moves_with_it(written: dict[str, Any]) -> None:
+    made = compress(written, NOW, Pace(), Cut(flash_stock=7), "shop")
+    store = next(service for service in made["spec"]["services"] if service["name"] == "store")
+    variables = {variable["name"]: variable["value"] for variable in store["env"]}
+    schedule = made["spec"]["schedule"]
+    assert variables == {
+        "SALE_STARTS_AT": schedule["startsAt"],
+        "SALE_ENDS_AT": schedule["endsAt"],
+        "FLASH_STOCK": "7",
+    }
+    assert schedule["startsAt"].endswith("+08:00")
+
+
+def test_the_written_campaign_is_not_changed(written: dict[str, Any]) -> None:
+    compress(written, NOW, Pace(), Cut(), "shop")
+    assert written == _written()
+
+
+def test_without_an_end_it_is_live_until_deleted(written: dict[str, Any]) -> None:
+    made = without_end(compress(written, NOW, Pace(), Cut(), "shop"))
+    assert [each.stage for each in _timeline(made).transitions] == [Stage.LIVE]
+    store = next(service for service in made["spec"]["services"] if service["name"] == "store")
+    assert [variable["name"] for variable in store["env"]] == ["FLASH_STOCK"], "the shop's sale has no bounds either"

@@ -1,0 +1,69 @@
+"""The live view keeps to its columns and shows what matters."""
+
+import re
+import unicodedata
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rehearsal.screen import Screen
+from rehearsal.snapshot import STAGES, Autoscaler, EventView, ServiceView, Snapshot
+from rehearsal.view import Ink, frame
+
+NOW = datetime(2026, 11, 23, 14, 9, tzinfo=UTC)
+text = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]) | st.just(" "), max_size=90)
+counts = st.integers(0, 1000)
+snapshots = st.builds(
+    Snapshot,
+    stage=st.sampled_from(["", *STAGES]),
+    conditions=st.lists(st.tuples(text, text, text, text), max_size=3).map(tuple),
+    services=st.lists(
+        st.builds(
+            ServiceView, text, counts, counts,
+            st.none() | st.builds(Autoscaler, counts, counts, st.none() | counts, st.none() | counts),
+        ),
+        max_size=4,
+    ).map(tuple),
+    events=st.lists(st.builds(EventView, text, text, text, text), max_size=6).map(tuple),
+)  # fmt: skip
+
+
+def columns(line: str) -> int:
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", line)
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in plain)
+
+
+@given(snapshots, st.integers(20, 120), st.booleans())
+def test_no_line_is_wider_than_the_terminal(shown: Snapshot, width: int, colours: bool) -> None:
+    lines = frame(shown, "优购网 618", NOW, ["商店 http://127.0.0.1:1234"], width, Ink(colours))
+    assert all(columns(line) <= width for line in lines)
+    assert all("\n" not in line for line in lines)
+    if colours:
+        assert all(line.count("\x1b[") == 2 * line.count("\x1b[0m") for line in lines), "every colour ends on its line"
+
+
+def test_the_view_of_a_busy_moment() -> None:
+    shown = Snapshot(
+        stage="Live",
+        next_stage="Draining",
+        next_at=NOW + timedelta(seconds=42),
+        conditions=(("Ready", "True", "Running", "all services are ready"),),
+        services=(ServiceView("landing", 1, 1), ServiceView("seckill", 5, 3, Autoscaler(3, 5, 60, 140))),
+        events=(EventView("a", "Normal", "Live", "Warm -> Live"),),
+    )
+    drawn = "\n".join(frame(shown, "优购网 618", NOW, ["shop    http://127.0.0.1:1234"], 110, Ink(False)))
+    assert "优购网 618  Live  next: Draining in 42 s" in drawn
+    assert "● Scheduled  ● Preparing  ● Warm  ● Live  ○ Draining  ○ Retained  ○ Retired" in drawn
+    assert "seckill     3 of 5   ███░░      cpu 140% of 60%  HPA 3 to 5" in drawn
+    assert "Ready=True Running  all services are ready" in drawn
+
+
+def test_without_a_terminal_there_are_lines_and_no_colours() -> None:
+    out = StringIO()
+    screen = Screen(out)
+    screen.draw(["never shown"])
+    screen.say("stage     Warm -> Live")
+    screen.say()
+    assert out.getvalue() == "0:00  stage     Warm -> Live\n\n"
