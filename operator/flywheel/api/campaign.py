@@ -70,7 +70,10 @@ class Schedule(Model):
     )
 
     time_zone: Annotated[
-        str, Text("^[A-Za-z][A-Za-z0-9_+/-]*$", "the IANA name of a time zone such as Asia/Shanghai or UTC", 64)
+        str,
+        Text(
+            "^[A-Za-z][A-Za-z0-9_+/-]*$", "the IANA name of a time zone such as Asia/Shanghai or UTC", 64, explain=True
+        ),
     ] = Field(
         default="UTC",
         description="Time zone of moments written without an offset: an IANA name such as Asia/Shanghai. Default UTC.",
@@ -237,6 +240,7 @@ class Campaign(Model):
             holds=lambda campaign: Text(CAMPAIGN_NAME_PATTERN, "", 253).matches(campaign.metadata.name),
             message="metadata.name must be lowercase letters, digits and '-', starting with a letter, since Kubernetes "
             "Services carry it: rename the Campaign, such as shop-618",
+            field="metadata.name",
         ),
         Rule(
             cel=f"self.spec.services.all(s, size(self.metadata.name) + 1 + size(s.name) <= {MAX_CHILD_NAME})",
@@ -245,6 +249,7 @@ class Campaign(Model):
             ),
             message=f"metadata.name and services[].name, joined by '-', must be at most {MAX_CHILD_NAME} characters, "
             "since objects are named after both: shorten one of them",
+            field="spec.services",
         ),
     )
 

@@ -23,6 +23,7 @@ from flywheel.api.quantities import (
     PortNumber,
     PortNumberOrName,
     Quantity,
+    ResourceQuantity,
     Text,
     Word,
 )
@@ -171,10 +172,10 @@ class ResourceClaim(Model):
 class Resources(Model):
     """Compute resources of one container."""
 
-    limits: Annotated[dict[LabelKey, Quantity], Field(max_length=16)] | None = Field(
+    limits: Annotated[dict[LabelKey, ResourceQuantity], Field(max_length=16)] | None = Field(
         default=None, description='The most the container may use, such as {cpu: "1", memory: 512Mi}.'
     )
-    requests: Annotated[dict[LabelKey, Quantity], Field(max_length=16)] | None = Field(
+    requests: Annotated[dict[LabelKey, ResourceQuantity], Field(max_length=16)] | None = Field(
         default=None,
         description="What the scheduler reserves for the container, such as {cpu: 250m, memory: 128Mi}. "
         "Autoscaling on cpu or memory is a percentage of this. Default: the limits.",

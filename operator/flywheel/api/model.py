@@ -32,7 +32,8 @@ class Rule:
 
     def schema(self) -> dict[str, str]:
         """The rule as the API server reads it."""
-        where = {"fieldPath": f".{self.field}"} if self.field else {}
+        # The API server does not take paths into metadata, whose schema is its own.
+        where = {"fieldPath": f".{self.field}"} if self.field and not self.field.startswith("metadata.") else {}
         return {"rule": self.cel, "message": self.message} | where
 
 

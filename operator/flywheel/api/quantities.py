@@ -6,7 +6,7 @@ Each is checked by a regular expression of the RE2 kind (the API server's), and 
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -103,7 +103,7 @@ class IntegerOr:
         self, core: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         """Both forms; the bounds bind numbers only, the pattern text only."""
-        return {
+        schema: JsonSchemaValue = {
             "x-kubernetes-int-or-string": True,
             "anyOf": [{"type": "integer"}, {"type": "string"}],
             "pattern": self.text.pattern,
@@ -111,6 +111,10 @@ class IntegerOr:
             "minimum": self.minimum,
             "maximum": self.maximum,
         }
+        if self.text.explain:
+            rule = f"type(self) == int || string(self).matches({cel_text(self.text.pattern)})"
+            schema[VALIDATIONS] = [{"rule": rule, "message": self.text.message}]
+        return schema
 
 
 def read_duration(text: str) -> timedelta:
@@ -184,14 +188,20 @@ Percentage = Annotated[
 ]
 IntegerOrPercent = Annotated[
     int | str,
-    IntegerOr(Text("^(100|[1-9]?[0-9])%$", "a whole number of pods such as 1, or a percentage from 0% to 100%", 4, 2)),
-]
-Quantity = Annotated[
-    int | str,
     IntegerOr(
-        Text(QUANTITY_PATTERN, 'a Kubernetes quantity such as "250m", "0.5", "128Mi" or "2Gi" (text or whole)', 64)
+        Text(
+            "^(100|[1-9]?[0-9])%$",
+            "a whole number of pods such as 1, or a percentage from 0% to 100%",
+            max_length=4,
+            min_length=2,
+            explain=True,
+        )
     ),
 ]
+_QUANTITY = Text(QUANTITY_PATTERN, 'a Kubernetes quantity such as "250m", "0.5", "128Mi" or "2Gi" (text or whole)', 64)
+Quantity = Annotated[int | str, IntegerOr(_QUANTITY)]
+ResourceQuantity = Annotated[int | str, IntegerOr(replace(_QUANTITY, explain=True))]
+"""A quantity where people often mistype one; everywhere else CEL's budget does not reach."""
 PortNumberOrName = Annotated[
     int | str,
     IntegerOr(
@@ -221,10 +231,22 @@ LabelValue = Annotated[
     ),
 ]
 EnvironmentName = Annotated[
-    str, Text("^[ -<>-~]+$", "the name of an environment variable such as DATABASE_URL: printable, without '='", 256)
+    str,
+    Text(
+        "^[ -<>-~]+$",
+        "the name of an environment variable such as DATABASE_URL: printable, without '='",
+        256,
+        explain=True,
+    ),
 ]
 ImageReference = Annotated[
-    str, Text("^[A-Za-z0-9][-A-Za-z0-9_.:/@]*$", "a container image such as registry.example/shop/web:1.4.2", 512)
+    str,
+    Text(
+        "^[A-Za-z0-9][-A-Za-z0-9_.:/@]*$",
+        "a container image such as registry.example/shop/web:1.4.2",
+        512,
+        explain=True,
+    ),
 ]
 
 Flag = Annotated[bool, Strict()]

@@ -14,6 +14,7 @@ Hostname = Annotated[
         "^(\\*\\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
         "a lowercase host name without port, such as 618.shop.example or *.shop.example",
         253,
+        explain=True,
     ),
 ]
 PathPrefix = Annotated[

@@ -39,7 +39,12 @@ DEFAULT_GRACE = timedelta(seconds=30)
 
 ServiceName = Annotated[
     str,
-    Text("^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "lowercase letters, digits and '-', at most 40, such as seckill", 40),
+    Text(
+        "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        "lowercase letters, digits and '-', at most 40, such as seckill",
+        40,
+        explain=True,
+    ),
 ]
 PortName = Annotated[
     str,
@@ -47,6 +52,7 @@ PortName = Annotated[
         "^([a-z0-9]+-)*[a-z0-9]*[a-z][a-z0-9]*(-[a-z0-9]+)*$",
         "lowercase letters, digits and '-' with at least one letter, at most 15, such as http",
         15,
+        explain=True,
     ),
 ]
 
@@ -165,6 +171,24 @@ def _resource_rule(resource: str) -> Rule:
     )
 
 
+def _probe_rule(field: str, attribute: str) -> Rule:
+    """A probe that names no port asks the service's first one, so there must be one."""
+    kinds = ("httpGet", "tcpSocket", "grpc")
+    named = " && ".join(f"(!has(self.{field}.{kind}) || has(self.{field}.{kind}.port))" for kind in kinds)
+
+    def holds(service: "Service") -> bool:
+        probe = getattr(service, attribute) or {}
+        asked = [probe[kind] for kind in kinds if probe.get(kind) is not None]
+        return bool(service.listening_ports) or all(target.get("port") is not None for target in asked)
+
+    return Rule(
+        cel=f"!has(self.{field}) || has(self.port) || has(self.ports) || ({named})",
+        holds=holds,
+        message="the probe names no port and the service has none: add port to the probe or to the service",
+        field=field,
+    )
+
+
 def _mounts_have_volumes(service: "Service") -> bool:
     template = service.pod_template.spec if service.pod_template else None
     volumes = [*service.volumes, *((template or {}).get("volumes") or ())]
@@ -204,6 +228,9 @@ class Service(Model):
         ),
         _resource_rule("cpu"),
         _resource_rule("memory"),
+        _probe_rule("readinessProbe", "readiness_probe"),
+        _probe_rule("livenessProbe", "liveness_probe"),
+        _probe_rule("startupProbe", "startup_probe"),
         Rule(
             cel="!has(self.volumeMounts) || self.volumeMounts.all(m, (has(self.volumes) && "
             "self.volumes.exists(v, v.name == m.name)) || (has(self.podTemplate) && has(self.podTemplate.spec) && "
