@@ -1,13 +1,12 @@
-"""Prepare this machine: `python3 -m tools.bootstrap python lab images`, any of them; what is there already is left alone."""
+"""Prepare this machine: `python3 -m tools.bootstrap python lab images`, any of them; what is there is left alone."""
 
-import fcntl
 import sys
 from collections.abc import Callable
 
 from tools.bootstrap.debian import IMAGE_PACKAGES, TEST_PACKAGES, ensure_lab_packages, ensure_packages
 from tools.bootstrap.environment import ensure_environment
 from tools.bootstrap.programs import ensure_programs
-from tools.bootstrap.steps import CannotContinueError, cache_directory, say
+from tools.bootstrap.steps import CannotContinueError, cache_directory, locked, say
 
 
 def _lab() -> None:
@@ -29,24 +28,14 @@ def main() -> int:
     if unknown or not sys.argv[1:]:
         say(f"usage: python3 -m tools.bootstrap {{{','.join(PREPARATIONS)}}} ...")
         return 2
-    cache_directory().mkdir(parents=True, exist_ok=True)
-    with (cache_directory() / "bootstrap.lock").open("w") as lock:
+    with locked(cache_directory() / "bootstrap.lock", "another preparation of this machine"):
         try:
-            _wait_for_others(lock.fileno())
             for name in sys.argv[1:]:
                 PREPARATIONS[name]()
         except CannotContinueError as problem:
             say(f"error: {problem}")
             return 1
     return 0
-
-
-def _wait_for_others(lock: int) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        say("• Waiting for another preparation of this machine to end")
-        fcntl.flock(lock, fcntl.LOCK_EX)
 
 
 if __name__ == "__main__":

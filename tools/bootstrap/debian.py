@@ -33,11 +33,11 @@ def ensure_lab_packages() -> None:
     """
     if not Path("/proc/self/ns/net").exists():
         raise CannotContinueError(
-            "the lab runs Kubernetes in Linux namespaces and needs Linux: use a cluster of your own, export KUBECONFIG=..."
+            "the lab runs Kubernetes in Linux namespaces and needs Linux: export KUBECONFIG=... of a cluster"
         )
     if os.geteuid() != 0:
         raise CannotContinueError(
-            "the lab makes namespaces and cgroups and needs root: use sudo, or a cluster of your own, export KUBECONFIG=..."
+            "the lab makes namespaces and cgroups and needs root: use sudo, or export KUBECONFIG=... of a cluster"
         )
     ensure_packages(LAB_PACKAGES)
 

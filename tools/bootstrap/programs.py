@@ -94,7 +94,7 @@ def _build(go: Path, program: Program, target: Path) -> None:
         "GOFLAGS": "-trimpath -buildvcs=false",
         "GOWORK": "off",
     }
-    command = [go, "build", "-ldflags", program.linker_flags, "-o", unfinished, program.package]
+    command = [str(go), "build", "-ldflags", program.linker_flags, "-o", str(unfinished), program.package]
     run(command, env=environment, cwd=LAB / program.module)
     unfinished.rename(target / program.name)
 

@@ -1,5 +1,6 @@
 """How a step of the preparation runs, says how far it is, and fails."""
 
+import fcntl
 import os
 import shlex
 import subprocess
@@ -75,3 +76,16 @@ def run(command: Sequence[str | Path], *, env: Mapping[str, str] | None = None, 
         tail = "\n".join(done.stdout.splitlines()[-OUTPUT_TAIL_LINES:])
         raise CannotContinueError(f"this command ended with code {done.returncode}:\n  {shlex.join(words)}\n{tail}")
     return done.stdout
+
+
+@contextmanager
+def locked(file: Path, other: str) -> Iterator[None]:
+    """Let only one program at a time do this; a second one says that it waits for `other`."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"• Waiting for {other} to end")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -2,14 +2,14 @@
 
 import argparse
 import os
-import shlex
+import re
 import shutil
 import signal
 import subprocess
 import sys
 
 from tests.lab.cluster import control, forward, lifecycle
-from tests.lab.cluster.client import Cluster, CommandFailedError, chosen_cluster
+from tests.lab.cluster.client import OPERATOR_NAMESPACE, Cluster, CommandFailedError, chosen_cluster
 from tools.bootstrap.steps import CannotContinueError, say
 
 
@@ -27,6 +27,10 @@ def main() -> int:
                 return _status(cluster)
             case "shell":
                 return _shell(cluster, arguments.run)
+            case "images":
+                return _images(cluster)
+            case "install":
+                return _install(cluster)
             case _:
                 return _forward(cluster, arguments.to, arguments.namespace, arguments.port)
     except (CannotContinueError, CommandFailedError, TimeoutError) as problem:
@@ -42,6 +46,8 @@ def _parse() -> argparse.Namespace:
     commands.add_parser("up", help="bring it up")
     commands.add_parser("down", help="remove everything of it")
     commands.add_parser("status", help="say what is running")
+    commands.add_parser("images", help="build the images and bring them to the cluster")
+    commands.add_parser("install", help="images and chart onto the cluster")
     shell = commands.add_parser("shell", help="a shell with kubectl, helm and KUBECONFIG")
     shell.add_argument("--run", help="one command instead of a shell")
     forwarding = commands.add_parser("forward", help="a port of the lab on this machine's loopback")
@@ -92,6 +98,20 @@ def _shell(cluster: Cluster, command: str | None) -> int:
     return subprocess.run([shell], env=cluster.environment, check=False).returncode
 
 
+def _images(cluster: Cluster) -> int:
+    if cluster.lab and not lifecycle.is_up(cluster.lab):
+        say(f"lab {cluster.lab.name} is down: the images are built now, and imported by `make images` once it is up")
+    for reference in cluster.images.values():
+        print(reference)
+    return 0
+
+
+def _install(cluster: Cluster) -> int:
+    cluster.install()
+    print(cluster.helm("status", "flywheel", "--namespace", OPERATOR_NAMESPACE), end="")
+    return 0
+
+
 def _forward(cluster: Cluster, to: str, namespace: str, port: int) -> int:
     name, separator, service_port = to.removeprefix("svc/").partition(":")
     if not (name and separator and service_port.isdigit()):
@@ -111,40 +131,39 @@ def _forward(cluster: Cluster, to: str, namespace: str, port: int) -> int:
 def _forward_to_lab(cluster: Cluster, name: str, service_port: str, namespace: str, port: int) -> int:
     assert cluster.lab is not None
     init = lifecycle.first_process(cluster.lab)
-    address = cluster.kubectl(
-        "get", "service", name, "--namespace", namespace, "--output", "jsonpath={.spec.clusterIP}"
-    )
+    where = ["service", name, "--namespace", namespace]
+    address = cluster.kubectl("get", *where, "--output", "jsonpath={.spec.clusterIP}")
+    if address in {"", "None"}:
+        raise CannotContinueError(
+            f"svc/{name} in {namespace} has no address of its own, so nothing can be forwarded to it"
+        )
     try:
         listening = forward.listen(port)
     except OSError as problem:
-        raise CannotContinueError(
-            f"PORT={port} of this machine cannot be used ({problem.strerror}): choose another, or none for a free one"
-        ) from problem
-    print(
-        f"http://{forward.LOOPBACK}:{listening.getsockname()[1]} leads to svc/{name}:{service_port} in {namespace}; Ctrl-C ends it",
-        flush=True,
-    )
+        reason = f"PORT={port} of this machine cannot be used ({problem.strerror})"
+        raise CannotContinueError(f"{reason}: choose another, or none for a free one") from problem
+    _announce(listening.getsockname()[1], f"svc/{name}:{service_port}", namespace)
     forward.run(listening, init.pid, address, int(service_port))
     return 0
 
 
 def _port_forward(cluster: Cluster, name: str, service_port: str, namespace: str, port: int) -> int:
     command = ["kubectl", "port-forward", f"service/{name}", f"{port or ''}:{service_port}", "--namespace", namespace]
-    say(shlex.join(command))
     process = subprocess.Popen(command, env=cluster.environment, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         for line in process.stdout:
-            if line.startswith(f"Forwarding from {forward.LOOPBACK}:"):
-                local = line.split(":")[1].split()[0]
-                print(
-                    f"http://{forward.LOOPBACK}:{local} leads to svc/{name}:{service_port} in {namespace}; Ctrl-C ends it",
-                    flush=True,
-                )
+            if found := re.match(rf"Forwarding from {re.escape(forward.LOOPBACK)}:(\d+)", line):
+                _announce(int(found[1]), f"svc/{name}:{service_port}", namespace)
         return process.wait()
     finally:
         process.terminate()
         process.wait()
+
+
+def _announce(port: int, target: str, namespace: str) -> None:
+    # The first word is read by programs, the rest by people.
+    print(f"http://{forward.LOOPBACK}:{port} leads to {target} in {namespace}; Ctrl-C ends it", flush=True)
 
 
 if __name__ == "__main__":

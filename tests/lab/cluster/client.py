@@ -12,11 +12,12 @@ from pathlib import Path
 
 from tests.lab.cluster import control, lifecycle
 from tests.lab.cluster.api import wait_until
+from tests.lab.cluster.images import ensure_images
 from tests.lab.cluster.paths import Lab
 from tools.bootstrap.programs import ensure_programs
 from tools.bootstrap.steps import REPOSITORY, CannotContinueError
 
-FORWARD_SECONDS = 15
+OPERATOR_NAMESPACE = "flywheel-system"
 OUTAGE_SECONDS = 60
 
 
@@ -64,6 +65,25 @@ class Cluster:
                 f"{' '.join(command)} ended with code {done.returncode}:\n{done.stdout}{done.stderr}"
             )
         return done.stdout if check else done.stdout + done.stderr
+
+    @cached_property
+    def images(self) -> dict[str, str]:
+        """The references of the project's images, `operator` and `shop`, built and known to the cluster."""
+        return ensure_images(self.lab)
+
+    def install(self, *arguments: str) -> None:
+        """Install the chart with the images of this tree and wait until the operator is ready."""
+        repository, _, tag = self.images["operator"].rpartition(":")
+        image = ["--set", f"image.repository={repository}", "--set", f"image.tag={tag}"]
+        chart = [
+            "upgrade",
+            "--install",
+            "flywheel",
+            str(REPOSITORY / "charts/flywheel"),
+            "--namespace",
+            OPERATOR_NAMESPACE,
+        ]
+        self.helm(*chart, "--create-namespace", *image, "--wait", "--timeout", "120s", *arguments)
 
     def stop_api_server(self) -> None:
         """Kill the lab's API server; it stays away until `start_api_server`."""

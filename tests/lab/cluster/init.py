@@ -122,7 +122,7 @@ class Supervisor:
 
 def prepare_mounts(state: Path) -> None:
     """Give the lab its own versions of the places that are not set by any configuration."""
-    # Pods share mounts with the node, which a private root does not allow; this namespace is a copy, so the host sees nothing.
+    # Pods share mounts with the node, which a private root does not allow; the host does not see it, this is a copy.
     _call("mount", "--make-rshared", "/")
     _call("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
     for place in PRIVATE_DIRECTORIES:

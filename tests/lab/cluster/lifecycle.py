@@ -1,6 +1,5 @@
 """Bring a lab up and take it down."""
 
-import fcntl
 import json
 import os
 import shutil
@@ -9,8 +8,6 @@ import subprocess
 import sys
 import time
 from base64 import b64encode
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from string import Template
 
@@ -22,7 +19,7 @@ from tests.lab.cluster.pki import make_certificates
 from tests.lab.cluster.processes import Process
 from tools.bootstrap.debian import ensure_lab_packages
 from tools.bootstrap.programs import ensure_programs
-from tools.bootstrap.steps import REPOSITORY, CannotContinueError, run, say
+from tools.bootstrap.steps import REPOSITORY, CannotContinueError, locked, run, say
 
 START_SECONDS = 60
 
@@ -36,7 +33,7 @@ def up(lab: Lab) -> None:
     """
     ensure_lab_packages()
     programs = ensure_programs()
-    with _locked(lab):
+    with locked(lab.lock, "another program that brings this lab up or down"):
         if is_up(lab):
             say(f"lab {lab.name} is up: export KUBECONFIG={lab.kubeconfig}")
             return
@@ -53,7 +50,7 @@ def up(lab: Lab) -> None:
 
 def down(lab: Lab) -> None:
     """Take `lab` down and remove everything of it."""
-    with _locked(lab):
+    with locked(lab.lock, "another program that brings this lab up or down"):
         _clean(lab)
     say(f"lab {lab.name} is down")
 
@@ -143,7 +140,8 @@ def spawn_forwarder(lab: Lab, init: Process, listening: socket.socket, host: str
     with (lab.logs / "forward.log").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "tests.lab.cluster.forward", str(descriptor), str(init.pid), host, str(port)],
-            cwd=REPOSITORY, pass_fds=[descriptor], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            cwd=REPOSITORY, pass_fds=[descriptor],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
 
 
@@ -155,20 +153,13 @@ def _import_pause(lab: Lab, programs: Path) -> None:
 
 def import_image(lab: Lab, programs: Path, archive: Path) -> None:
     """Make the images in `archive` known to the lab's node."""
-    init = first_process(lab)
-    enter = ["nsenter", "--net", "--mount", "--pid", f"--target={init.pid}"]
-    run(
-        [
-            *enter,
-            programs / "ctr",
-            f"--address={lab.containerd_socket}",
-            "--namespace=k8s.io",
-            "images",
-            "import",
-            "--local",
-            archive,
-        ]
-    )
+    containerd(lab, programs, "images", "import", "--local", str(archive))
+
+
+def containerd(lab: Lab, programs: Path, *arguments: str) -> str:
+    """Ask the lab's container runtime and return the answer; paths must be absolute."""
+    enter = ["nsenter", "--net", "--mount", "--pid", f"--target={first_process(lab).pid}"]
+    return run([*enter, programs / "ctr", f"--address={lab.containerd_socket}", "--namespace=k8s.io", *arguments])
 
 
 def _apply_addons(lab: Lab, programs: Path) -> None:
@@ -213,12 +204,3 @@ def _recorded(lab: Lab) -> list[Process]:
 
 def _api(lab: Lab) -> Api:
     return Api(lab, api_url(lab))
-
-
-@contextmanager
-def _locked(lab: Lab) -> Iterator[None]:
-    """Let only one program at a time bring a lab up or down; a second one waits."""
-    lab.lock.parent.mkdir(parents=True, exist_ok=True)
-    with lab.lock.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -10,12 +10,21 @@ from tools.bootstrap.steps import run
 DAYS = "3650"
 CURVE = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
 
+API_SERVER_NAMES = (
+    "localhost",
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    f"kubernetes.default.svc.{CLUSTER_DOMAIN}",
+    "127.0.0.1",
+    NODE_ADDRESS,
+    FIRST_SERVICE_ADDRESS,
+)
 SERVERS = {
-    "kube-apiserver": ("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", f"kubernetes.default.svc.{CLUSTER_DOMAIN}",
-                       "127.0.0.1", NODE_ADDRESS, FIRST_SERVICE_ADDRESS),
+    "kube-apiserver": API_SERVER_NAMES,
     "kubelet-server": (NODE_NAME, NODE_ADDRESS),
     "metrics-server": ("metrics-server.kube-system.svc",),
-}  # fmt: skip
+}
 
 # Program -> the user and group that the API server knows it by.
 CLIENTS = {
@@ -69,5 +78,5 @@ def _signed(directory: Path, name: str, subject: str, authority: str, extensions
 
 
 def _openssl(directory: Path, name: str, subject: str, arguments: list[str]) -> None:
-    files = ["-keyout", directory / f"{name}.key", "-out", directory / f"{name}.crt"]
+    files = ["-keyout", str(directory / f"{name}.key"), "-out", str(directory / f"{name}.crt")]
     run(["openssl", "req", "-x509", "-sha256", "-days", DAYS, "-subj", subject, *CURVE, *arguments, *files])

@@ -1,0 +1,143 @@
+"""Build the project's images, each once for each version of its source, and bring them to the cluster."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.lab.cluster import lifecycle
+from tests.lab.cluster.base_image import buildah, ensure_base_image, pip_mounts
+from tests.lab.cluster.paths import Lab
+from tools.bootstrap.debian import IMAGE_PACKAGES, ensure_packages
+from tools.bootstrap.programs import ensure_programs
+from tools.bootstrap.steps import REPOSITORY, CannotContinueError, cache_directory, locked, run, say, step
+
+KEEP_VERSIONS = 3
+
+
+@dataclass(frozen=True)
+class Source:
+    """What an image is built from; `alias` is the name under which manifests of the repository ask for it."""
+
+    repository: str
+    alias: str
+    context: Path
+    files: tuple[str, ...]
+    target: str = ""
+
+    def fingerprint(self, base: str) -> str:
+        """Name the content that the image is built from."""
+        content = hashlib.sha256(f"{base}\0{self.target}\0".encode())
+        for path in self._paths():
+            content.update(path.relative_to(self.context).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+        return content.hexdigest()[:12]
+
+    def _paths(self) -> Iterator[Path]:
+        for name in ("Dockerfile", ".dockerignore", *self.files):
+            path = self.context / name
+            if path.is_dir():
+                yield from sorted(
+                    each for each in path.rglob("*") if each.is_file() and "__pycache__" not in each.parts
+                )
+            else:
+                yield path
+
+
+SOURCES = {
+    "operator": Source(
+        repository="flywheel",
+        alias="localhost/flywheel:0.1.0",
+        context=REPOSITORY,
+        files=(
+            "operator/flywheel",
+            "pyproject.toml",
+            "README.md",
+            "requirements/build.txt",
+            "requirements/operator.txt",
+        ),
+        target="operator",
+    ),
+    "shop": Source(
+        repository="yougou-shop",
+        alias="docker.io/library/yougou-shop:1.0.0",
+        context=REPOSITORY / "examples/shop",
+        files=("requirements.txt", "shop"),
+    ),
+}
+
+
+def ensure_images(lab: Lab | None) -> dict[str, str]:
+    """Return the reference of each image by its short name, built, and known to the cluster if it is up.
+
+    For a cluster that is not the lab they are pushed to the registry that IMAGE_REGISTRY names.
+
+    Raises:
+        CannotContinueError: a build failed, or there is no way to bring the images to the cluster.
+    """
+    registry = os.environ.get("IMAGE_REGISTRY")
+    if not lab and not registry:
+        raise CannotContinueError(
+            "the cluster of KUBECONFIG does not see the images of this machine: "
+            "set IMAGE_REGISTRY=registry.example.org/team to a registry that both can reach"
+        )
+    ensure_packages(IMAGE_PACKAGES)
+    with locked(_archives() / "lock", "another build of images"):
+        base = ensure_base_image()
+        return {name: _ensure(source, base, lab, registry) for name, source in SOURCES.items()}
+
+
+def _ensure(source: Source, base: str, lab: Lab | None, registry: str | None) -> str:
+    tag = source.fingerprint(base)
+    local = f"localhost/{source.repository}:{tag}"
+    archive = _archives() / f"{source.repository}-{tag}.tar"
+    if not archive.exists():
+        with step(f"Building {local}", "10 s after a change of the source, a minute the first time"):
+            _build(source, base, local, archive)
+    archive.touch()
+    if lab:
+        if lifecycle.is_up(lab):
+            _import(source, lab, local, archive)
+        return local
+    pushed = f"{registry}/{source.repository}:{tag}"
+    with step(f"Pushing {pushed}"):
+        run(buildah("push", local, f"docker://{pushed}"))
+    return pushed
+
+
+def _build(source: Source, base: str, reference: str, archive: Path) -> None:
+    target = ["--target", source.target] if source.target else []
+    # The machine may not let a build have namespaces of its own; the steps of these builds need none.
+    options = ["--isolation", "chroot", "--layers", "--build-arg", f"BASE={base}", *pip_mounts(), *target]
+    run(buildah("build", *options, "--tag", reference, str(source.context)))
+    unfinished = archive.with_suffix(".unfinished")
+    unfinished.unlink(missing_ok=True)
+    run(buildah("push", "--quiet", reference, f"docker-archive:{unfinished}:{reference}"))
+    unfinished.rename(archive)
+    _remove_old_versions(source)
+
+
+def _import(source: Source, lab: Lab, reference: str, archive: Path) -> None:
+    programs = ensure_programs()
+    if reference not in lifecycle.containerd(lab, programs, "images", "list", "--quiet").split():
+        with step(f"Importing {reference} into lab {lab.name}", "5 s"):
+            lifecycle.import_image(lab, programs, archive)
+    lifecycle.containerd(lab, programs, "images", "tag", "--force", reference, source.alias)
+
+
+def _in_storage(reference: str) -> bool:
+    return reference in run(buildah("images", "--noheading", "--format", "{{.Name}}:{{.Tag}}")).split()
+
+
+def _remove_old_versions(source: Source) -> None:
+    built = sorted(_archives().glob(f"{source.repository}-*.tar"), key=lambda path: path.stat().st_mtime)
+    for old in built[:-KEEP_VERSIONS]:
+        old.unlink()
+        tag = old.stem.removeprefix(f"{source.repository}-")
+        if _in_storage(reference := f"localhost/{source.repository}:{tag}"):
+            run(buildah("rmi", "--force", reference))
+            say(f"  removed the old {reference}")
+
+
+def _archives() -> Path:
+    return cache_directory() / "images"
