@@ -86,7 +86,7 @@ def _working(decision: Decision, facts: Facts) -> tuple[str, str] | None:
 def _tearing_down(teardown: Teardown) -> str:
     if not teardown.waiting_for:
         return "removing everything"
-    return f"{len(teardown.waiting_for)} objects are still there: {_several(teardown.waiting_for)}"
+    return f"still there: {_several(teardown.waiting_for)}"
 
 
 def _good(observed: Observed, decision: Decision, facts: Facts) -> tuple[str, str]:

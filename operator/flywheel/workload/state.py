@@ -42,13 +42,17 @@ REMEDIES: Final[Mapping[str, str]] = {
     "ImagePullBackOff": "check the image's name and the registry's credentials",
     "ErrImageNeverPull": "the image is not on the node and imagePullPolicy is Never: load it, or let it be pulled",
     "InvalidImageName": "the image's name is malformed: correct it",
-    "CreateContainerConfigError": "a ConfigMap, Secret or key that the container names is missing: create it",
+    "CreateContainerConfigError": "create the ConfigMap, Secret or key that it names, or set what the message asks for",
     "CreateContainerError": "the container cannot be created: check its command and its mounts",
     "CrashLoopBackOff": "the container exits again and again: read its log with kubectl logs --previous",
     "OOMKilled": "the container needs more memory than its limit: raise resources.limits.memory",
     "Unschedulable": "no node has room for it: add nodes, or lower resources.requests",
 }
 """What to do about the reasons that Kubernetes gives for a pod that does not start."""
+
+
+LONGEST_QUOTE: Final = 200
+"""Characters of what Kubernetes says that are passed on; container runtimes can be very chatty."""
 
 
 def service_state(name: str, deployment: LiveObject | None, size: Size, trouble: Trouble | None) -> ServiceState:
@@ -115,6 +119,8 @@ def _container_trouble(container: Mapping[str, Any]) -> tuple[str, str] | None:
     ended = container.get("lastState", {}).get("terminated", {})
     if ended.get("reason") == "OOMKilled" and waiting:
         return "OOMKilled", f"container {container.get('name')} ran out of memory"
-    if waiting.get("reason") in REMEDIES:
-        return str(waiting["reason"]), f"image {container.get('image')}, container {container.get('name')}"
-    return None
+    if waiting.get("reason") not in REMEDIES:
+        return None
+    said = str(waiting.get("message") or "").strip()[:LONGEST_QUOTE]
+    what = f"container {container.get('name')}, image {container.get('image')}"
+    return str(waiting["reason"]), f"{what}: {said}" if said else what
