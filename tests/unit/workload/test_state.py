@@ -9,7 +9,7 @@ from flywheel.workload.scaling import Size
 from flywheel.workload.state import Health, Trouble, explain, service_state
 
 
-def deployment(replicas: int, generation: int = 1, **status: Any) -> LiveObject:
+def deployment(wanted: int, generation: int = 1, **status: Any) -> LiveObject:
     return LiveObject(
         key=ObjectKey("apps", "Deployment", "shop", "c-web"),
         uid="u",
@@ -20,8 +20,8 @@ def deployment(replicas: int, generation: int = 1, **status: Any) -> LiveObject:
         applied_hash="h",
         owned_fields="{}",
         deleting=False,
-        replicas=replicas,
-        status={"observedGeneration": generation, **status},
+        replicas=wanted,
+        status={"observedGeneration": generation} | status,
     )
 
 
@@ -38,7 +38,7 @@ def counts(total: int, updated: int, available: int) -> dict[str, int]:
         (deployment(2, **counts(3, 2, 2)), Size(replicas=2), Health.PROGRESSING),
         (deployment(2, **counts(2, 1, 2)), Size(replicas=2), Health.PROGRESSING),
         (
-            deployment(2, generation=2, **{**counts(2, 2, 2), "observedGeneration": 1}),
+            deployment(2, generation=2, observedGeneration=1, **counts(2, 2, 2)),
             Size(replicas=2),
             Health.PROGRESSING,
         ),
