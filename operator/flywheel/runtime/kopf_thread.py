@@ -11,7 +11,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import kopf
 
@@ -79,6 +79,8 @@ class KopfThread:
             standalone=True,
             clusterwide=not self._namespaces,
             namespaces=self._namespaces,
+            # By itself Kopf asks for the name of the user, and the number that a container runs as has none.
+            identity=cast("Any", "flywheel"),
             stop_flag=stop,
         )
 
