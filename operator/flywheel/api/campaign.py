@@ -173,7 +173,7 @@ class CampaignSpec(Model):
             holds=lambda spec: all(_service_of(spec, rule) for rule in _route_rules(spec)),
             message="each of route.rules must name a service of this campaign that has a port: correct service, or add "
             "the port",
-            field="route",
+            field="route.rules",
         ),
         Rule(
             cel="!has(self.route) || !has(self.route.rules) || self.route.rules.all(r, self.services.all(s, "
@@ -182,7 +182,7 @@ class CampaignSpec(Model):
             holds=lambda spec: all(_port_fits(spec, rule) for rule in _route_rules(spec)),
             message="each of route.rules must lead to one port of its service: set port to one of the service's port "
             "numbers (it may be absent only when the service has a single port)",
-            field="route",
+            field="route.rules",
         ),
     )
 

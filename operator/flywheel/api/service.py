@@ -171,22 +171,34 @@ def _resource_rule(resource: str) -> Rule:
     )
 
 
-def _probe_rule(field: str, attribute: str) -> Rule:
-    """A probe that names no port asks the service's first one, so there must be one."""
-    kinds = ("httpGet", "tcpSocket", "grpc")
+def _port_rule(field: str) -> Rule:
+    """A probe or hook that names no port asks the service's first one, so there must be one."""
+    kinds = ("httpGet", "tcpSocket", "grpc") if field.endswith("Probe") else ("httpGet", "tcpSocket")
     named = " && ".join(f"(!has(self.{field}.{kind}) || has(self.{field}.{kind}.port))" for kind in kinds)
+    steps = field.split(".")
+    absent = " || ".join(f"!has(self.{'.'.join(steps[: count + 1])})" for count in range(len(steps)))
 
     def holds(service: "Service") -> bool:
-        probe = getattr(service, attribute) or {}
-        asked = [probe[kind] for kind in kinds if probe.get(kind) is not None]
+        action: Any = {name: getattr(service, attribute) for name, attribute in _ASKING.items()}
+        for step in steps:
+            action = (action or {}).get(step)
+        asked = [action[kind] for kind in kinds if action and action.get(kind) is not None]
         return bool(service.listening_ports) or all(target.get("port") is not None for target in asked)
 
     return Rule(
-        cel=f"!has(self.{field}) || has(self.port) || has(self.ports) || ({named})",
+        cel=f"{absent} || has(self.port) || has(self.ports) || ({named})",
         holds=holds,
-        message="the probe names no port and the service has none: add port to the probe or to the service",
+        message="it names no port and the service has none: add port here or to the service",
         field=field,
     )
+
+
+_ASKING = {
+    "readinessProbe": "readiness_probe",
+    "livenessProbe": "liveness_probe",
+    "startupProbe": "startup_probe",
+    "lifecycle": "lifecycle",
+}
 
 
 def _mounts_have_volumes(service: "Service") -> bool:
@@ -228,9 +240,9 @@ class Service(Model):
         ),
         _resource_rule("cpu"),
         _resource_rule("memory"),
-        _probe_rule("readinessProbe", "readiness_probe"),
-        _probe_rule("livenessProbe", "liveness_probe"),
-        _probe_rule("startupProbe", "startup_probe"),
+        *(_port_rule(field) for field in _ASKING if field != "lifecycle"),
+        _port_rule("lifecycle.postStart"),
+        _port_rule("lifecycle.preStop"),
         Rule(
             cel="!has(self.volumeMounts) || self.volumeMounts.all(m, (has(self.volumes) && "
             "self.volumes.exists(v, v.name == m.name)) || (has(self.podTemplate) && has(self.podTemplate.spec) && "
