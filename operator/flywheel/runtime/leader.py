@@ -84,6 +84,7 @@ class LeaseElection(Leadership):
         self._seen_at = 0.0
         self._leading = asyncio.Event()
         self._told = False
+        self._in_trouble = False
 
     @property
     def leading(self) -> bool:
@@ -126,8 +127,11 @@ class LeaseElection(Leadership):
             # Longer than this and the next attempt would come too late as well.
             async with asyncio.timeout(self._duration / 3):
                 await self._renew() if self._held is not None else await self._try_to_take()
+            self._in_trouble = False
         except (ApiError, TimeoutError) as error:
-            log.warning("%s could not be read or renewed: %s", self._lease, error or "no answer in time")
+            level = logging.DEBUG if self._in_trouble else logging.WARNING
+            self._in_trouble = True
+            log.log(level, "%s is tried again, as it could not be reached: %s", self._lease, str(error) or "no answer")
         self._note_suspension()
 
     async def _try_to_take(self) -> None:

@@ -77,3 +77,5 @@ def configure(log_format: LogFormat, level: str) -> None:
     logging.captureWarnings(capture=True)
     for chatter in _CHATTER:
         logging.getLogger(chatter).setLevel(logging.WARNING)
+    # Each of its attempts to reach the API server is an error to Kopf. Where it gives up, we say so ourselves.
+    logging.getLogger("kopf._cogs.clients").setLevel(logging.CRITICAL)

@@ -135,7 +135,12 @@ class Operator:
                 self._queue.add(owner)
 
     def _liveness(self) -> dict[str, Check]:
-        return {"workers": lambda: self._workers.complaint}
+        # While the API server is away, ending this process would help nobody.
+        return {
+            "workers": lambda: self._workers.complaint,
+            "campaigns": lambda: None if self._unreachable() else self._campaigns.complaint,
+            "children": lambda: None if self._unreachable() else self._children.complaint,
+        }
 
     def _readiness(self) -> dict[str, Check]:
         return {
