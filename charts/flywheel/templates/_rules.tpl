@@ -74,19 +74,41 @@ tests/unit/chart holds this list against the kinds of the operator's children.
 {{- end }}
 {{- end -}}
 
-{{/* The same search among what belongs to no namespace: the kinds that a tool might make for one campaign. */}}
+{{/* The same search among what belongs to no namespace. */}}
 {{- define "flywheel.clusterSweepRules" -}}
 - apiGroups: [""]
-  resources: [persistentvolumes]
+  resources: [namespaces, nodes, persistentvolumes]
+  verbs: [list]
+- apiGroups: [admissionregistration.k8s.io]
+  resources: [mutatingadmissionpolicies, mutatingadmissionpolicybindings, mutatingwebhookconfigurations,
+    validatingadmissionpolicies, validatingadmissionpolicybindings, validatingwebhookconfigurations]
+  verbs: [list]
+- apiGroups: [apiregistration.k8s.io]
+  resources: [apiservices]
+  verbs: [list]
+- apiGroups: [certificates.k8s.io]
+  resources: [certificatesigningrequests, clustertrustbundles]
+  verbs: [list]
+- apiGroups: [flowcontrol.apiserver.k8s.io]
+  resources: [flowschemas, prioritylevelconfigurations]
+  verbs: [list]
+- apiGroups: [networking.k8s.io]
+  resources: [ingressclasses, ipaddresses, servicecidrs]
+  verbs: [list]
+- apiGroups: [node.k8s.io]
+  resources: [runtimeclasses]
   verbs: [list]
 - apiGroups: [rbac.authorization.k8s.io]
   resources: [clusterroles, clusterrolebindings]
   verbs: [list]
-- apiGroups: [admissionregistration.k8s.io]
-  resources: [mutatingwebhookconfigurations, validatingwebhookconfigurations]
+- apiGroups: [resource.k8s.io]
+  resources: [deviceclasses, devicetaintrules, resourceslices]
   verbs: [list]
 - apiGroups: [scheduling.k8s.io]
   resources: [priorityclasses]
+  verbs: [list]
+- apiGroups: [storage.k8s.io]
+  resources: [csidrivers, csinodes, storageclasses, volumeattachments, volumeattributesclasses]
   verbs: [list]
 {{- end -}}
 
