@@ -58,8 +58,14 @@ def _owned_fields(metadata: Mapping[str, Any]) -> str:
     for entry in metadata.get("managedFields") or ():
         ours = entry.get("manager") == FIELD_MANAGER and entry.get("operation") == "Apply"
         if ours and not entry.get("subresource"):
-            return json.dumps(entry.get("fieldsV1") or {}, sort_keys=True, separators=(",", ":"))
+            return json.dumps(_without_owners(entry.get("fieldsV1") or {}), sort_keys=True, separators=(",", ":"))
     return ""
+
+
+def _without_owners(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Leave out the owner references: their uids would make each object's set one of its own, which none could share."""
+    metadata = {name: value for name, value in fields.get("f:metadata", {}).items() if name != "f:ownerReferences"}
+    return {**fields, "f:metadata": metadata}
 
 
 def _intern(text: str) -> str:
