@@ -75,13 +75,26 @@ def _container(service: Service) -> dict[str, Any]:
             env=service.env,
             envFrom=service.env_from,
             resources=service.resources,
-            readinessProbe=service.readiness_probe,
-            livenessProbe=service.liveness_probe,
-            startupProbe=service.startup_probe,
-            lifecycle=service.lifecycle,
+            readinessProbe=_aimed(service.readiness_probe, service),
+            livenessProbe=_aimed(service.liveness_probe, service),
+            startupProbe=_aimed(service.startup_probe, service),
+            lifecycle={hook: _aimed(action, service) for hook, action in (service.lifecycle or {}).items()},
             volumeMounts=service.volume_mounts,
         ),
     }
+
+
+def _aimed(action: Any, service: Service) -> Any:
+    """Give a probe or hook that names no port the service's first one: Kubernetes itself wants it named."""
+    if not isinstance(action, dict) or not service.listening_ports:
+        return action
+    port = service.listening_ports[0].container_port
+    asking = {
+        kind: {**action[kind], "port": action[kind].get("port", port)}
+        for kind in ("httpGet", "tcpSocket", "grpc")
+        if action.get(kind) is not None
+    }
+    return {**action, **asking}
 
 
 def _spread_constraints(campaign: str, service: Service) -> list[dict[str, Any]]:

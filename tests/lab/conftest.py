@@ -1,0 +1,96 @@
+"""What the tests of the operator share: its definition on the cluster, and one process of it for each file of tests."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.lab.cluster.client import Cluster
+from tests.lab.objects import Objects
+from tests.lab.operator_process import OperatorProcess
+from tests.lab.steps import World, eventually
+from tools.bootstrap.steps import REPOSITORY
+
+DEFINITION = REPOSITORY / "crds" / "flywheel.dev_campaigns.yaml"
+OPERATORS: list[OperatorProcess] = []
+"""Those whose log is of interest when a test fails."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Add the end of the operator's log to the report of a test that failed."""
+    report: pytest.TestReport = yield  # type: ignore[misc,assignment]
+    if report.failed:
+        report.sections += [(f"operator log: {each.log.name}", each.tail()) for each in OPERATORS]
+    return report  # type: ignore[return-value]
+
+
+@pytest.fixture(scope="module")
+def definition(cluster: Cluster) -> Iterator[None]:
+    """The definition of Campaigns on the cluster; one that was there before stays."""
+    name = "customresourcedefinition/campaigns.flywheel.dev"
+    present = cluster.kubectl("get", name, "--ignore-not-found", "--output=name")
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", f"--filename={DEFINITION}")
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", name)
+    yield
+    if not present:
+        cluster.kubectl("delete", name, "--timeout=60s")
+
+
+@contextmanager
+def operated(cluster: Cluster, directory: Path, *options: str, clusterwide: bool = False) -> Iterator[World]:
+    """A namespace with an operator of its own; at the end the namespace goes while the operator still works."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    objects = Objects(cluster.kubeconfig, name)
+    objects.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    log = directory / f"{name}.log"
+    operator = OperatorProcess(cluster, () if clusterwide else (name,), log, *options)
+    OPERATORS.append(operator)
+    try:
+        yield World(cluster, objects, operator.start())
+        if operator.running:
+            objects.delete("Namespace", name)
+            eventually(lambda: objects.get("Namespace", name), None, within=60, why=f"the end of namespace {name}")
+    finally:
+        OPERATORS.remove(operator)
+        operator.kill()
+        _abandon(objects)
+
+
+def _abandon(objects: Objects) -> None:
+    """Leave no namespace that cannot go, whatever a failed test has left in it."""
+    for campaign in objects.select("Campaign"):
+        objects.patch("Campaign", campaign["metadata"]["name"], {"metadata": {"finalizers": None}})
+    objects.delete("Namespace", objects.namespace)
+
+
+@pytest.fixture(scope="module")
+def world(cluster: Cluster, definition: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A namespace with an operator at work, for all tests of one file."""
+    with operated(cluster, tmp_path_factory.mktemp("operator"), "--log-format=console") as made:
+        yield made
+
+
+@pytest.fixture
+def own_world(cluster: Cluster, definition: None, tmp_path: Path) -> Iterator[World]:
+    """A namespace with an operator of one test's own, which looks at each Campaign every two seconds anyway."""
+    with operated(cluster, tmp_path, "--log-format=json", "--log-level=debug", "--resync=2s") as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def remembered(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Show the Campaigns of a test when it fails, and delete them at its end."""
+    name = next((each for each in ("world", "own_world") if each in request.fixturenames), None)
+    yield
+    if name is None:
+        return
+    world: World = request.getfixturevalue(name)
+    while world.made:
+        sale = world.made.pop()
+        found = world.objects.get("Campaign", sale.name)
+        if found is not None:
+            print(f"Campaign {sale.name}:", json.dumps(found.get("status"), indent=1, ensure_ascii=False))
+            sale.delete()

@@ -1,0 +1,76 @@
+"""The API server's rules and the operator's own are two texts of one thing: here they judge the same Campaigns."""
+
+import copy
+import json
+import random
+import re
+from typing import Any
+
+import pytest
+from tests.bad_campaigns.table import good_campaign
+from tests.lab.cluster.client import Cluster
+
+from flywheel.api.load import InvalidResource, load_campaign
+
+SEEDS = (618, 1111)
+CAMPAIGNS = 300
+OTHER: tuple[Any, ...] = (
+    *("", "x", "X_y", "a b", "60%", "10m", "250m", "/a", "http", "2027-06-17T00:00:00Z"),
+    *(-1, 0, 1, 8080, 70000, 1.5, True, False, [], {}),
+    *(["a"], {"a": "b"}, {"name": "x"}, [{"name": "x"}], [{"name": "x"}, {"name": "x"}]),
+)
+
+
+@pytest.fixture(scope="module")
+def places() -> list[tuple[str | int, ...]]:
+    """The way to every place of the good Campaign's spec."""
+    found: list[tuple[str | int, ...]] = []
+
+    def visit(value: Any, way: tuple[str | int, ...]) -> None:
+        items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        for key, item in items:
+            found.append((*way, key))
+            visit(item, (*way, key))
+
+    visit(good_campaign()["spec"], ("spec",))
+    return found
+
+
+def changed(chance: random.Random, places: list[tuple[str | int, ...]], name: str) -> dict[str, Any]:
+    """The good Campaign with one place changed, removed, or given an unknown neighbour."""
+    manifest = copy.deepcopy(good_campaign())
+    manifest["metadata"]["name"] = name
+    *way, last = chance.choice(places)
+    container: Any = manifest
+    for step in way:
+        container = container[step]
+    what = chance.random()
+    if what < 0.15:
+        del container[last]
+    elif what < 0.25 and isinstance(container, dict):
+        container["unheardOf"] = 1
+    else:
+        container[last] = copy.deepcopy(chance.choice(OTHER))
+    return manifest
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_api_server_and_the_operator_judge_alike(
+    campaigns: Cluster, places: list[tuple[str | int, ...]], seed: int
+) -> None:
+    chance = random.Random(seed)
+    manifests = {f"sale-{n}": changed(chance, places, f"sale-{n}") for n in range(CAMPAIGNS)}
+    documents = "\n---\n".join(json.dumps(manifest) for manifest in manifests.values())
+    said = campaigns.kubectl("create", "--dry-run=server", "--filename=-", input=documents, check=False)
+    taken = set(re.findall(r"campaign\.flywheel\.dev/(\S+) created", said))
+    assert 10 < len(taken) < CAMPAIGNS - 10, said[-2000:]
+    loaded: set[str] = set()
+    refusals: dict[str, str] = {}
+    for name, manifest in manifests.items():
+        try:
+            load_campaign(manifest)
+            loaded.add(name)
+        except InvalidResource as error:
+            refusals[name] = str(error)
+    assert {name: refusals[name] for name in taken - loaded} == {}, "the operator refuses what the API server takes"
+    assert {name: manifests[name]["spec"] for name in loaded - taken} == {}, "the API server refuses more"
