@@ -96,7 +96,7 @@ def _ensure(source: Source, base: str, lab: Lab | None, registry: str | None) ->
             _build(source, base, local, archive)
     archive.touch()
     if lab:
-        if lifecycle.is_up(lab):
+        if lifecycle.has_node(lab):
             _import(source, lab, local, archive)
         return local
     pushed = f"{registry}/{source.repository}:{tag}"
