@@ -10,6 +10,7 @@ from pydantic import Field
 
 from flywheel.api.model import KeyedBy, Model, Rule, ShapedBy
 from flywheel.api.quantities import (
+    LABEL_KEY_PATTERN,
     Count,
     EnvironmentName,
     Flag,
@@ -26,6 +27,7 @@ from flywheel.api.quantities import (
     ResourceQuantity,
     Text,
     Word,
+    cel_text,
 )
 
 Manifest = dict[str, Any]
@@ -43,6 +45,16 @@ def exactly_one(fields: tuple[str, ...], attributes: tuple[str, ...], what: str)
         cel=f"{counted} == 1",
         holds=lambda model: sum(getattr(model, name) is not None for name in attributes) == 1,
         message=f"{what} must have exactly one of {', '.join(fields)}: keep one",
+    )
+
+
+def well_formed_keys(field: str) -> Rule:
+    """A rule for the API server, whose schemas say nothing of keys; here the type of the map checks them."""
+    return Rule(
+        cel=f"!has(self.{field}) || self.{field}.all(k, k.matches({cel_text(LABEL_KEY_PATTERN)}))",
+        holds=lambda _: True,
+        message=f"every key of {field} must be a key such as team or example.com/team: correct it",
+        field=field,
     )
 
 
@@ -171,6 +183,8 @@ class ResourceClaim(Model):
 
 class Resources(Model):
     """Compute resources of one container."""
+
+    constraints = (well_formed_keys("requests"), well_formed_keys("limits"))
 
     limits: Annotated[dict[LabelKey, ResourceQuantity], Field(max_length=16)] | None = Field(
         default=None, description='The most the container may use, such as {cpu: "1", memory: 512Mi}.'

@@ -127,7 +127,7 @@ def _from_detail(detail: ErrorDetails) -> Iterator[Problem]:
             joint = "." if relative and not relative.startswith("[") and where else ""
             yield Problem(f"{_path(where)}{joint}{relative}", message)
     elif where and where[-1] == "[key]":
-        yield Problem(_path(where[:-2]), f"the key {_shown(where[-2])} {_sentence(detail)}")
+        yield Problem(_path(where[:-2]), f"the key {_shown(where[-2])} {_words(detail)}")
     elif detail["type"] == "extra_forbidden":
         yield Problem(_path(where), _unknown(where))
     elif not _miscounted(detail):
@@ -159,6 +159,12 @@ _SENTENCES = {
 
 
 def _sentence(detail: ErrorDetails) -> str:
+    """What is wrong, and what was found instead where that is short enough to show."""
+    given = detail["input"]
+    return _words(detail) if isinstance(given, dict | list) else f"{_words(detail)} (found {_shown(given)})"
+
+
+def _words(detail: ErrorDetails) -> str:
     """What is wrong in words for people; the library's own words for what nobody has met yet."""
     context = detail.get("ctx") or {}
     if detail["type"] in {"too_short", "too_long"}:
@@ -166,9 +172,7 @@ def _sentence(detail: ErrorDetails) -> str:
         bound = context["min_length"] if few else context["max_length"]
         return f"must have at {'least' if few else 'most'} {bound} {'entries' if kind == 'Dictionary' else 'items'}"
     form = _SENTENCES.get(detail["type"])
-    sentence = form.format(**context) if form else detail["msg"]
-    given = detail["input"]
-    return sentence if isinstance(given, dict | list) else f"{sentence} (found {_shown(given)})"
+    return form.format(**context) if form else detail["msg"]
 
 
 def _shown(value: object) -> str:

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from flywheel.api.kubernetes import Annotations, Labels, Manifest
+from flywheel.api.kubernetes import Annotations, Labels, Manifest, well_formed_keys
 from flywheel.api.model import Model, PartialModel, Rule, ShapedBy
 from flywheel.api.quantities import Flag, Label, Word
 
@@ -41,6 +41,8 @@ class PodTemplateMetadata(Model):
             message="annotations flywheel.dev/* are reserved for the operator: remove them",
             field="annotations",
         ),
+        well_formed_keys("labels"),
+        well_formed_keys("annotations"),
     )
 
     labels: Labels | None = Field(default=None, description="Labels to add to the pods.")

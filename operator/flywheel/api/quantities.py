@@ -150,6 +150,7 @@ MOMENT_PATTERN = (
 QUANTITY_PATTERN = "^([0-9]+(\\.[0-9]*)?|\\.[0-9]+)(([KMGTPE]i)|[numkMGTPE]|([eE][+-]?[0-9]{1,3}))?$"
 DNS_LABEL_PATTERN = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DNS_NAME_PATTERN = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+LABEL_KEY_PATTERN = "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 PERCENT_PATTERN = "^[1-9][0-9]{0,2}%$"
 
 Duration = Annotated[
@@ -216,7 +217,7 @@ Name = Annotated[str, Text(DNS_NAME_PATTERN, "the name of a Kubernetes object su
 LabelKey = Annotated[
     str,
     Text(
-        "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
+        LABEL_KEY_PATTERN,
         "a label key such as team or example.com/team",
         317,
     ),

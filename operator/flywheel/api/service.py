@@ -15,6 +15,7 @@ from flywheel.api.kubernetes import (
     ResourcesManifest,
     VolumeMountManifest,
     exactly_one,
+    well_formed_keys,
 )
 from flywheel.api.model import KeyedBy, Model, Rule
 from flywheel.api.pod_template import PodTemplate
@@ -238,6 +239,7 @@ class Service(Model):
             message="replicas must be at most autoscaling.max: lower replicas or raise max",
             field="replicas",
         ),
+        well_formed_keys("nodeSelector"),
         _resource_rule("cpu"),
         _resource_rule("memory"),
         *(_port_rule(field) for field in _ASKING if field != "lifecycle"),
