@@ -63,7 +63,7 @@ def _owned_fields(metadata: Mapping[str, Any]) -> str:
 
 
 def _without_owners(fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Leave out the owner references: their uids would make each object's set one of its own, which none could share."""
+    """Leave out the owner references: their uids would make each object's set unlike any other, and none be shared."""
     metadata = {name: value for name, value in fields.get("f:metadata", {}).items() if name != "f:ownerReferences"}
     return {**fields, "f:metadata": metadata}
 
