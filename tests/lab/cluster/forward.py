@@ -7,6 +7,7 @@ into the lab's namespace, and connects out from there: nothing is added to the h
 import asyncio
 import ctypes
 import os
+import signal
 import socket
 import sys
 from contextlib import suppress
@@ -40,7 +41,11 @@ async def carry(listening: socket.socket, host: str, port: int, until_ended: int
     """Pass every connection on to `host`:`port` until the process `until_ended` ends."""
     ended = asyncio.Event()
     watched = os.pidfd_open(until_ended)
-    asyncio.get_running_loop().add_reader(watched, ended.set)
+    loop = asyncio.get_running_loop()
+    loop.add_reader(watched, ended.set)
+    # Raised as an exception, a signal would come up in the middle of some connection and be blamed on it.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ended.set)
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -52,8 +57,10 @@ async def carry(listening: socket.socket, host: str, port: int, until_ended: int
         onward[1].close()
         writer.close()
 
-    async with await asyncio.start_server(connected, sock=listening, limit=CHUNK_BYTES):
-        await ended.wait()
+    server = await asyncio.start_server(connected, sock=listening, limit=CHUNK_BYTES)
+    await ended.wait()
+    # Connections that are still open end with the loop; waiting for them could take for ever.
+    server.close()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
