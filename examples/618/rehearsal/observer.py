@@ -35,7 +35,7 @@ class Observer:
             stderr=subprocess.DEVNULL,
         )
         self._http = httpx.AsyncClient(
-            base_url="http://kubectl", transport=httpx.AsyncHTTPTransport(uds=str(socket)), timeout=10
+            base_url="http://localhost", transport=httpx.AsyncHTTPTransport(uds=str(socket)), timeout=10
         )
         async with asyncio.timeout(PROXY_SECONDS):
             while not socket.exists():

@@ -57,7 +57,7 @@ class Play:
         self.seen = Seen(GROWING, self._cut.autoscaled[GROWING].warm)
         self._shown = Snapshot()
         self._url = ""
-        self._crowd_sent = False
+        self._crowd_sent = self._blind = False
 
     async def perform(self) -> Seen:
         """Apply the campaign, watch it through all of its stages, and look whether anything is left."""
@@ -89,8 +89,11 @@ class Play:
         try:
             shown = await observer.look() or Snapshot()
         except (httpx.HTTPError, OSError) as error:
-            self._screen.say(f"waiting   the API server did not answer: {type(error).__name__}")
+            if not self._blind:
+                self._screen.say(f"waiting   the API server does not answer: {type(error).__name__} {error}")
+            self._blind = True
             return
+        self._blind = False
         self.seen.note(shown)
         for line in changes(self._shown, shown):
             self._screen.say(line)

@@ -1,6 +1,7 @@
 """What the demo stands on: a cluster, the images, the operator, a namespace. What it put up, it takes down."""
 
 import json
+import os
 from datetime import UTC, datetime
 
 from tests.lab.cluster import lifecycle
@@ -67,17 +68,18 @@ class Stand:
         self.cluster.kubectl("apply", "-n", self.namespace, "-f", "-", input=json.dumps(made))
         wait = ["wait", f"campaign/{play.name}", "-n", self.namespace, "--for=condition=Ready", "--timeout=120s"]
         self.cluster.kubectl(*wait)
-        lab = self.cluster.lab is not None
-        kubectl = "make lab-shell CMD='kubectl {}'" if lab else "kubectl {}"
+        lab = self.cluster.lab
+        make = f"LAB={lab.name} make" if lab and "LAB" in os.environ else "make"
+        kubectl = f"{make} lab-shell CMD='kubectl {{}}'" if lab else "kubectl {}"
         lines = [
             f"The campaign is Live again, without an end, in namespace {self.namespace}. To look around:",
-            f"  make lab-forward TO=svc/{play.name}-landing:{PORT} NS={self.namespace} PORT=8618",
+            f"  {make} lab-forward TO=svc/{play.name}-landing:{PORT} NS={self.namespace} PORT=8618",
             "  and http://127.0.0.1:8618 in a browser",
             f"  {kubectl.format(f'get cmp,deploy,hpa,pods -n {self.namespace}')}",
             f"  {kubectl.format(f'describe cmp {play.name} -n {self.namespace}')}",
             "To end it:",
             f"  {kubectl.format(f'delete cmp {play.name} -n {self.namespace}')}",
-            *(["  make lab-down"] if lab else [f"  kubectl delete namespace {self.namespace}"]),
+            *([f"  {make} lab-down"] if lab else [f"  kubectl delete namespace {self.namespace}"]),
             *([] if lab else [f"  helm uninstall flywheel -n {OPERATOR_NAMESPACE}"]),
         ]
         for line in lines:
