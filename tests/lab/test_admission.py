@@ -12,6 +12,12 @@ EXAMPLES = sorted((ROOT / "examples").glob("*/campaign.yaml"))
 BAD = bad_campaigns()
 
 
+@pytest.fixture(scope="module")
+def campaigns(cluster: Cluster, definition: None) -> Cluster:
+    """The cluster with the definition of Campaigns, whose CEL rules it found cheap enough."""
+    return cluster
+
+
 def try_to(cluster: Cluster, *command: str, text: str) -> tuple[bool, str]:
     """Whether a dry run of the API server takes the Campaign, and what is said."""
     try:
