@@ -37,6 +37,44 @@ class Duration(click.ParamType[float]):
 
 @main.command(context_settings={"auto_envvar_prefix": "FLYWHEEL"})
 @click.option(
+    "--namespace", "-n", "namespaces", multiple=True, help="Look in this namespace; may be given several times."
+)
+@click.option("--all-namespaces", "-A", is_flag=True, help="Look in the whole cluster.")
+def check_uninstall(namespaces: tuple[str, ...], *, all_namespaces: bool) -> None:
+    """Tell whether the operator can go: 0 when no Campaign needs it any more, 1 and their names otherwise."""
+    import asyncio
+
+    from flywheel.runtime.checks import uninstall_obstacle
+
+    _require_one_scope(namespaces, all_namespaces)
+    _conclude(asyncio.run(uninstall_obstacle(namespaces or (None,))), "No Campaign needs the operator any more.")
+
+
+@main.command()
+@click.option("--namespace", "-n", required=True, help="Where to try a Campaign; it is not stored.")
+@click.option("--ready-url", required=True, help="The operator's readiness probe.")
+@click.option("--timeout", type=Duration(), default="60s", show_default=True, help="How long it may take to be ready.")
+def check_install(namespace: str, ready_url: str, timeout: float) -> None:
+    """Tell whether the operator works: it is ready, and the API server accepts a Campaign and refuses a bad one."""
+    import asyncio
+
+    from flywheel.runtime.checks import install_obstacle
+
+    _conclude(asyncio.run(install_obstacle(namespace, ready_url, timeout)), "The operator is ready for Campaigns.")
+
+
+def _require_one_scope(namespaces: tuple[str, ...], all_namespaces: bool) -> None:
+    if bool(namespaces) == all_namespaces:
+        raise click.UsageError("Say where: either --all-namespaces, or --namespace once or more.")
+
+
+def _conclude(obstacle: str | None, otherwise: str) -> None:
+    click.echo(obstacle or otherwise, err=obstacle is not None)
+    sys.exit(1 if obstacle else 0)
+
+
+@main.command(context_settings={"auto_envvar_prefix": "FLYWHEEL"})
+@click.option(
     "--namespace",
     "-n",
     "namespaces",
@@ -81,8 +119,7 @@ def operator(
     from flywheel.runtime.logs import configure
     from flywheel.runtime.operator import Settings, run
 
-    if bool(namespaces) == all_namespaces:
-        raise click.UsageError("Say what to serve: either --all-namespaces, or --namespace once or more.")
+    _require_one_scope(namespaces, all_namespaces)
     configure(log_format, log_level)
     settings = Settings(
         namespaces=tuple(dict.fromkeys(namespaces)),

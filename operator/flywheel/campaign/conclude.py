@@ -149,7 +149,8 @@ def _notices(observed: Observed, decision: Decision, status: Manifest) -> tuple[
     if decision.course is not Course.FREEZE and status["stage"] != observed.status.get("stage"):
         notices.append(_stage_notice(observed, status))
     notices += [*_raised(observed, status, "Stalled"), *_raised(observed, status, "UnknownFields")]
-    notices += _suspension(observed, status)
+    if decision.stage is not Stage.RETIRED:
+        notices += _suspension(observed, status)
     if observed.is_deleting and decision.teardown and decision.teardown.complete:
         checked = observed.sweep.checked if observed.sweep else 0
         message = f"everything is removed: {checked} API resources were searched and nothing is left"

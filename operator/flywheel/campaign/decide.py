@@ -72,7 +72,8 @@ def _follow(observed: Observed, campaign: Campaign, timeline: Timeline, now: dat
         stage=stage,
         timeline=timeline,
         next_transition=following,
-        suspended=is_suspended(campaign),
+        # What is over is over: nothing would come back if the author took the suspension away.
+        suspended=is_suspended(campaign) and stage is not Stage.RETIRED,
         plan=replace(decision.plan, wake_at=min((each for each in wakes if each), default=None)),
     )
 
@@ -84,7 +85,7 @@ def _in_stage(observed: Observed, campaign: Campaign, stage: Stage, timeline: Ti
         return _rest_in_retirement(observed)
     if recorded(observed) or owned(observed) or stage is Stage.RETIRED:
         return tear_down(observed, now)
-    return Decision(Course.REST, plan=Plan(finalizer=observed.has_finalizer))
+    return Decision(Course.REST, plan=Plan(finalizer=False))
 
 
 def _phase(campaign: Campaign, stage: Stage, timeline: Timeline, now: datetime) -> Phase:
@@ -114,7 +115,8 @@ def _rest_in_retirement(observed: Observed) -> Decision:
     children = owned(observed)
     if key not in children and key not in observed.absent:
         return Decision(Course.REST, questions=Questions(lookups=frozenset({key})))
-    return Decision(Course.REST, plan=Plan(inventory=(key,), apply=(report_config_map(observed),)))
+    # The report belongs to the Campaign and goes with it by itself, so nothing needs the operator any more.
+    return Decision(Course.REST, plan=Plan(inventory=(key,), apply=(report_config_map(observed),), finalizer=False))
 
 
 def _run(observed: Observed, campaign: Campaign, phase: Phase, now: datetime) -> Decision:

@@ -93,8 +93,7 @@ class CampaignReconciler:
         wake_at = await self._report(observed, decision, conclusion, now)
         if observed.has_finalizer and not decision.plan.finalizer:
             await self._remove_finalizer(observed)
-            return None
-        return wake_at
+        return None if observed.is_deleting and not decision.plan.finalizer else wake_at
 
     async def _decide(self, observed: Observed, now: datetime) -> tuple[Observed, Decision]:
         decision = decide(observed, now)
@@ -194,7 +193,8 @@ class CampaignReconciler:
         except ApiError as error:
             if not error.is_not_found:
                 raise
-        self._writes.forget(observed.uid)
+        if observed.is_deleting:
+            self._writes.forget(observed.uid)
 
 
 def _claim(observed: Observed) -> Claim:

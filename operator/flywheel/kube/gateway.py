@@ -105,10 +105,12 @@ class Gateway:
         query = (("fieldManager", FIELD_MANAGER),)
         return await self._client.call("patch", "PATCH", path, query=query, body=patch, content_type=MERGE_PATCH)
 
-    async def create(self, manifest: Manifest) -> Manifest:
-        """Create an object; 409 if one of this name exists."""
+    async def create(self, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
+        """Create an object; 409 if one of this name exists. A dry run goes through admission and stores nothing."""
         key = ObjectKey.of(manifest)
-        query = (("fieldManager", FIELD_MANAGER),)
+        query = [("fieldManager", FIELD_MANAGER)]
+        if dry_run:
+            query += [("dryRun", "All"), ("fieldValidation", "Strict")]
         return await self._client.call(
             "create", "POST", resource_of(key).path(key.namespace), query=query, body=manifest
         )

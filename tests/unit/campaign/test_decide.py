@@ -115,6 +115,13 @@ def test_retired_is_said_when_nothing_is_left_and_a_report_stays() -> None:
     assert it.condition("Ready")["status"] == "True"
 
 
+def test_a_campaign_with_nothing_in_the_cluster_does_not_need_the_operator_to_be_deleted() -> None:
+    it = world()
+    for moment in (SCHEDULED, LIVE, RETIRED):
+        it.settle(at(moment))
+        assert bool(it.manifest["metadata"].get("finalizers")) is (moment == LIVE)
+
+
 def test_a_campaign_that_is_extended_after_its_end_comes_back() -> None:
     it = world()
     it.settle(at(RETIRED))

@@ -59,6 +59,7 @@ class World:
     def delete(self) -> None:
         if FINALIZER not in self.manifest["metadata"].get("finalizers", []):
             self.gone = True
+            self.children.clear()  # the garbage collector follows the owner references
         self.manifest["metadata"]["deletionTimestamp"] = "2027-06-17T00:00:00Z"
 
     def observed(self) -> Observed:
@@ -106,6 +107,7 @@ class World:
             self.manifest["status"] = conclusion.status
         if observed.has_finalizer and not decision.plan.finalizer:
             self._write()
+            self.manifest["metadata"]["finalizers"] = []
             self.gone = observed.is_deleting
 
     def settle(self, now: datetime, rounds: int = 12) -> None:
