@@ -20,7 +20,7 @@ INACTIVITY = 90.0
 """Seconds of silence after which a watch is taken for dead: the server sends a bookmark about every minute."""
 SESSION = (240, 360)
 """Seconds after which the server ends one request, so that connections spread over the API servers."""
-LONGEST_PAUSE = 15.0
+LONGEST_PAUSE = 5.0
 
 
 @dataclass(frozen=True, slots=True)

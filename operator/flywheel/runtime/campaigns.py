@@ -42,15 +42,21 @@ class CampaignFeed:
         self._clock = clock
         self._on_missed = on_missed
         self._counted_at = clock.elapsed()
+        self._error: ApiError | None = None
         self._relisted = asyncio.Event()
         self._kopf: KopfThread | None = None
         store.expect(SOURCE)
 
     @property
     def complaint(self) -> str | None:
-        """Since when nothing is known to be complete; None while all is well."""
+        """Since when nothing is known to be complete, and why; None while all is well."""
         ago = self._clock.elapsed() - self._counted_at
-        return f"the campaigns could not be counted for {ago:.0f} s" if ago > FRESH else None
+        return f"could not be counted for {ago:.0f} s ({self._error or 'no error'})" if ago > FRESH else None
+
+    @property
+    def stuck(self) -> str | None:
+        """That there is no progress and no trouble known, so that only a fresh start can help."""
+        return self.complaint if self._error is None else None
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -108,10 +114,12 @@ class CampaignFeed:
             try:
                 missed = await self._count()
             except ApiError as error:
-                log.debug("The campaigns could not be counted: %s", error)
+                if self._error is None:
+                    log.warning("The campaigns could not be counted and are tried again: %s", error)
+                self._error = error
                 await asyncio.sleep(2)
                 continue
-            self._counted_at = self._clock.elapsed()
+            self._counted_at, self._error = self._clock.elapsed(), None
             self._store.complete(SOURCE)
             misses = misses + 1 if missed else 0
             if misses >= 2 and self._kopf is not None:

@@ -37,13 +37,18 @@ class ChildFeed:
 
     @property
     def complaint(self) -> str | None:
-        """Which watch has been silent for too long; None while all are fresh."""
-        stale = [
-            f"{_source(watch)} for {watch.silent_for:.0f} s"
-            for watch in self._watches
-            if watch.silent_for > FRESH and watch.resource not in self._absent
-        ]
-        return f"nothing heard of {', '.join(stale)}" if stale else None
+        """Which watch has been silent for too long, and why; None while all are fresh."""
+        stale = [_state(watch) for watch in self._watches if watch.silent_for > FRESH and not self._is_absent(watch)]
+        return f"nothing heard of {'; '.join(stale)}" if stale else None
+
+    @property
+    def stuck(self) -> str | None:
+        """Which watch is silent though it knows of no trouble, so that only a fresh start can help."""
+        return self.complaint if all(watch.error is None for watch in self._watches) else None
+
+    def _is_absent(self, watch: Watch) -> bool:
+        gone = watch.resource in OPTIONAL and watch.error is not None and watch.error.is_not_found
+        return gone or watch.resource in self._absent
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -78,6 +83,10 @@ class ChildFeed:
                 return await self._gateway.is_served(resource.group, resource.version, resource.kind)
             except ApiError:
                 await asyncio.sleep(1)
+
+
+def _state(watch: Watch) -> str:
+    return f"{_source(watch)} for {watch.silent_for:.0f} s ({watch.error or 'no error'})"
 
 
 def _source(watch: Watch) -> str:

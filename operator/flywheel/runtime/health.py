@@ -43,9 +43,9 @@ class Server:
         Raises:
             OSError: When the port is taken.
         """
-        self._runner = web.AppRunner(self._application, access_log=None, handle_signals=False)
+        self._runner = web.AppRunner(self._application, access_log=None, handle_signals=False, shutdown_timeout=1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, port=self.port, shutdown_timeout=1)
+        site = web.TCPSite(self._runner, port=self.port)
         await site.start()
         self.port = self._runner.addresses[0][1]
 

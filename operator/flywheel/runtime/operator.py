@@ -135,11 +135,11 @@ class Operator:
                 self._queue.add(owner)
 
     def _liveness(self) -> dict[str, Check]:
-        # While the API server is away, ending this process would help nobody.
+        # An API server that is away, or refuses, is not mended by a new process: that is for readiness to tell.
         return {
             "workers": lambda: self._workers.complaint,
-            "campaigns": lambda: None if self._unreachable() else self._campaigns.complaint,
-            "children": lambda: None if self._unreachable() else self._children.complaint,
+            "campaigns": lambda: self._campaigns.stuck,
+            "children": lambda: self._children.stuck,
         }
 
     def _readiness(self) -> dict[str, Check]:

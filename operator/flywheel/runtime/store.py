@@ -83,6 +83,10 @@ class Store:
         held = self._campaigns.get(owner)
         if metadata["uid"] in self._gone or (held is not None and not _is_newer(metadata, held["metadata"])):
             return
+        if metadata.get("deletionTimestamp") and not metadata.get("finalizers"):
+            # The answer to taking off the last finalizer: the object is gone with it.
+            self.remove_campaign(*owner, metadata["uid"])
+            return
         self._campaigns[owner] = trim_campaign(manifest)
         self._tell(owner)
 

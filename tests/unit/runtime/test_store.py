@@ -74,6 +74,19 @@ def test_a_deleted_campaign_does_not_come_back_by_a_late_word(store: Store) -> N
     assert store.campaign(*SPRING) is not None
 
 
+def test_a_campaign_that_lost_its_last_finalizer_is_gone(store: Store) -> None:
+    store.put_campaign(campaign(10))
+    freed = campaign(11)
+    freed["metadata"]["deletionTimestamp"] = "2027-06-16T00:00:00Z"
+    held = campaign(11)
+    held["metadata"] |= {"deletionTimestamp": "2027-06-16T00:00:00Z", "finalizers": ["somebody.example/keeps-it"]}
+    store.put_campaign(held)
+    assert store.campaign(*SPRING) is not None
+    freed["metadata"]["resourceVersion"] = "12"
+    store.put_campaign(freed)
+    assert store.campaign(*SPRING) is None
+
+
 def test_a_late_word_of_the_end_of_a_predecessor_removes_nothing(store: Store) -> None:
     store.put_campaign(campaign(10, uid="c2"))
     store.remove_campaign(*SPRING, "c1")
