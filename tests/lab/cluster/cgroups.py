@@ -7,17 +7,25 @@ from contextlib import suppress
 from pathlib import Path
 
 REMOVAL_SECONDS = 10
+# Beside the pods of the kubelet: the processes of the lab itself.
+SYSTEM = "system"
 
 
 def create(name: str) -> None:
     """Make the tree `name` in every cgroup hierarchy of this machine, version 1 or 2."""
     for mount, version in _hierarchies():
-        tree = mount / name
-        tree.mkdir(exist_ok=True)
-        if version == 1:
-            _inherit_cpuset(tree)
-        else:
+        for tree in (mount / name, mount / name / SYSTEM):
+            tree.mkdir(exist_ok=True)
+            if version == 1:
+                _inherit_cpuset(tree)
+        if version == 2:
             _delegate_controllers(mount)
+
+
+def enter(name: str) -> None:
+    """Move this process into the trees `name`, so that `remove` finds it and all that it starts."""
+    for tree in trees(name):
+        (tree / SYSTEM / "cgroup.procs").write_text("0")
 
 
 def remove(name: str) -> None:

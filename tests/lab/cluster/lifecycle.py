@@ -1,10 +1,8 @@
 """Bring a lab up and take it down."""
 
 import json
-import os
 import shutil
 import socket
-import subprocess
 import sys
 import time
 from base64 import b64encode
@@ -16,12 +14,15 @@ from tests.lab.cluster.api import Api, wait_until
 from tests.lab.cluster.oci import write_single_program_image
 from tests.lab.cluster.paths import API_PORT, METRICS_PORT, NODE_ADDRESS, NODE_NAME, Lab
 from tests.lab.cluster.pki import make_certificates
-from tests.lab.cluster.processes import Process
+from tests.lab.cluster.processes import Process, spawn
 from tools.bootstrap.debian import ensure_lab_packages
 from tools.bootstrap.programs import ensure_programs
-from tools.bootstrap.steps import REPOSITORY, CannotContinueError, locked, run, say
+from tools.bootstrap.steps import CannotContinueError, locked, run, say
 
 START_SECONDS = 60
+WATCHERS = Path("/proc/sys/fs/inotify/max_user_instances")
+# Each lab takes about 25.
+ENOUGH_WATCHERS = 1024
 
 
 def up(lab: Lab) -> None:
@@ -56,14 +57,16 @@ def down(lab: Lab) -> None:
 
 
 def is_up(lab: Lab) -> bool:
-    """Return whether `lab` runs and its API server answers, also to a caller who comes while another brings it up."""
+    """Return whether `lab` was brought up to the end, still runs, and its API server answers."""
+    if not lab.complete.exists():
+        return False
+    return all(process.runs() for process in _recorded(lab)) and _api(lab).ready()
+
+
+def has_node(lab: Lab) -> bool:
+    """Return whether `lab` has a node that takes images, however slow its API server may be to answer just now."""
     processes = _recorded(lab)
-    return (
-        len(processes) == 2
-        and all(process.runs() for process in processes)
-        and lab.kubeconfig.exists()
-        and _api(lab).ready()
-    )
+    return bool(processes) and processes[0].runs() and lab.containerd_socket.exists()
 
 
 def first_process(lab: Lab) -> Process:
@@ -83,7 +86,15 @@ def api_url(lab: Lab) -> str:
     return f"https://{forward.LOOPBACK}:{_record(lab)['port']}"
 
 
+def _allow_watchers() -> None:
+    """Raise the machine's limit on file watchers, if a few labs need more; without them no kubelet starts."""
+    if int(WATCHERS.read_text()) < ENOUGH_WATCHERS:
+        say(f"• Raising fs.inotify.max_user_instances of this machine to {ENOUGH_WATCHERS} until it restarts")
+        WATCHERS.write_text(str(ENOUGH_WATCHERS))
+
+
 def _start(lab: Lab, programs: Path) -> None:
+    _allow_watchers()
     for directory in (lab.state, lab.logs, lab.state / "node"):
         directory.mkdir(parents=True, exist_ok=True)
     make_certificates(lab.pki)
@@ -91,11 +102,11 @@ def _start(lab: Lab, programs: Path) -> None:
     port: int = listening.getsockname()[1]
     node.write_configuration(lab, f"https://{forward.LOOPBACK}:{port}")
     cgroups.create(lab.cgroup)
-    init = _spawn_init(lab)
-    wait_until(lab.control_socket.exists, "the start of the lab's first process", 10)
+    processes = _spawn_init(lab)
     with listening:
-        forwarder = spawn_forwarder(lab, init, listening, NODE_ADDRESS, API_PORT)
-    lab.record.write_text(json.dumps({"processes": [vars(init), vars(Process.of(forwarder.pid))], "port": port}))
+        processes.append(_spawn_forwarder(lab, processes[0], listening))
+    lab.record.write_text(json.dumps({"processes": [vars(process) for process in processes], "port": port}))
+    wait_until(lab.control_socket.exists, "the start of the lab's first process", 10)
 
     control.start(lab, "etcd", components.etcd(lab, programs))
     control.start(lab, "kube-apiserver", components.kube_apiserver(lab, programs))
@@ -115,34 +126,27 @@ def _start(lab: Lab, programs: Path) -> None:
     control.start(lab, "metrics-server", components.metrics_server(lab, programs))
     wait_until(lambda: api.node_ready(NODE_NAME), "a ready node", START_SECONDS)
     wait_until(api.accepts_pods, "the default service account", START_SECONDS)
+    lab.complete.touch()
 
 
-def _spawn_init(lab: Lab) -> Process:
+def _spawn_init(lab: Lab) -> list[Process]:
+    """Start the lab's first process and return it, and the one outside whose end would end it."""
     namespaces = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"}
-    with (lab.logs / "init.log").open("ab") as log:
-        outer = subprocess.Popen(
-            [*namespaces, sys.executable, "-m", "tests.lab.cluster.init", lab.name],
-            cwd=lab.state, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
-    children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children")
-    wait_until(
-        lambda: outer.poll() is not None or children.read_text().split(), "the creation of the lab's namespaces", 10
+    outer = spawn(
+        [*namespaces, sys.executable, "-m", "tests.lab.cluster.init", lab.name], lab.logs / "init.log", lab.cgroup
     )
-    if outer.poll() is not None:
+    children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children")
+    wait_until(lambda: not outer.runs() or children.read_text().split(), "the creation of the lab's namespaces", 10)
+    if not outer.runs():
         raise CannotContinueError(f"the lab's namespaces cannot be made: {(lab.logs / 'init.log').read_text().strip()}")
-    return Process.of(int(children.read_text().split()[0]))
+    return [Process.of(int(children.read_text().split()[0])), outer]
 
 
-def spawn_forwarder(lab: Lab, init: Process, listening: socket.socket, host: str, port: int) -> subprocess.Popen[bytes]:
-    """Start a process that carries connections from `listening` to `host`:`port` in the lab; it ends with the lab."""
-    descriptor = listening.fileno()
-    with (lab.logs / "forward.log").open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "tests.lab.cluster.forward", str(descriptor), str(init.pid), host, str(port)],
-            cwd=REPOSITORY, pass_fds=[descriptor],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
+def _spawn_forwarder(lab: Lab, init: Process, listening: socket.socket) -> Process:
+    """Start what carries connections from `listening` to the API server; it ends with the lab."""
+    arguments = [str(listening.fileno()), str(init.pid), NODE_ADDRESS, str(API_PORT)]
+    command = [sys.executable, "-m", "tests.lab.cluster.forward", *arguments]
+    return spawn(command, lab.logs / "forward.log", lab.cgroup, [listening.fileno()])
 
 
 def _import_pause(lab: Lab, programs: Path) -> None:

@@ -66,6 +66,11 @@ class Lab:
         return self.state / "lab.json"
 
     @property
+    def complete(self) -> Path:
+        """Exists once everything of the lab has been started."""
+        return self.state / "complete"
+
+    @property
     def control_socket(self) -> Path:
         """Where the first process of the lab takes orders."""
         return self.state / "init.sock"

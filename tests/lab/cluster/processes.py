@@ -2,10 +2,15 @@
 
 import os
 import signal
+import subprocess
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.lab.cluster import cgroups
+from tools.bootstrap.steps import REPOSITORY
 
 EXIT_SECONDS = 10
 
@@ -47,6 +52,30 @@ class Process:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"process {self.pid} does not end although it was killed")
             time.sleep(0.01)
+        # A child of this very program would stay as a zombie.
+        with suppress(ChildProcessError):
+            os.waitpid(self.pid, 0)
+
+
+def spawn(command: Sequence[str], log: Path, cgroup: str, descriptors: Sequence[int] = ()) -> Process:
+    """Start `command` in the cgroup trees `cgroup`, to go on when this program has ended."""
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"}
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=log.parent,
+            env=environment,
+            pass_fds=descriptors,
+            preexec_fn=lambda: cgroups.enter(cgroup),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    started = Process.of(process.pid)
+    # Python would complain that nobody waited for it; `kill` does, when the process was started by the same program.
+    process.returncode = 0
+    return started
 
 
 def _start_time(pid: int) -> int | None:
