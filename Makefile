@@ -42,8 +42,9 @@ e2e: prepare-images ## the whole path with real pods
 bench: prepare-images ## measure (ONLY=name runs one benchmark)
 	$(PYTHON) -m tests.bench $(ONLY)
 
-crds: prepare ## write crds/ from the models
+crds: prepare ## write crds/ from the models, and the chart's copy and deploy/ from them
 	$(PYTHON) -m flywheel.api.generate crds/
+	$(PYTHON) -m deploy.generate
 
 images: prepare-images ## build the images; an unchanged source builds nothing
 	$(CLUSTER) images
