@@ -83,12 +83,11 @@ def own_world(cluster: Cluster, definition: None, tmp_path: Path) -> Iterator[Wo
 @pytest.fixture(autouse=True)
 def remembered(request: pytest.FixtureRequest) -> Iterator[None]:
     """Show the Campaigns of a test when it fails, and delete them at its end."""
-    name = next((each for each in ("world", "own_world") if each in request.fixturenames), None)
+    name = next((each for each in ("own_world", "world") if each in request.fixturenames), None)
+    # Asked for now, so that it is there until this fixture has ended.
+    world: World | None = request.getfixturevalue(name) if name else None
     yield
-    if name is None:
-        return
-    world: World = request.getfixturevalue(name)
-    while world.made:
+    while world is not None and world.made:
         sale = world.made.pop()
         found = world.objects.get("Campaign", sale.name)
         if found is not None:

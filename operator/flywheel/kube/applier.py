@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Protocol
 
 from flywheel.api.problem import Problem
-from flywheel.kube.drift import is_in_place, owns_path, stamped
+from flywheel.kube.drift import is_in_place, owns_path, ports_alone, stamped
 from flywheel.kube.gateway import ApiError, Gateway
 from flywheel.kube.live import live_object
 from flywheel.plan import FIELD_MANAGER, HASH_ANNOTATION, Deletion, LiveObject, Manifest, ObjectKey, Outcome
@@ -99,10 +99,16 @@ class Applier:
                 self._on_skipped(key.kind)
                 return Outcome(key, live)
             await self._hand_over_replicas(wanted, live)
-        return Outcome(key, await self._write(wanted))
+        try:
+            written = await self._gateway.apply(wanted)
+        except ApiError as error:
+            if live is None or not error.is_about_duplicate_ports:
+                raise
+            await self._gateway.strategic_patch(key, ports_alone(wanted))
+            written = await self._gateway.apply(wanted)
+        return Outcome(key, self._remember(wanted, live_object(written)))
 
-    async def _write(self, wanted: Manifest) -> LiveObject:
-        live = live_object(await self._gateway.apply(wanted))
+    def _remember(self, wanted: Manifest, live: LiveObject) -> LiveObject:
         if not is_in_place(wanted, live):
             self._settled[live.uid] = (wanted["metadata"]["annotations"][HASH_ANNOTATION], live.owned_fields)
         self._store.put(live)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -12,8 +13,10 @@ import aiohttp
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 
-from flywheel.kube.errors import UNREACHABLE, ApiError, NotLeader, error_from_status
+from flywheel.kube.errors import UNREACHABLE, ApiError, LoginError, NotLeader, error_from_status
 from flywheel.kube.login import find_configuration
+
+log = logging.getLogger(__name__)
 
 JSON = "application/json"
 CALL_TIMEOUT = 15.0
@@ -49,7 +52,7 @@ class Client:
         self._connections = connections
         self._call_timeout = call_timeout
         self._last_login = time.monotonic()
-        self._last_answer: float | None = None
+        self._unanswered_since: float | None = time.monotonic()
         self._random = random.Random()  # noqa: S311 - spreads retries, protects nothing
         self._open()
 
@@ -81,9 +84,16 @@ class Client:
             self._fence()
 
     @property
-    def answered_ago(self) -> float:
-        """Seconds since the API server last gave any answer; infinite before the first."""
-        return time.monotonic() - self._last_answer if self._last_answer is not None else float("inf")
+    def unanswered_for(self) -> float:
+        """Seconds since the first of the calls that have all been in vain; 0 while the API server answers.
+
+        That nothing is asked, as often while nothing changes, is no sign of trouble.
+        """
+        return time.monotonic() - self._unanswered_since if self._unanswered_since is not None else 0.0
+
+    def _note_silence(self) -> None:
+        if self._unanswered_since is None:
+            self._unanswered_since = time.monotonic()
 
     async def close(self) -> None:
         """Close all connections."""
@@ -164,6 +174,7 @@ class Client:
             raise
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             result = "unreachable"
+            self._note_silence()
             raise _unreachable(error, self._configuration.host) from error
         except asyncio.CancelledError:
             result = "cancelled"
@@ -187,7 +198,7 @@ class Client:
             method, path, query_params=list(query), header_params=headers, body=body, auth_settings=["BearerToken"]
         )
         answer = await client.call_api(*request, _request_timeout=limit)
-        self._last_answer = time.monotonic()
+        self._unanswered_since = None
         response: aiohttp.ClientResponse = answer.response
         return response
 
@@ -197,7 +208,11 @@ class Client:
             return False
         self._last_login = time.monotonic()
         old = (self._calls, self._streams)
-        self._configuration = await find_configuration()
+        try:
+            self._configuration = await find_configuration()
+        except LoginError as error:
+            log.warning("The credentials were refused and cannot be read anew: %s", error)
+            return False
         self._open()
         for client in old:
             await client.close()  # type: ignore[no-untyped-call]
@@ -227,6 +242,7 @@ class Client:
             raise
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             result = "unreachable"
+            self._note_silence()
             raise _unreachable(error, self._configuration.host) from error
         finally:
             self._observe("watch", result)

@@ -80,3 +80,27 @@ def _owns_item(owned: FieldSet, item: object) -> bool:
 def _has_keys(item: Mapping[str, Any], keys: Mapping[str, Any]) -> bool:
     """A key that the item leaves out stands for its default, such as the protocol of a port."""
     return all(item.get(name, value) == value for name, value in keys.items())
+
+
+def ports_alone(manifest: Manifest) -> Manifest:
+    """Return the strategic merge patch that replaces the lists of ports of `manifest` as a whole; empty for none.
+
+    The number of a port is its key. Changed by hand, it makes a new port that is not ours beside our old one, and as
+    both have the same name, the server refuses every apply of ours from then on.
+    """
+    spec = manifest.get("spec", {})
+    patch: Manifest = {}
+    if "ports" in spec:
+        patch["ports"] = [_REPLACE, *spec["ports"]]
+    pod = spec.get("template", {}).get("spec", {})
+    containers = [
+        {"name": each["name"], "ports": [_REPLACE, *each["ports"]]}
+        for each in pod.get("containers", [])
+        if each.get("ports")
+    ]
+    if containers:
+        patch["template"] = {"spec": {"containers": containers}}
+    return {"spec": patch} if patch else {}
+
+
+_REPLACE = {"$patch": "replace"}

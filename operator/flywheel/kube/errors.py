@@ -64,6 +64,13 @@ class ApiError(Exception):
         return self.status in (400, 422)
 
     @property
+    def is_about_duplicate_ports(self) -> bool:
+        """Nothing else is wrong but that two ports have the same name or number."""
+        return bool(self.causes) and all(
+            ".ports[" in cause.field and cause.message.startswith("Duplicate value") for cause in self.causes
+        )
+
+    @property
     def is_forbidden(self) -> bool:
         """We lack the right, or a policy or quota refuses it."""
         return self.status in (401, 403)

@@ -18,6 +18,7 @@ __all__ = ["ApiError", "Gateway", "micro_time"]
 
 APPLY_PATCH = "application/apply-patch+yaml"
 MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 PAGE = 250
 SERVED_FOR = 600.0
 MISSING_FOR = 10.0
@@ -68,9 +69,9 @@ class Gateway:
         await self._client.close()
 
     @property
-    def answered_ago(self) -> float:
-        """Seconds since the API server last gave any answer; infinite before the first."""
-        return self._client.answered_ago
+    def unanswered_for(self) -> float:
+        """Seconds for which the API server has left every call unanswered; 0 while it answers."""
+        return self._client.unanswered_for
 
     async def get(self, key: ObjectKey) -> Manifest | None:
         """Read one object; None if it, or its whole API, is not there."""
@@ -104,6 +105,12 @@ class Gateway:
         path = resource_of(key).path(key.namespace, key.name, subresource)
         query = (("fieldManager", FIELD_MANAGER),)
         return await self._client.call("patch", "PATCH", path, query=query, body=patch, content_type=MERGE_PATCH)
+
+    async def strategic_patch(self, key: ObjectKey, patch: Manifest) -> Manifest:
+        """Merge a patch into an object of a built-in kind; unlike an apply, it can take away what others have added."""
+        query = (("fieldManager", FIELD_MANAGER),)
+        path = resource_of(key).path(key.namespace, key.name)
+        return await self._client.call("patch", "PATCH", path, query=query, body=patch, content_type=STRATEGIC_PATCH)
 
     async def create(self, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
         """Create an object; 409 if one of this name exists. A dry run goes through admission and stores nothing."""
