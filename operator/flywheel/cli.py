@@ -6,6 +6,8 @@ from typing import Literal
 
 import click
 
+SHORTEST_LEASE = 3
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
@@ -120,6 +122,10 @@ def operator(
     from flywheel.runtime.operator import Settings, run
 
     _require_one_scope(namespaces, all_namespaces)
+    if lease_duration < SHORTEST_LEASE:
+        raise click.BadParameter(
+            f"A lease shorter than {SHORTEST_LEASE} s cannot be held.", param_hint="--lease-duration"
+        )
     configure(log_format, log_level)
     settings = Settings(
         namespaces=tuple(dict.fromkeys(namespaces)),

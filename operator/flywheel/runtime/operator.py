@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 LEASE_NAME = "flywheel-operator"
 PATIENCE = 10.0
 """Seconds that reconciles under way have to come to their end when the process is told to end."""
-REACHABLE = 60.0
-"""Seconds for which an answer of the API server counts as lately."""
+PATIENCE_WITH_SERVER = 10.0
+"""Seconds for which an API server that does not answer may be about to: it is restarted, or a connection was cut."""
 
 MakeReconciler = Callable[[Gateway, Store, Clock, Metrics], Reconciler]
 
@@ -84,7 +84,7 @@ async def _assembled(settings: Settings, make_reconciler: MakeReconciler) -> Asy
             lease_gateway = await Gateway.connect(observe=metrics.observe_call, connections=2, call_timeout=3.0)
             stack.push_async_callback(lease_gateway.close)
             namespace = settings.lease_namespace or own_namespace()
-            identity = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+            identity = f"{os.environ.get('POD_NAME') or socket.gethostname()}-{uuid.uuid4().hex[:8]}"
             lease = LeaseFile(lease_gateway, namespace, LEASE_NAME)
             election = LeaseElection(lease, identity, clock, duration=settings.lease_duration)
         gateway = await Gateway.connect(fence=election.fence, observe=metrics.observe_call, connections=32)
@@ -151,8 +151,8 @@ class Operator:
         }
 
     def _unreachable(self) -> str | None:
-        ago = self._gateway.answered_ago
-        return f"no answer for {ago:.0f} s" if ago > REACHABLE else None
+        silence = self._gateway.unanswered_for
+        return f"no answer for {silence:.0f} s" if silence > PATIENCE_WITH_SERVER else None
 
     async def run(self, stop: asyncio.Event) -> int:
         """Run until `stop` is set (0) or a part has ended that must not (1)."""

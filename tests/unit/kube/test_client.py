@@ -179,6 +179,17 @@ async def test_a_token_that_stays_bad_is_not_tried_for_ever(server: ScriptedServ
     assert len(server.requests) == 2
 
 
+async def test_credentials_that_vanished_leave_the_refusal(
+    server: ScriptedServer, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.answers = [says(401)]
+    monkeypatch.setenv("KUBECONFIG", "/nowhere/at/all")
+    client._last_login -= 60
+    with pytest.raises(ApiError) as caught:
+        await client.call("get", "GET", "/thing")
+    assert caught.value.status == 401
+
+
 async def test_the_fence_is_asked_after_the_wait_for_a_connection(server: ScriptedServer, kubeconfig: Path) -> None:
     """A write that queued for a connection while the lease ran out does not leave."""
     open_ = True

@@ -27,6 +27,12 @@ def test_a_bad_duration_is_refused_with_its_option() -> None:
     assert "--resync" in result.output
 
 
+def test_a_lease_too_short_to_hold_is_refused() -> None:
+    result = CliRunner().invoke(main, ["operator", "-A", "--lease-duration", "2s"])
+    assert result.exit_code == 2
+    assert "--lease-duration" in result.output
+
+
 def test_the_environment_gives_options() -> None:
     result = CliRunner().invoke(main, ["operator", "-A"], env={"FLYWHEEL_WORKERS": "0"})
     assert result.exit_code == 2
