@@ -26,7 +26,7 @@ GROWING = "seckill"
 PORT = 8080
 RETIREMENT_SECONDS = 90
 """How long the removal may take before the rehearsal gives up waiting for Retired."""
-CROWD_RATE = 8.0
+CROWD_RATE = 5.0
 MEANING = {
     "Scheduled": "the campaign is known, and nothing runs",
     "Preparing": "every service is created at its base size",
@@ -170,7 +170,7 @@ class Play:
             self.seen.report = json.loads(text)
         except ValueError:
             self._screen.say(f"report    there is none: {text.strip()}")
-        self.seen.leftovers, kinds = leftovers(self._cluster, self.name)
+        self.seen.leftovers, kinds = leftovers(self._cluster, self.namespace, self.name)
         self._screen.say(f"search    {len(self.seen.leftovers)} objects with the campaign's label among {kinds} kinds")
 
     def _kubectl_apply(self, manifest: Manifest) -> None:

@@ -55,7 +55,7 @@ async def visit(url: str, sku: str, tally: Tally) -> None:
     visitor = uuid.uuid4().hex
     headers = {"accept": "application/json"}
     async with httpx.AsyncClient(
-        base_url=url, timeout=10, headers=headers, cookies={"fw_vid": visitor}, verify=TLS
+        base_url=url, timeout=20, headers=headers, cookies={"fw_vid": visitor}, verify=TLS
     ) as http:
         page = await _request(http, "GET", "/seckill", tally)
         if page is None or page.status_code != 200:
