@@ -221,7 +221,7 @@ def test_uninstalling_is_refused_while_there_are_campaigns(cluster, running):
         "the operator's finalizer",
         30,
     )
-    with pytest.raises(CommandFailedError, match=rf"{running}/spring"):
+    with pytest.raises(CommandFailedError, match=f"kubectl delete campaign -n {running} spring"):
         cluster.helm("uninstall", RELEASE, "-n", running)
     assert (
         cluster.kubectl("get", f"deployment/{RELEASE}", "-n", running, "-o", "jsonpath={.status.readyReplicas}") == "1"
