@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.bootstrap.golang import MODULES, ensure_go, installed_version
-from tools.bootstrap.steps import REPOSITORY, cache_directory, run, step
+from tools.bootstrap.steps import REPOSITORY, cache_directory, locked, run, step
 
 LAB = REPOSITORY / "tests/lab"
 KUBERNETES_VERSION = "v1.36.3"
@@ -69,8 +69,13 @@ def ensure_programs() -> Path:
     """
     go = ensure_go()
     target = cache_directory() / "programs" / _fingerprint(go)
-    if (target / "complete").exists():
-        return target
+    if not (target / "complete").exists():
+        with locked(target.with_suffix(".lock"), "another build of the lab's programs"):
+            _build_missing(go, target)
+    return target
+
+
+def _build_missing(go: Path, target: Path) -> None:
     # Built into a directory that keeps what is finished, so that an interrupted build goes on where it was.
     target.mkdir(parents=True, exist_ok=True)
     for number, program in enumerate(PROGRAMS, 1):
@@ -82,7 +87,6 @@ def ensure_programs() -> Path:
         (target / name).symlink_to("kubernetes")
     (target / "complete").touch()
     _remove_old_versions(target)
-    return target
 
 
 def _build(go: Path, program: Program, target: Path) -> None:
@@ -112,8 +116,7 @@ def _fingerprint(go: Path) -> str:
 
 
 def _remove_old_versions(current: Path) -> None:
-    others = sorted(
-        (each for each in current.parent.iterdir() if each != current), key=lambda each: each.stat().st_mtime
-    )
+    others = [each for each in current.parent.iterdir() if each.is_dir() and each != current]
+    others.sort(key=lambda each: each.stat().st_mtime)
     for old in others[: -(KEEP_VERSIONS - 1)]:
         shutil.rmtree(old, ignore_errors=True)
