@@ -36,8 +36,9 @@ async def uninstall_obstacle(namespaces: Sequence[str | None]) -> str | None:
     return (
         "Campaigns still need the operator: without it they cannot be deleted. Delete them first:\n"
         f"{named}{more}\n"
-        "Or leave them behind on purpose: helm upgrade with --reuse-values --set uninstall.force=true, then uninstall, "
-        f"and take the finalizer {FINALIZER} off each of them."
+        "Helm calls the release uninstalling now: helm rollback brings it back, helm uninstall goes on after the deletion.\n"
+        "Or leave them behind on purpose: helm uninstall --no-hooks, and take the finalizer "
+        f"{FINALIZER} off each of them."
     )
 
 
