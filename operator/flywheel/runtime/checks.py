@@ -36,7 +36,7 @@ async def uninstall_obstacle(namespaces: Sequence[str | None]) -> str | None:
     return (
         "Campaigns still need the operator: without it they cannot be deleted. Delete them first:\n"
         f"{named}{more}\n"
-        "Helm calls the release uninstalling now: helm rollback brings it back, helm uninstall goes on after the deletion.\n"
+        "A refused helm uninstall is taken back with helm rollback, or repeated once they are gone.\n"
         "Or leave them behind on purpose: helm uninstall --no-hooks, and take the finalizer "
         f"{FINALIZER} off each of them."
     )
