@@ -53,7 +53,9 @@ async def carry(listening: socket.socket, host: str, port: int, until_ended: int
         except OSError:
             writer.transport.abort()
             return
-        await asyncio.gather(_pump(reader, onward[1]), _pump(onward[0], writer))
+        # At the end all connections are cancelled, which Python 3.11 would report as an error of each.
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(_pump(reader, onward[1]), _pump(onward[0], writer))
         onward[1].close()
         writer.close()
 
