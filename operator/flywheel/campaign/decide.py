@@ -120,11 +120,11 @@ def _rest_in_retirement(observed: Observed) -> Decision:
 
 
 def _run(observed: Observed, campaign: Campaign, phase: Phase, now: datetime) -> Decision:
-    questions = _questions(observed, campaign, phase)
-    if questions:
-        return Decision(Course.RUN, questions=questions)
     desired, origins = _desired(observed, campaign, phase)
     keys = [ObjectKey.of(each) for each in desired]
+    questions = _questions(observed, campaign, phase, keys)
+    if questions:
+        return Decision(Course.RUN, questions=questions)
     stale = {key: live for key, live in owned(observed).items() if key not in keys}
     route_missing = campaign.spec.route is not None and not observed.served.get(ROUTE_API, False)
     wakes = [now + ROUTE_LOOK_AGAIN] if route_missing else []
@@ -145,11 +145,10 @@ def _run(observed: Observed, campaign: Campaign, phase: Phase, now: datetime) ->
     )
 
 
-def _questions(observed: Observed, campaign: Campaign, phase: Phase) -> Questions:
+def _questions(observed: Observed, campaign: Campaign, phase: Phase, wanted: list[ObjectKey]) -> Questions:
     apis = frozenset({ROUTE_API} if campaign.spec.route else ()) - observed.served.keys()
     known = recorded(observed)
-    wanted = {ObjectKey.of(each) for each in _desired(observed, campaign, phase)[0]}
-    lookups = frozenset(known) - wanted - observed.children.keys() - observed.absent
+    lookups = frozenset(known) - set(wanted) - observed.children.keys() - observed.absent
     pods = frozenset(_unready(observed, campaign, phase)) - observed.troubles.keys()
     return Questions(lookups=lookups, apis=apis, pods=pods)
 

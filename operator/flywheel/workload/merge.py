@@ -5,7 +5,6 @@ list is replaced, and `$patch: delete` or `$patch: replace` in an item or map me
 Source: kubernetes.io, "Update API Objects in Place Using kubectl patch", and the patchMergeKey tags of the core API.
 """
 
-import copy
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -29,10 +28,10 @@ DIRECTIVE: Final = "$patch"
 
 
 def strategic_merge(base: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `base` with `patch` merged over it; neither is changed."""
+    """Return `base` with `patch` merged over it. Neither is changed; the parts that are kept are shared, not copied."""
     if patch.get(DIRECTIVE) == "replace":
         return _plain(patch)
-    merged = copy.deepcopy(dict(base))
+    merged = dict(base)
     for name, value in patch.items():
         if name == DIRECTIVE:
             continue
@@ -49,7 +48,7 @@ def _merge_value(name: str, base: Any, value: Any) -> Any:
     key = MERGE_KEYS.get(name)
     if isinstance(value, list) and key and _all_keyed(value, key):
         return _merge_items(base if isinstance(base, list) else [], value, key)
-    return copy.deepcopy(value)
+    return value
 
 
 def _all_keyed(items: list[Any], key: str) -> bool:
@@ -60,7 +59,7 @@ def _merge_items(base: list[Any], patches: list[Mapping[str, Any]], key: str) ->
     """Items that both know keep their place; those that only the patch knows stand before them, as with kubectl."""
     if any(patch.get(DIRECTIVE) == "replace" and key not in patch for patch in patches):
         return [_plain(patch) for patch in patches if key in patch]
-    merged = [copy.deepcopy(item) for item in base]
+    merged = list(base)
     added = []
     for patch in patches:
         at = next((i for i, item in enumerate(merged) if _same(item, patch, key)), None)
