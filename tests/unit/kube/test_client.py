@@ -118,6 +118,28 @@ async def test_it_gives_up_after_a_few_attempts(server: ScriptedServer, client: 
     assert caught.value.is_retryable
 
 
+async def test_silence_is_counted_from_the_first_call_in_vain_and_ended_by_any_answer(
+    server: ScriptedServer, client: Client
+) -> None:
+    server.answers = [says(403, kind="Status", code=403), hangs_up]
+    with pytest.raises(ApiError):
+        await client.call("get", "GET", "/thing")
+    assert client.unanswered_for == 0
+    # However long nothing is asked.
+    await asyncio.sleep(0.02)
+    assert client.unanswered_for == 0
+    with pytest.raises(ApiError, match="cannot be reached"):
+        await client.call("get", "GET", "/thing")
+    after_first = client.unanswered_for
+    assert after_first > 0
+    with pytest.raises(ApiError):
+        await client.call("get", "GET", "/thing", attempts=1)
+    assert client.unanswered_for > after_first
+    server.answers = [OK]
+    await client.call("get", "GET", "/thing")
+    assert client.unanswered_for == 0
+
+
 async def test_the_server_is_given_the_time_it_asks_for(server: ScriptedServer, client: Client) -> None:
     server.answers = [says(429, {"Retry-After": "1"}), OK]
     began = asyncio.get_running_loop().time()
