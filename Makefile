@@ -12,7 +12,7 @@ PYTEST := $(PYTHON) -m pytest
 NS ?= default
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit lab e2e bench crds images install clean prepare prepare-lab prepare-images \
+.PHONY: help demo test lint unit lab e2e bench crds images install clean prepare prepare-helm prepare-lab prepare-images \
         lab-up lab-down lab-status lab-shell lab-forward
 
 help: ## this list
@@ -30,7 +30,7 @@ lint: prepare ## style, types, import rules, and that crds/ is what the models s
 	.venv/bin/lint-imports
 	$(PYTHON) -m flywheel.api.generate --check crds/
 
-unit: prepare ## tests that need nothing but Python
+unit: prepare-helm ## tests that need no cluster
 	$(PYTEST) tests/unit
 
 lab: prepare-images ## tests against a real API server and a real node
@@ -42,7 +42,7 @@ e2e: prepare-images ## the whole path with real pods
 bench: prepare-images ## measure (ONLY=name runs one benchmark)
 	$(PYTHON) -m tests.bench $(ONLY)
 
-crds: prepare ## write crds/ from the models, and the chart's copy and deploy/ from them
+crds: prepare-helm ## write crds/ from the models, and the chart's copy and deploy/ from them
 	$(PYTHON) -m flywheel.api.generate crds/
 	$(PYTHON) -m deploy.generate
 
@@ -73,6 +73,9 @@ lab-forward: prepare ## a Service on this machine's loopback: TO=svc/name:port [
 
 prepare:
 	$(BOOTSTRAP) python
+
+prepare-helm:
+	$(BOOTSTRAP) python helm
 
 prepare-lab:
 	$(BOOTSTRAP) python $(if $(KUBECONFIG),,lab)

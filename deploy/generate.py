@@ -1,17 +1,16 @@
 """Write what is derived from crds/, the chart and the Lua: the chart's copy of the definitions and the plain manifests.
 
-python deploy/generate.py            write
-python deploy/generate.py --check    write nothing; exit 1 and name every file that is stale
+python -m deploy.generate            write
+python -m deploy.generate --check    write nothing; exit 1 and name every file that is stale
 """
 
 import argparse
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import yaml
+from tools.bootstrap.programs import ensure_helm
 
 ROOT = Path(__file__).resolve().parent.parent
 CHART = ROOT / "charts" / "flywheel"
@@ -48,17 +47,6 @@ def _represent_block(dumper: yaml.SafeDumper, text: _Literal) -> yaml.ScalarNode
 _Dumper.add_representer(_Literal, _represent_block)
 
 
-def helm_program() -> str:
-    """Find helm: the environment variable HELM, else the PATH, else the lab's own, built when it is missing."""
-    program = os.environ.get("HELM") or shutil.which("helm")
-    if program is None:
-        # Not at the top: a machine with a helm needs nothing of the lab.
-        from tools.bootstrap.programs import ensure_programs
-
-        program = str(ensure_programs() / "helm")
-    return program
-
-
 def definitions() -> dict[Path, str]:
     """Return the chart's copy of every definition in crds/ by path."""
     return {CHART / "files" / "crds" / path.name: path.read_text() for path in sorted((ROOT / "crds").glob("*.yaml"))}
@@ -66,7 +54,7 @@ def definitions() -> dict[Path, str]:
 
 def manifests() -> dict[Path, str]:
     """Return what `kubectl apply` needs instead of Helm, by path."""
-    command = [helm_program(), "template", "flywheel", str(CHART), "--namespace", NAMESPACE, "--no-hooks"]
+    command = [ensure_helm(), "template", "flywheel", str(CHART), "--namespace", NAMESPACE, "--no-hooks"]
     rendered = subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603 - our own words
     lines = [line for line in rendered.splitlines() if not line.strip().startswith(_OF_HELM)]
     text = _NAMESPACE_MANIFEST + "\n".join(line.rstrip() for line in lines) + "\n"

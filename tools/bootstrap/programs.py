@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,17 +72,38 @@ def ensure_programs() -> Path:
     target = cache_directory() / "programs" / _fingerprint(go)
     if not (target / "complete").exists():
         with locked(target.with_suffix(".lock"), "another build of the lab's programs"):
-            _build_missing(go, target)
+            _build_missing(go, target, PROGRAMS)
+            _complete(target)
     return target
 
 
-def _build_missing(go: Path, target: Path) -> None:
+def ensure_helm() -> str:
+    """Find helm: the environment variable HELM, else the PATH, else the lab's own, built alone when it is missing.
+
+    Raises:
+        CannotContinueError: Go is missing and cannot be installed, or the build failed.
+    """
+    program = os.environ.get("HELM") or shutil.which("helm")
+    if program:
+        return program
+    go = ensure_go()
+    target = cache_directory() / "programs" / _fingerprint(go)
+    if not (target / "helm").exists():
+        with locked(target.with_suffix(".lock"), "another build of the lab's programs"):
+            _build_missing(go, target, [each for each in PROGRAMS if each.name == "helm"])
+    return str(target / "helm")
+
+
+def _build_missing(go: Path, target: Path, programs: Sequence[Program]) -> None:
     # Built into a directory that keeps what is finished, so that an interrupted build goes on where it was.
     target.mkdir(parents=True, exist_ok=True)
-    for number, program in enumerate(PROGRAMS, 1):
+    for number, program in enumerate(programs, 1):
         if not (target / program.name).exists():
-            with step(f"Building {program.name} ({number} of {len(PROGRAMS)})", program.usually):
+            with step(f"Building {program.name} ({number} of {len(programs)})", program.usually):
                 _build(go, program, target)
+
+
+def _complete(target: Path) -> None:
     for name in KUBERNETES_NAMES:
         (target / name).unlink(missing_ok=True)
         (target / name).symlink_to("kubernetes")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
-from deploy.generate import CHART, helm_program
+from deploy.generate import CHART
+from tools.bootstrap.programs import ensure_helm
 
 NAMESPACE = "flywheel-system"
 Manifest = dict[str, Any]
@@ -81,7 +82,7 @@ def helm(*arguments: str, values: Manifest | None = None) -> str | Failure:
     """Run helm with `values` as a values file and return what it prints."""
     extra = ["--values", "-"] if values is not None else []
     done = subprocess.run(
-        [helm_program(), *arguments, *extra],
+        [ensure_helm(), *arguments, *extra],
         input=json.dumps(values or {}),
         capture_output=True,
         text=True,
