@@ -52,7 +52,7 @@ def operated(cluster: Cluster, directory: Path, *options: str, clusterwide: bool
         yield World(cluster, objects, operator.start())
         if operator.running:
             objects.delete("Namespace", name)
-            eventually(lambda: objects.get("Namespace", name), None, within=60, why=f"the end of namespace {name}")
+            eventually(lambda: objects.select("Campaign"), [], within=60, why=f"the end of all campaigns of {name}")
     finally:
         OPERATORS.remove(operator)
         operator.kill()
