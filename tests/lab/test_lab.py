@@ -56,6 +56,7 @@ def test_two_labs_do_not_meet_and_leave_nothing_behind() -> None:
     finally:
         for lab in labs:
             lifecycle.down(lab)
+            lab.lock.unlink(missing_ok=True)
 
     assert what_the_machine_shows() == before
     assert not [pid for pid in every_process() if namespaces_of(pid) & namespaces]
