@@ -1,5 +1,6 @@
 """Whether this process makes progress, told over HTTP. That it exists, Kubernetes sees by itself."""
 
+import socket
 from collections.abc import Callable
 
 from aiohttp import web
@@ -45,11 +46,18 @@ class Server:
         """
         self._runner = web.AppRunner(self._application, access_log=None, handle_signals=False, shutdown_timeout=1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, port=self.port)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
+        listening = _listen(self.port)
+        await web.SockSite(self._runner, listening).start()
+        self.port = listening.getsockname()[1]
 
     async def stop(self) -> None:
         """Stop listening."""
         if self._runner is not None:
             await self._runner.cleanup()
+
+
+def _listen(port: int) -> socket.socket:
+    """One socket for IPv4 and IPv6: with one for each, port 0 would be a different port in each."""
+    if socket.has_dualstack_ipv6():
+        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    return socket.create_server(("", port))
