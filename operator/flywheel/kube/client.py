@@ -68,6 +68,7 @@ class Client:
     def _open(self) -> None:
         trace = aiohttp.TraceConfig()
         trace.on_request_headers_sent.append(self._pass_fence)
+        trace.on_request_chunk_sent.append(self._pass_fence)
         self._configuration.trace_configs = [trace]
         self._configuration.connection_pool_maxsize = self._connections
         self._calls = ApiClient(self._configuration)
@@ -76,10 +77,14 @@ class Client:
         self._streams.rest_client.maxsize = 0
 
     async def _pass_fence(
-        self, _session: object, _context: object, sent: aiohttp.TraceRequestHeadersSentParams
+        self,
+        _session: object,
+        _context: object,
+        sent: aiohttp.TraceRequestHeadersSentParams | aiohttp.TraceRequestChunkSentParams,
     ) -> None:
-        # aiohttp calls this once a connection is at hand and just before it hands the bytes to the socket: a process
-        # that was frozen while it waited for the connection is caught here.
+        # aiohttp calls this first when a connection is at hand, and again as the last thing before it hands headers
+        # and body to the socket together, which is a turn of the event loop later. A process that was frozen while it
+        # waited for either is caught here.
         if self._fence is not None and sent.method != "GET":
             self._fence()
 
@@ -173,6 +178,10 @@ class Client:
             result = "fenced"
             raise
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            if isinstance(error.__cause__, NotLeader):
+                # Raised while the body was being written: aiohttp takes it for trouble with the connection.
+                result = "fenced"
+                raise error.__cause__ from None
             result = "unreachable"
             self._note_silence()
             raise _unreachable(error, self._configuration.host) from error

@@ -245,6 +245,24 @@ async def test_the_fence_is_asked_after_the_wait_for_a_connection(server: Script
     await client.close()
 
 
+async def test_the_fence_is_asked_again_when_the_bytes_leave(server: ScriptedServer, kubeconfig: Path) -> None:
+    """aiohttp writes a body a turn of the event loop after the headers: time enough to be frozen in."""
+    asked, calls = 0, []
+
+    def closes_after_the_first() -> None:
+        nonlocal asked
+        asked += 1
+        if asked > 1:
+            raise NotLeader("no")
+
+    server.answers = [OK]
+    client = await Client.connect(fence=closes_after_the_first, observe=lambda *call: calls.append(call))
+    with pytest.raises(NotLeader):
+        await client.call("apply", "PATCH", "/thing", body={"a": 1})
+    assert (asked, server.requests, calls) == (2, [], [("apply", "fenced")])
+    await client.close()
+
+
 async def test_a_stream_gives_whole_lines(server: ScriptedServer, client: Client) -> None:
     async def in_pieces(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
