@@ -172,13 +172,24 @@ def _sizes(campaign: Campaign, phase: Phase) -> dict[str, Size]:
     return {service.name: size_of(service, phase) for service in campaign.spec.services}
 
 
+def _lifted_from_zero(observed: Observed, manifest: Manifest, size: Size) -> Manifest:
+    """Name the number of replicas once where an autoscaler finds none: it takes zero for switched off, for ever.
+
+    Source: kubernetes.io, "Horizontal Pod Autoscaling", implicit maintenance-mode deactivation.
+    """
+    live = observed.children.get(ObjectKey.of(manifest))
+    if manifest["kind"] != "Deployment" or size.replicas is not None or live is None or live.replicas != 0:
+        return manifest
+    return {**manifest, "spec": {**manifest["spec"], "replicas": size.minimum}}
+
+
 def _desired(observed: Observed, campaign: Campaign, phase: Phase) -> tuple[list[Manifest], dict[ObjectKey, str]]:
     """Build every child, with the field of the spec that each comes from."""
     desired: list[Manifest] = []
     origins: dict[ObjectKey, str] = {}
     for index, service in enumerate(campaign.spec.services):
         for manifest in service_manifests(observed.name, observed.namespace, service, phase):
-            desired.append(manifest)
+            desired.append(_lifted_from_zero(observed, manifest, size_of(service, phase)))
             origins[ObjectKey.of(manifest)] = f"spec.services[{index}]"
     if campaign.spec.route and observed.served.get(ROUTE_API, False):
         route = route_manifest(observed.name, observed.namespace, campaign.spec.route, campaign.spec.services)
