@@ -107,10 +107,18 @@ def test_the_end_of_its_time_is_blocked_and_goes_on_in_the_same_way(world: World
     eventually(lambda: sale.said("Ready"), ("True", "Retired"))
 
 
-def test_orphans_stay_as_they_are_and_belong_to_nobody(world: World) -> None:
-    sale = given_live_campaign(world, SECKILL, deletionPolicy="Orphan")
+@pytest.mark.parametrize("way", ["deletionPolicy: Orphan", "--cascade=orphan", "--cascade=orphan, operator away"])
+def test_orphans_stay_as_they_are_and_belong_to_nobody(world: World, way: str) -> None:
+    policy = {"deletionPolicy": "Orphan"} if way.startswith("deletionPolicy") else {}
+    sale = given_live_campaign(world, SECKILL, **policy)
     before = sale.children()
-    sale.delete()
+    if way.endswith("away"):
+        world.operator.kill()
+    sale.delete("Background" if policy else "Orphan")
+    if way.endswith("away"):
+        # Kubernetes takes the owner references off by itself, and only our own finalizer is left.
+        eventually(lambda: sale.manifest["metadata"]["finalizers"], [FINALIZER])
+        world.operator.start()
     then_it_is_gone(sale)
 
     def still_there() -> bool:

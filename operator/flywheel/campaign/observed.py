@@ -9,6 +9,9 @@ from flywheel.campaign.stages import Stage
 from flywheel.plan import FINALIZER, LiveObject, Manifest, ObjectKey, Sweep
 from flywheel.workload.state import Trouble
 
+ORPHAN_FINALIZER = "orphan"
+"""Set by Kubernetes itself: metav1.FinalizerOrphanDependents."""
+
 
 @dataclass(frozen=True, slots=True)
 class Observed:
@@ -70,9 +73,18 @@ class Observed:
 
     @property
     def orphans(self) -> bool:
-        """Whether the children outlive the Campaign. Read without the models: a broken spec can be deleted too."""
+        """Whether the children outlive the Campaign. Read without the models: a broken spec can be deleted too.
+
+        `kubectl delete --cascade=orphan` says so with a finalizer, for as long as Kubernetes takes the owner references
+        off; after that, children without an owner are what is left to be seen of it.
+        """
         spec = self.manifest.get("spec")
-        return isinstance(spec, Mapping) and spec.get("deletionPolicy") == "Orphan"
+        if isinstance(spec, Mapping) and spec.get("deletionPolicy") == "Orphan":
+            return True
+        if not self.is_deleting:
+            return False
+        released = bool(self.children) and not any(live.owner_uid for live in self.children.values())
+        return released or ORPHAN_FINALIZER in self.metadata.get("finalizers", [])
 
     @property
     def reached(self) -> Stage | None:
