@@ -128,6 +128,9 @@ class Plan:
     """Everything that exists or is about to, in creation order; recorded before anything is created."""
     apply: tuple[Manifest, ...] = ()
     delete: tuple[Deletion, ...] = ()
+    """Objects that go before anything is applied."""
+    prune: tuple[Deletion, ...] = ()
+    """Objects that go once everything is applied: what takes their place is there before."""
     release: tuple[ObjectKey, ...] = ()
     """Objects that stay but are ours no longer: their owner reference goes."""
     finalizer: bool = True

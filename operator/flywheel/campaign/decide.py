@@ -25,6 +25,7 @@ from flywheel.workload.scaling import Phase, Size, size_of
 from flywheel.workload.state import Health, service_state
 
 ROUTE_API = (GATEWAY_GROUP, "HTTPRoute")
+AUTOSCALER = "HorizontalPodAutoscaler"
 ROUTE_LOOK_AGAIN = timedelta(seconds=15)
 PODS_LOOK_AGAIN = timedelta(seconds=10)
 
@@ -130,13 +131,15 @@ def _run(observed: Observed, campaign: Campaign, phase: Phase, now: datetime) ->
     wakes = [now + ROUTE_LOOK_AGAIN] if route_missing else []
     if observed.troubles:
         wakes.append(now + PODS_LOOK_AGAIN)
-    deletions = tuple(Deletion(k, stale[k].uid) for k in reversed(in_creation_order(stale)) if not stale[k].deleting)
+    going = tuple(Deletion(k, stale[k].uid) for k in reversed(in_creation_order(stale)) if not stale[k].deleting)
     return Decision(
         Course.RUN,
         plan=Plan(
             inventory=in_creation_order([*keys, *stale]),
             apply=tuple(desired),
-            delete=deletions,
+            # An autoscaler goes first: it would argue with the fixed size that takes its place.
+            delete=tuple(each for each in going if each.key.kind == AUTOSCALER),
+            prune=tuple(each for each in going if each.key.kind != AUTOSCALER),
             wake_at=min(wakes, default=None),
         ),
         sizes=_sizes(campaign, phase),

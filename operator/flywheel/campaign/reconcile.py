@@ -150,6 +150,7 @@ class CampaignReconciler:
             key = ObjectKey.of(manifest)
             path = decision.origins.get(key, str(key))
             outcomes.append(await self._applier.apply(manifest, observed.children.get(key), claim, path))
+        outcomes += [await self._applier.delete(deletion) for deletion in plan.prune]
         return outcomes
 
     async def _report(

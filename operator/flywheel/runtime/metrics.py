@@ -54,7 +54,10 @@ class Metrics:
         """Read whether this replica may write whenever it is asked for."""
         self._leader.set_function(lambda: float(leading()))
 
-    def follow_objects(self, campaigns: Callable[[], float], children: Callable[[], float]) -> None:
-        """Read how much is held in memory whenever it is asked for."""
+    def follow_objects(
+        self, campaigns: Callable[[], float], stalled: Callable[[], float], children: Callable[[], float]
+    ) -> None:
+        """Read how much is held in memory, and how much of it needs a person, whenever it is asked for."""
         self._gauge("flywheel_campaigns", "Campaigns in memory.").set_function(campaigns)
+        self._gauge("flywheel_campaigns_stalled", "Campaigns that a person has to look at.").set_function(stalled)
         self._gauge("flywheel_children", "Children of campaigns in memory.").set_function(children)

@@ -117,7 +117,7 @@ class Operator:
         self._workers = Workers(self._queue, reconciler, self._store, leadership, metrics, clock, settings.workers)
         metrics.follow_queue(lambda: self._queue.depth, lambda: self._queue.oldest)
         metrics.follow_leader(lambda: leadership.leading)
-        metrics.follow_objects(lambda: sum(1 for _ in self._store.campaigns()), self._store.child_count)
+        metrics.follow_objects(self._store.campaign_count, self._store.stalled_count, self._store.child_count)
         self._health = Server(settings.health_port)
         self._health.add_checks("/livez", self._liveness())
         self._health.add_checks("/readyz", self._readiness())

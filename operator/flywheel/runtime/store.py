@@ -72,6 +72,14 @@ class Store:
         """Give what carries the campaign's label, as last seen."""
         return dict(self._children.get((namespace, name), _NONE))
 
+    def campaign_count(self) -> int:
+        """Count all campaigns."""
+        return len(self._campaigns)
+
+    def stalled_count(self) -> int:
+        """Count the campaigns that a person has to look at."""
+        return sum(1 for campaign in self._campaigns.values() if _is_stalled(campaign))
+
     def child_count(self) -> int:
         """Count all children."""
         return len(self._owner_of)
@@ -162,3 +170,8 @@ def trim_campaign(manifest: Manifest) -> Manifest:
     """Copy a campaign without what no decision needs. The parts that are kept are shared, not copied."""
     metadata = {name: value for name, value in manifest["metadata"].items() if name != "managedFields"}
     return {**manifest, "metadata": metadata}
+
+
+def _is_stalled(campaign: Manifest) -> bool:
+    conditions = (campaign.get("status") or {}).get("conditions") or ()
+    return any(each.get("type") == "Stalled" and each.get("status") == "True" for each in conditions)

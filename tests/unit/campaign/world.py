@@ -100,6 +100,7 @@ class World:
         outcomes = [self._remove(key) for key in decision.plan.release]
         outcomes += [self._remove(deletion.key) for deletion in decision.plan.delete]
         outcomes += [self._apply(manifest) for manifest in decision.plan.apply]
+        outcomes += [self._remove(deletion.key) for deletion in decision.plan.prune]
         conclusion = conclude(observed, decision, outcomes, now)
         self.notices += [notice.reason for notice in conclusion.notices]
         if conclusion.status != self.status and not (observed.is_deleting and not decision.plan.finalizer):

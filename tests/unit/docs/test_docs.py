@@ -141,7 +141,7 @@ def metric_names() -> set[str]:
     metrics = Metrics()
     metrics.follow_queue(lambda: 0, lambda: 0)
     metrics.follow_leader(lambda: True)
-    metrics.follow_objects(lambda: 0, lambda: 0)
+    metrics.follow_objects(lambda: 0, lambda: 0, lambda: 0)
     return exposed(metrics.registry)
 
 
