@@ -11,6 +11,7 @@ from flywheel.kube.gateway import ApiError, Gateway
 from flywheel.kube.live import live_object
 from flywheel.plan import FIELD_MANAGER, HASH_ANNOTATION, Deletion, LiveObject, Manifest, ObjectKey, Outcome
 
+MOST_SETTLED = 10_000
 HANDOVER_MANAGER = f"{FIELD_MANAGER}-handover"
 
 
@@ -110,6 +111,8 @@ class Applier:
 
     def _remember(self, wanted: Manifest, live: LiveObject) -> LiveObject:
         if not is_in_place(wanted, live):
+            if len(self._settled) >= MOST_SETTLED:
+                self._settled.clear()
             self._settled[live.uid] = (wanted["metadata"]["annotations"][HASH_ANNOTATION], live.owned_fields)
         self._store.put(live)
         return live
