@@ -70,6 +70,8 @@ class Client:
         trace.on_request_headers_sent.append(self._pass_fence)
         trace.on_request_chunk_sent.append(self._pass_fence)
         self._configuration.trace_configs = [trace]
+        # Else aiohttp reads ~/.netrc and the environment anew for each call, in a thread: a third of our CPU time.
+        self._configuration.client_session_kwargs = {"trust_env": False}
         self._configuration.connection_pool_maxsize = self._connections
         self._calls = ApiClient(self._configuration)
         # Watches live for minutes. In the same pool they would starve the calls.

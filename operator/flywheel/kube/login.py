@@ -3,6 +3,8 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.config import incluster_config, kube_config
@@ -34,12 +36,26 @@ def own_namespace(default: str = "default") -> str:
 async def find_configuration() -> Configuration:
     """Read the credentials: KUBECONFIG if set, else the pod's service account, else ~/.kube/config.
 
-    A service account's token is read again from its file as it is rotated.
+    A service account's token is read again from its file as it is rotated. A proxy that the kubeconfig does not name
+    is taken from the environment.
 
     Raises:
         LoginError: When none of them is there or usable.
     """
     configuration = Configuration()
+    await _load(configuration)
+    configuration.proxy = configuration.proxy or _environment_proxy(configuration.host)
+    return configuration
+
+
+def _environment_proxy(server: str) -> str | None:
+    address = urlsplit(server)
+    if not address.hostname or proxy_bypass(address.hostname):
+        return None
+    return getproxies().get(address.scheme)
+
+
+async def _load(configuration: Configuration) -> None:
     given = os.environ.get("KUBECONFIG")
     if not given and os.environ.get("KUBERNETES_SERVICE_HOST"):
         try:
@@ -48,7 +64,7 @@ async def find_configuration() -> Configuration:
             raise LoginError(
                 f"This pod has no usable service account token ({error}). Mount one, or set KUBECONFIG."
             ) from error
-        return configuration
+        return
     path = given or "~/.kube/config"
     if not _any_file(path):
         raise LoginError(
@@ -61,7 +77,6 @@ async def find_configuration() -> Configuration:
         )
     except (ConfigException, OSError, ValueError, TypeError, AttributeError) as error:
         raise LoginError(f"The kubeconfig {path} cannot be used: {error}") from error
-    return configuration
 
 
 def _any_file(paths: str) -> bool:

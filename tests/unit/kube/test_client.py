@@ -10,7 +10,7 @@ from aiohttp import web
 
 from flywheel.kube.client import Client
 from flywheel.kube.errors import ApiError, LoginError, NotLeader
-from flywheel.kube.login import find_configuration
+from flywheel.kube.login import find_configuration, find_credentials
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -210,6 +210,27 @@ async def test_credentials_that_vanished_leave_the_refusal(
     with pytest.raises(ApiError) as caught:
         await client.call("get", "GET", "/thing")
     assert caught.value.status == 401
+
+
+@pytest.mark.parametrize(
+    ("environment", "proxy"),
+    [
+        ({}, None),
+        ({"HTTP_PROXY": "http://proxy:3128"}, "http://proxy:3128"),
+        ({"HTTP_PROXY": "http://proxy:3128", "NO_PROXY": "127.0.0.1"}, None),
+        ({"HTTPS_PROXY": "http://proxy:3128"}, None),
+    ],
+)
+async def test_a_proxy_of_the_environment_is_used(
+    environment: dict[str, str], proxy: str | None, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert (await find_configuration()).proxy == proxy
+    assert (await find_credentials()).proxy_url == proxy
 
 
 async def test_the_fence_is_asked_after_the_wait_for_a_connection(server: ScriptedServer, kubeconfig: Path) -> None:
