@@ -197,7 +197,7 @@ def test_a_campaign_may_be_changed_and_pass_stages_while_the_operator_is_down(wo
     ending = given_campaign(world, schedule={**schedule, "endsAt": in_seconds(4)})
     lasting = given_campaign(world, schedule=schedule)
     then_it_is_live(ending)
-    then_it_is_live(lasting)
+    eventually(lambda: lasting.said("Ready"), ("True", "Live"))
     before = lasting.versions()
 
     world.operator.kill()

@@ -83,8 +83,12 @@ class Observed:
             return True
         if not self.is_deleting:
             return False
-        released = bool(self.children) and not any(live.owner_uid for live in self.children.values())
-        return released or ORPHAN_FINALIZER in self.metadata.get("finalizers", [])
+        return self.lacks_owners or ORPHAN_FINALIZER in self.metadata.get("finalizers", [])
+
+    @property
+    def lacks_owners(self) -> bool:
+        """Whether a child has lost its owner reference: by hand, or as Kubernetes is making orphans of all of them."""
+        return any(not live.owner_uid for live in self.children.values())
 
     @property
     def reached(self) -> Stage | None:

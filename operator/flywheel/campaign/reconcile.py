@@ -83,7 +83,7 @@ class CampaignReconciler:
         if manifest is None:
             return None
         now = self._clock()
-        observed = Observed(manifest, self._world.children(namespace, name))
+        observed = await self._up_to_date(Observed(manifest, self._world.children(namespace, name)))
         observed, decision = await self._decide(observed, now)
         if decision.plan.finalizer and not observed.has_finalizer:
             observed = await self._set_finalizer(observed, [*observed.metadata.get("finalizers", []), FINALIZER])
@@ -94,6 +94,20 @@ class CampaignReconciler:
         if observed.has_finalizer and not decision.plan.finalizer:
             await self._remove_finalizer(observed)
         return None if observed.is_deleting and not decision.plan.finalizer else wake_at
+
+    async def _up_to_date(self, observed: Observed) -> Observed:
+        """Read the Campaign anew where its children are ahead of it.
+
+        Kubernetes makes orphans after the Campaign was deleted, but another watch tells of that. Who heals the owner
+        references meanwhile has the children collected with the Campaign.
+        """
+        if observed.is_deleting or not observed.lacks_owners:
+            return observed
+        fresh = await self._gateway.get(ObjectKey.of(observed.manifest))
+        if fresh is None or fresh["metadata"]["uid"] != observed.uid:
+            return observed
+        self._world.put_campaign(fresh)
+        return replace(observed, manifest=fresh)
 
     async def _decide(self, observed: Observed, now: datetime) -> tuple[Observed, Decision]:
         decision = decide(observed, now)
