@@ -76,14 +76,15 @@ class Observed:
         """Whether the children outlive the Campaign. Read without the models: a broken spec can be deleted too.
 
         `kubectl delete --cascade=orphan` says so with a finalizer, for as long as Kubernetes takes the owner references
-        off; after that, children without an owner are what is left to be seen of it.
+        off; after that, children none of which has an owner are what is left to be seen of it.
         """
         spec = self.manifest.get("spec")
         if isinstance(spec, Mapping) and spec.get("deletionPolicy") == "Orphan":
             return True
         if not self.is_deleting:
             return False
-        return self.lacks_owners or ORPHAN_FINALIZER in self.metadata.get("finalizers", [])
+        ownerless = bool(self.children) and not any(live.owner_uid for live in self.children.values())
+        return ownerless or ORPHAN_FINALIZER in self.metadata.get("finalizers", [])
 
     @property
     def lacks_owners(self) -> bool:

@@ -1,6 +1,7 @@
 """What is decided about a Campaign: given a Campaign and a world, when it is reconciled, then ..."""
 
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -218,6 +219,19 @@ def test_orphans_stay_and_are_let_go() -> None:
     assert decision.course is Course.LET_GO
     assert set(decision.plan.release) == set(it.children)
     assert not decision.plan.finalizer
+
+
+def test_one_owner_reference_lost_by_hand_saves_nothing_from_a_deletion() -> None:
+    it = world()
+    it.settle(at(LIVE))
+    key = next(iter(it.children))
+    it.children[key] = replace(it.children[key], owner_uid="")
+    it.delete()
+    _, decision = it.decide(at(LIVE))
+    assert decision.course is Course.TEAR_DOWN
+    it.children = {key: replace(live, owner_uid="") for key, live in it.children.items()}
+    _, decision = it.decide(at(LIVE))
+    assert decision.course is Course.LET_GO
 
 
 def test_a_route_without_the_gateway_api_is_a_condition_and_is_picked_up_later() -> None:
