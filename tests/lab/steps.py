@@ -14,7 +14,7 @@ from tests.lab.operator_process import OperatorProcess
 
 T = TypeVar("T")
 
-SECONDS = 30.0
+SECONDS = 60.0
 """How long a step of the operator may take before a test gives up: generous, as machines of tests are busy."""
 POLL = 0.1
 

@@ -97,8 +97,9 @@ async def test_applying_creates_and_then_owns_only_what_it_names(gateway: Gatewa
 
 
 async def test_applying_the_same_again_writes_nothing(gateway: Gateway, namespace: str) -> None:
-    first = await gateway.apply(deployment(namespace))
-    second = await gateway.apply(deployment(namespace))
+    # A ConfigMap, as nobody but us writes to it in between.
+    first = await gateway.apply(config_map(namespace, a="1"))
+    second = await gateway.apply(config_map(namespace, a="1"))
     assert second["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
 
 

@@ -128,15 +128,19 @@ class Applier:
         middle of a flood, adding an autoscaler would take all but one pod away.
         Source: kubernetes.io, "Server-Side Apply", Transferring ownership.
         """
-        names_replicas = "replicas" in wanted.get("spec", {})
-        if names_replicas or not live.replicas or not owns_path(live.owned_fields, "spec", "replicas"):
+        if "replicas" in wanted.get("spec", {}) or not _holds_replicas(live):
             return
-        address = {"name": live.key.name, "namespace": live.key.namespace, "uid": live.uid}
+        # Read anew: what is in memory may be older than the autoscaler's last word, and would overrule it.
+        found = await self._gateway.get(live.key)
+        if found is None or not _holds_replicas(live_object(found)):
+            return
+        metadata = found["metadata"]
+        address = {name: metadata[name] for name in ("name", "namespace", "uid", "resourceVersion")}
         handover = {
             "apiVersion": wanted["apiVersion"],
             "kind": wanted["kind"],
             "metadata": address,
-            "spec": {"replicas": live.replicas},
+            "spec": {"replicas": found["spec"]["replicas"]},
         }
         await self._gateway.apply(handover, field_manager=HANDOVER_MANAGER)
 
@@ -171,6 +175,10 @@ class Applier:
             return
         version = found["metadata"]["resourceVersion"]
         await self._gateway.merge_patch(key, {"metadata": {"ownerReferences": kept, "resourceVersion": version}})
+
+
+def _holds_replicas(live: LiveObject) -> bool:
+    return bool(live.replicas) and owns_path(live.owned_fields, "spec", "replicas")
 
 
 def _foreign(path: str, key: ObjectKey, live: LiveObject) -> Problem:
