@@ -43,7 +43,7 @@ def table(rows: Iterable[Row]) -> str:
         against = f"target {row.target:g}" if row.target is not None else ""
         verdict = {True: "met", False: "MISSED", None: ""}[row.met]
         beside = f"baseline {row.baseline:.4g}" if row.baseline is not None else ""
-        lines.append(f"{row.name:<62} {row.value:>10.4g} {row.unit:<14} {against:<14} {verdict:<7} {beside}".rstrip())
+        lines.append(f"{row.name:<70} {row.value:>10.4g} {row.unit:<14} {against:<14} {verdict:<7} {beside}".rstrip())
     return "\n".join(lines)
 
 
