@@ -8,6 +8,7 @@ Only `kopf.on.event` is used: with that Kopf writes nothing to the cluster, not 
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -58,7 +59,12 @@ class KopfThread:
             pass
         except BaseException as error:  # noqa: BLE001 - told to whoever waits, in the other thread
             failure = error
-        self._home.call_soon_threadsafe(self._end, failure)
+        self._at_home(self._end, failure)
+
+    def _at_home(self, call: Callable[..., None], *arguments: Any) -> None:
+        # Kopf may take longer to end than the operator around it, and then there is nobody left to tell.
+        with contextlib.suppress(RuntimeError):
+            self._home.call_soon_threadsafe(call, *arguments)
 
     def _end(self, failure: BaseException | None) -> None:
         if self._ended.done():
@@ -103,7 +109,7 @@ class KopfThread:
 
         @kopf.on.event(CAMPAIGN.group, CAMPAIGN.version, CAMPAIGN.plural, registry=registry)
         async def seen(event: kopf.RawEvent, **_: Any) -> None:
-            self._home.call_soon_threadsafe(self._receive, event["type"], dict(event["object"]))
+            self._at_home(self._receive, event["type"], dict(event["object"]))
 
         return registry
 
