@@ -88,17 +88,24 @@ class Cluster:
 
     def stop_api_server(self) -> None:
         """Kill the lab's API server; it stays away until `start_api_server`."""
-        lab = self._own_lab()
-        control.stop(lab, "kube-apiserver")
-        wait_until(
-            lambda: not control.programs(lab)["kube-apiserver"]["running"], "the end of the API server", OUTAGE_SECONDS
-        )
+        self._stop(self._own_lab(), "kube-apiserver")
 
     def start_api_server(self) -> None:
-        """Start the lab's API server again and wait until it is ready."""
+        """Start the lab's API server again and wait until it is ready.
+
+        The controllers and the scheduler start afresh with it: after an outage they look again only after up to a
+        minute, and whoever comes next would wait for them.
+        """
         lab = self._own_lab()
         control.resume(lab, "kube-apiserver")
         wait_until(lambda: lifecycle.is_up(lab), "an answer of the API server", OUTAGE_SECONDS)
+        for program in ("kube-controller-manager", "kube-scheduler"):
+            self._stop(lab, program)
+            control.resume(lab, program)
+
+    def _stop(self, lab: Lab, program: str) -> None:
+        control.stop(lab, program)
+        wait_until(lambda: not control.programs(lab)[program]["running"], f"the end of {program}", OUTAGE_SECONDS)
 
     @contextmanager
     def forward(self, service: str, port: int, namespace: str = "default") -> Iterator[int]:
