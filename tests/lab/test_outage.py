@@ -41,6 +41,7 @@ def test_an_outage_of_half_a_minute_is_survived_and_made_up_for(world: World) ->
     replica = world.operator
     assert isinstance(replica, Replica)
     steady = given_live_campaign(world, CART)
+    eventually(lambda: steady.said("Ready"), ("True", "Live"))
     before = steady.versions()
     due = given_campaign(
         world,
