@@ -173,11 +173,12 @@ def _condition(status: Mapping[str, Any], type_: str) -> Mapping[str, Any]:
 
 
 def _raised(observed: Observed, status: Manifest, type_: str) -> list[Notice]:
-    """Announce a trouble when it begins and when it becomes another one, not each time it is seen."""
+    """Announce a trouble once for each spec that has it: its message may count things, and change all the time."""
     now, before = _condition(status, type_), observed.condition(type_)
-    if not now or (now["reason"], now["message"]) == (before.get("reason"), before.get("message")):
+    told = (before.get("reason"), before.get("observedGeneration"))
+    if not now or (now["reason"], now["observedGeneration"]) == told:
         return []
-    identity = f"{type_}/{observed.generation}/{content_hash(now['message'])}"
+    identity = f"{type_}/{observed.generation}/{now['reason']}"
     return [Notice("Warning", now["reason"], now["message"], identity)]
 
 
