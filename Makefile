@@ -81,4 +81,4 @@ prepare-lab:
 	$(BOOTSTRAP) python $(if $(KUBECONFIG),,lab)
 
 prepare-images:
-	$(BOOTSTRAP) python $(if $(KUBECONFIG),,lab) images tests
+	$(BOOTSTRAP) python $(if $(KUBECONFIG),,lab) images

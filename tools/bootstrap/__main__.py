@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 
-from tools.bootstrap.debian import IMAGE_PACKAGES, TEST_PACKAGES, ensure_lab_packages, ensure_packages
+from tools.bootstrap.debian import IMAGE_PACKAGES, ensure_lab_packages, ensure_packages
 from tools.bootstrap.environment import ensure_environment
 from tools.bootstrap.programs import ensure_helm, ensure_programs
 from tools.bootstrap.steps import CannotContinueError, cache_directory, locked, say
@@ -19,7 +19,6 @@ PREPARATIONS: dict[str, Callable[[], object]] = {
     "helm": ensure_helm,
     "lab": _lab,
     "images": lambda: ensure_packages(IMAGE_PACKAGES),
-    "tests": lambda: ensure_packages(TEST_PACKAGES),
 }
 
 

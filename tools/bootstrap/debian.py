@@ -22,7 +22,6 @@ IMAGE_PACKAGES = {
     "debootstrap": "debootstrap",
     "ca-certificates": "/etc/ssl/certs/ca-certificates.crt",
 }
-TEST_PACKAGES = {"lua5.4": "lua5.4"}
 
 
 def ensure_lab_packages() -> None:
