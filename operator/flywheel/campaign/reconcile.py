@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from flywheel.campaign.conclude import Conclusion, conclude
-from flywheel.campaign.conditions import condition_list
 from flywheel.campaign.decide import decide
 from flywheel.campaign.decision import Course, Decision
 from flywheel.campaign.inventory import entries, recorded
@@ -33,7 +32,7 @@ from flywheel.workload.state import Trouble, explain
 
 API_VERSION = f"{GROUP}/v1alpha1"
 ROUNDS = 4
-"""How often a decision may ask for more before it is made on what is known."""
+"""How often a decision may ask for more. A plan with open questions is never carried out."""
 PODS_LOOKED_AT = 20
 POD = resource_of(ObjectKey("", "Pod", "", ""))
 
@@ -110,13 +109,12 @@ class CampaignReconciler:
         return replace(observed, manifest=fresh)
 
     async def _decide(self, observed: Observed, now: datetime) -> tuple[Observed, Decision]:
-        decision = decide(observed, now)
         for _ in range(ROUNDS):
-            if not decision.questions:
-                break
-            observed = await self._answer(observed, decision)
             decision = decide(observed, now)
-        return observed, decision
+            if not decision.questions:
+                return observed, decision
+            observed = await self._answer(observed, decision)
+        raise RuntimeError(f"still asking after {ROUNDS} rounds of answers: {decision.questions}")
 
     async def _answer(self, observed: Observed, decision: Decision) -> Observed:
         questions = decision.questions
@@ -147,12 +145,7 @@ class CampaignReconciler:
         new = [key for key in decision.plan.inventory if key not in known]
         if not new:
             return
-        kept = {name: value for name, value in observed.status.items() if name != "inventory"}
-        conditions = observed.status.get("conditions") or condition_list(
-            (), observed.conditions, observed.generation, self._clock()
-        )
-        status = {**kept, "conditions": conditions, "inventory": {"entries": entries([*known, *new])}}
-        await self._write_status(observed, status)
+        await self._write_status(observed, {**observed.status, "inventory": {"entries": entries([*known, *new])}})
 
     async def _carry_out(self, observed: Observed, decision: Decision) -> list[Outcome]:
         claim = _claim(observed)
