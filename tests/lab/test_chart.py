@@ -11,6 +11,7 @@ import yaml
 from deploy.generate import CHART
 from tests.lab.cluster.api import wait_until
 from tests.lab.cluster.client import Cluster, CommandFailedError
+from tests.lab.steps import eventually
 from tests.unit.chart.rendering import CASES, Manifest, of_kind
 
 RELEASE = "flywheel"
@@ -113,8 +114,9 @@ def test_the_strict_check_would_find_a_mistake(cluster, restricted, tmp_path):
 def test_install_upgrade_uninstall(cluster, released, tmp_path):
     said = install(cluster, released, tmp_path, {})
     assert "kubectl apply -f - <<EOF" in said
-    explained = cluster.kubectl("explain", "campaign.spec.schedule", "--api-version=flywheel.dev/v1alpha1")
-    assert "timeZone" in explained
+    # The API server publishes the documentation of a new definition a little after the definition itself.
+    explain = ("explain", "campaign.spec.schedule", "--api-version=flywheel.dev/v1alpha1")
+    eventually(lambda: "timeZone" in cluster.kubectl(*explain, check=False))
 
     install(cluster, released, tmp_path, {"replicas": 2, "networkPolicy": {"enabled": True}})
     kinds = cluster.kubectl("get", "pdb,networkpolicy,deployment", "-n", released, "-o", "name").split()
