@@ -86,7 +86,10 @@ def _unready(
     stuck = conditions.get("Progressing", {}).get("reason") == "ProgressDeadlineExceeded"
     wanted = max(counts.desired, size.floor)
     reason = trouble.reason if trouble else "ProgressDeadlineExceeded" if stuck else "RollingOut"
-    message = f"{name}: {trouble.message}" if trouble else f"{name}: {counts.ready} of {wanted} pods are ready"
+    progress = f"{counts.ready} of {wanted} pods are ready"
+    if counts.ready > wanted:
+        progress = f"{counts.ready} pods are going down to {wanted}"
+    message = f"{name}: {trouble.message}" if trouble else f"{name}: {progress}"
     health = Health.FAILED if stuck else Health.PROGRESSING
     return ServiceState(health, counts.desired, counts.ready, reason, message)
 

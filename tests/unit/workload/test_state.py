@@ -66,6 +66,11 @@ def test_a_deployment_past_its_deadline_has_failed_and_says_why() -> None:
     assert (state.reason, state.message) == ("ErrImagePull", "web: 1 pod is not starting")
 
 
+def test_pods_that_are_to_go_are_not_called_ready_out_of_none() -> None:
+    state = service_state("web", deployment(0, **counts(2, 2, 2)), Size(replicas=0), None)
+    assert state.message == "web: 2 pods are going down to 0"
+
+
 def test_pods_that_may_not_be_created_say_so() -> None:
     refused = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota: small"}
     state = service_state("web", deployment(1, conditions=[refused]), Size(replicas=1), None)
