@@ -92,13 +92,21 @@ def _tearing_down(teardown: Teardown) -> str:
 def _good(observed: Observed, decision: Decision, facts: Facts) -> tuple[str, str]:
     stage = decision.stage or Stage.SCHEDULED
     if stage is Stage.RETIRED:
-        sweep = observed.sweep
-        report = observed.status.get("report")
-        checked = sweep.checked if sweep else report.get("checkedResources", 0) if isinstance(report, dict) else 0
-        return stage.value, f"over and removed: {checked} API resources were searched and nothing is left"
+        return stage.value, f"over and removed: {_searched(observed)}"
     if decision.course is Course.REST or not facts.states:
         return stage.value, "nothing runs yet" + _until(decision)
     return stage.value, f"{len(facts.states)} of {len(facts.states)} services are ready" + _until(decision)
+
+
+def _searched(observed: Observed) -> str:
+    """Say how far the search went, and no more: what could not be searched is named in the report."""
+    report = observed.status.get("report")
+    told = report if isinstance(report, dict) else {}
+    sweep = observed.sweep
+    checked = sweep.checked if sweep else told.get("checkedResources", 0)
+    unchecked = len(sweep.unchecked if sweep else told.get("uncheckedResources") or ())
+    text = f"{checked} API resources were searched and nothing is left"
+    return f"{text}; {unchecked} could not be searched, see status.report" if unchecked else text
 
 
 def _until(decision: Decision) -> str:

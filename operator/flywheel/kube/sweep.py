@@ -24,6 +24,8 @@ class _Listable:
     name: str
     path: str
     namespaced: bool
+    ill: bool = False
+    """Its API server did not answer the last discovery."""
 
     def location(self, namespace: str) -> str:
         root, _, plural = self.path.rpartition("/")
@@ -42,7 +44,8 @@ class Sweeper:
         """Look for objects by label: in one namespace, and among the cluster-scoped ones; at most fifty of each kind.
 
         Raises:
-            ApiError: When the API server cannot be reached, so that nothing at all can be said.
+            ApiError: When the API server cannot be reached or fails for a kind that it serves itself, so that a search
+                now would prove nothing.
         """
         listable, ill = await self._kinds()
         answers = await asyncio.gather(*(self._look(kind, namespace, label_selector) for kind in listable))
@@ -68,7 +71,9 @@ class Sweeper:
                     "sweep", "GET", kind.location(namespace), query=query, accept=PARTIAL_LIST
                 )
             except ApiError as error:
-                if error.status == UNREACHABLE:
+                # Pods that could not be listed for a moment must not count as gone: the next attempt will tell.
+                # An API whose own server is away must not hold up everything for as long.
+                if error.status == UNREACHABLE or (error.is_retryable and not kind.ill):
                     raise
                 # A kind whose API was taken away meanwhile has no objects.
                 return [] if error.status == 404 else None
@@ -106,15 +111,15 @@ def _read_group(group: dict[str, Any], found: dict[str, _Listable], ill: set[str
     name = (group.get("metadata") or {}).get("name", "")
     for version in group.get("versions") or ():
         root = f"/apis/{name}/{version['version']}" if name else f"/api/{version['version']}"
-        if version.get("freshness") == "Stale":
+        stale = version.get("freshness") == "Stale"
+        if stale:
             ill.add(f"{name}/{version['version']}")
         for resource in version.get("resources") or ():
             if {"list", "delete"} <= set(resource.get("verbs") or ()):
                 full = f"{resource['resource']}.{name}" if name else resource["resource"]
+                path, namespaced = f"{root}/{resource['resource']}", resource["scope"] == "Namespaced"
                 # Versions come best first, and all of them show the same objects.
-                found.setdefault(
-                    full, _Listable(full, f"{root}/{resource['resource']}", resource["scope"] == "Namespaced")
-                )
+                found.setdefault(full, _Listable(full, path, namespaced, stale))
 
 
 def _remaining(resource: str, metadata: dict[str, Any]) -> Remaining:

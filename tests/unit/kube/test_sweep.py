@@ -1,9 +1,14 @@
 """Which kinds a sweep looks through, as read from aggregated discovery."""
 
+import asyncio
+from typing import cast
+
 import pytest
 
+from flywheel.kube.client import Client
 from flywheel.kube.errors import ApiError
-from flywheel.kube.sweep import listable_kinds
+from flywheel.kube.sweep import Sweeper, listable_kinds
+from flywheel.plan import Sweep
 
 
 def group(name: str, *versions: dict[str, object]) -> dict[str, object]:
@@ -53,3 +58,36 @@ def test_an_api_that_is_ill_is_named() -> None:
 def test_a_server_without_aggregated_discovery_is_told_so() -> None:
     with pytest.raises(ApiError, match=r"Kubernetes 1\.27"):
         listable_kinds([{"kind": "APIVersions"}])
+
+
+class OneAnswerLess:
+    """An API server that serves pods and a guest's widgets, and answers a list of one of them with an error."""
+
+    def __init__(self, failing: str, status: int) -> None:
+        self.failing, self.status = failing, status
+
+    async def call(self, verb: str, method: str, path: str, **_: object) -> dict[str, object]:
+        if path == "/api":
+            return discovery(group("", {"version": "v1", "resources": [resource("pods", *ALL)]}))
+        if path == "/apis":
+            stale = {"version": "v1", "freshness": "Stale", "resources": [resource("widgets", *ALL)]}
+            return discovery(group("guest.example", stale))
+        if path.endswith(self.failing):
+            raise ApiError(self.status, "Trouble", "not now")
+        return {"items": []}
+
+
+def swept(failing: str, status: int) -> Sweep:
+    sweeper = Sweeper(cast("Client", OneAnswerLess(failing, status)))
+    return asyncio.run(sweeper.sweep("shop", "flywheel.dev/campaign=sale"))
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_kind_that_fails_for_a_moment_does_not_count_as_empty(status: int) -> None:
+    with pytest.raises(ApiError):
+        swept("pods", status)
+
+
+def test_what_may_not_be_listed_and_what_is_ill_for_good_is_named_and_holds_nothing_up() -> None:
+    assert "pods" in swept("pods", 403).unchecked
+    assert "widgets.guest.example" in swept("widgets", 503).unchecked
