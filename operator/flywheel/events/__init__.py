@@ -1,0 +1,1 @@
+"""Events from visitors to the store: model, validation, ingestion, storage."""

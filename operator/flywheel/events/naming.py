@@ -1,0 +1,19 @@
+"""Names and ports of a namespace's analytics worker: what its manifests, the sidecars and the commands agree on."""
+
+WORKER = "flywheel-analytics"
+"""Name of the StatefulSet, Service, ServiceAccount, ConfigMap of the worker; there is one per namespace."""
+COMPONENT = "analytics"
+INGEST_PORT = 9102
+"""`POST /v1/ingest/{events,requests,dead_letters}`, `/healthz`, `/readyz`."""
+METRICS_PORT = 9104
+ADMIN_PORT = 9103
+"""Queries, erasure, export: on the pod's loopback only, so that the right to forward ports to pods guards it."""
+AUDIENCE = "flywheel-analytics"
+"""Audience of the ServiceAccount tokens with which sidecars prove who they are."""
+DATA_DIRECTORY = "/var/lib/flywheel"
+SETTINGS_KEY = "campaigns.json"
+
+
+def worker_url(namespace: str) -> str:
+    """Address at which sidecars deliver."""
+    return f"http://{WORKER}.{namespace}.svc:{INGEST_PORT}"

@@ -1,0 +1,1 @@
+"""What the events say: key figures, dashboards and alerts."""

@@ -1,0 +1,1 @@
+"""Business metrics for autoscalers: rates of events and requests, served as external metrics."""

@@ -1,0 +1,1 @@
+"""Shoppers that are not there: seeded journeys through a campaign's shop."""
