@@ -11,7 +11,6 @@ import msgspec
 from flywheel.plan import content_hash
 
 DOCUMENT_KEY = "edge.json"
-VERSION = 1
 BUCKETS = 10_000
 """Buckets of visitors in an assignment; see `flywheel.edge.bucket`."""
 LONGEST_DOCUMENT = 900_000
@@ -213,7 +212,7 @@ class Live(Struct, frozen=True, kw_only=True):
 class EdgeDocument(Struct, frozen=True, kw_only=True):
     """Everything that an edge pod has to know."""
 
-    version: Literal[1] = VERSION
+    version: Literal[1] = 1
     namespace: str
     campaign: str
     generation: str = ""
