@@ -12,7 +12,8 @@ PYTEST := $(PYTHON) -m pytest
 NS ?= default
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit lab e2e bench crds images install clean prepare prepare-helm prepare-lab prepare-images \
+.PHONY: help demo test lint unit lab e2e bench crds images install clean \
+        prepare prepare-helm prepare-unit prepare-lab prepare-tests prepare-images \
         lab-up lab-down lab-status lab-shell lab-forward
 
 help: ## this list
@@ -30,16 +31,16 @@ lint: prepare ## style, types, import rules, and that crds/ is what the models s
 	.venv/bin/lint-imports
 	$(PYTHON) -m flywheel.api.generate --check crds/
 
-unit: prepare-helm ## tests that need no cluster
+unit: prepare-unit ## tests that need no cluster
 	$(PYTEST) tests/unit
 
-lab: prepare-images ## tests against a real API server and a real node
+lab: prepare-tests ## tests against a real API server and a real node
 	$(PYTEST) tests/lab
 
-e2e: prepare-images ## the whole path with real pods
+e2e: prepare-tests ## the whole path with real pods
 	$(PYTEST) tests/e2e
 
-bench: prepare-images ## measure (ONLY=name runs one benchmark)
+bench: prepare-tests ## measure (ONLY=name runs one benchmark)
 	$(PYTHON) -m tests.bench $(ONLY)
 
 crds: prepare-helm ## write crds/ from the models, and the chart's copy and deploy/ from them
@@ -77,8 +78,14 @@ prepare:
 prepare-helm:
 	$(BOOTSTRAP) python helm
 
+prepare-unit:
+	$(BOOTSTRAP) python tests helm
+
 prepare-lab:
 	$(BOOTSTRAP) python $(if $(KUBECONFIG),,lab)
+
+prepare-tests:
+	$(BOOTSTRAP) python tests $(if $(KUBECONFIG),,lab) images
 
 prepare-images:
 	$(BOOTSTRAP) python $(if $(KUBECONFIG),,lab) images

@@ -1,8 +1,9 @@
-"""Install the Debian packages that are missing, in one go."""
+"""Install the Debian packages that are missing, in one go, without starting the services that come with some."""
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from tools.bootstrap.steps import CannotContinueError, run, step
@@ -22,6 +23,21 @@ IMAGE_PACKAGES = {
     "debootstrap": "debootstrap",
     "ca-certificates": "/etc/ssl/certs/ca-certificates.crt",
 }
+# Real programs that the tests and benchmarks hold the project's parts against.
+TEST_PACKAGES = {
+    "haproxy": "haproxy",
+    "prometheus": "promtool",
+    "chromium": "chromium",
+    "wrk": "wrk",
+}
+
+# Debian asks this program whether the service of a package that is being installed may be started.
+SERVICE_POLICY = Path("/usr/sbin/policy-rc.d")
+OUR_POLICY = """#!/bin/sh
+# flywheel: what it installs for tests is not started as a service; without effect once that process has ended
+kill -0 {pid} 2>/dev/null && exit 101
+exit 0
+"""
 
 
 def ensure_lab_packages() -> None:
@@ -55,8 +71,22 @@ def ensure_packages(packages: Mapping[str, str]) -> None:
             "run this as root" if shutil.which("apt-get") else "this is no Debian, so install what corresponds to them"
         )
         raise CannotContinueError(f"these Debian packages are needed: {' '.join(missing)}; {how} and try again")
-    with step(f"Installing Debian packages: {' '.join(missing)}", "a minute"):
+    with step(f"Installing Debian packages: {' '.join(missing)}", "a minute"), _no_services():
         _install(missing)
+
+
+@contextmanager
+def _no_services() -> Iterator[None]:
+    """Keep Debian from starting what is installed; a machine that has a policy of its own keeps it."""
+    if SERVICE_POLICY.exists() and "# flywheel:" not in SERVICE_POLICY.read_text(errors="replace"):
+        yield
+        return
+    SERVICE_POLICY.write_text(OUR_POLICY.format(pid=os.getpid()))
+    SERVICE_POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        SERVICE_POLICY.unlink(missing_ok=True)
 
 
 def _install(packages: Iterable[str]) -> None:
