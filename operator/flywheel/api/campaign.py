@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
+from flywheel.api.analytics import Analytics
+from flywheel.api.edge import Edge, EdgeRoute
 from flywheel.api.model import KeyedBy, Model, Rule
 from flywheel.api.quantities import (
     DURATION_PATTERN,
@@ -152,17 +154,94 @@ def _route_rules(spec: "CampaignSpec") -> tuple[RouteRule, ...]:
     return spec.route.rules if spec.route else ()
 
 
+def _edge_routes(spec: "CampaignSpec") -> tuple[EdgeRoute, ...]:
+    return spec.edge.routes if spec.edge else ()
+
+
+def _one_port_for_each(routes: tuple[EdgeRoute, ...]) -> bool:
+    ports: dict[str, int | None] = {}
+    return all(ports.setdefault(route.service, route.port) == route.port for route in routes)
+
+
+def _counts_at_the_edge(service: Service) -> bool:
+    metrics = service.autoscaling.metrics if service.autoscaling else ()
+    return any(metric.event is not None or metric.requests is not None for metric in metrics)
+
+
 _TARGET = "s.name == r.service && (has(s.port) || has(s.ports))"
+
+
+_EDGE_RULES = (
+    Rule(
+        cel="!has(self.edge) || !has(self.route) || !has(self.route.rules)",
+        holds=lambda spec: spec.edge is None or not _route_rules(spec),
+        message="with an edge everything enters through it: move route.rules to edge.routes",
+        field="route.rules",
+    ),
+    Rule(
+        cel="!has(self.edge) || has(self.edge.routes) || "
+        "self.services.filter(s, has(s.port) || has(s.ports)).size() == 1",
+        holds=lambda spec: spec.edge is None or bool(spec.edge.routes) or len(_reached(spec)) == 1,
+        message="edge.routes may be absent only when exactly one service has a port: add routes, or a port to the "
+        "service to be reached",
+        field="edge",
+    ),
+    Rule(
+        cel=f"!has(self.edge) || !has(self.edge.routes) || self.edge.routes.all(r, self.services.exists(s, {_TARGET}))",
+        holds=lambda spec: all(_service_of(spec, rule) for rule in _edge_routes(spec)),
+        message="each of edge.routes must name a service of this campaign that has a port: correct service, or add "
+        "the port",
+        field="edge.routes",
+    ),
+    Rule(
+        cel="!has(self.edge) || !has(self.edge.routes) || self.edge.routes.all(r, self.services.all(s, "
+        f"!({_TARGET}) || (has(r.port) ? (has(s.port) ? s.port == r.port : s.ports.exists(p, p.port == r.port)) : "
+        "(has(s.port) || s.ports.size() == 1))))",
+        holds=lambda spec: all(_port_fits(spec, rule) for rule in _edge_routes(spec)),
+        message="each of edge.routes must lead to one port of its service: set port to one of the service's port "
+        "numbers (it may be absent only when the service has a single port)",
+        field="edge.routes",
+    ),
+    Rule(
+        cel="!has(self.edge) || !has(self.edge.routes) || self.edge.routes.all(r, self.edge.routes.all(o, "
+        "r.service != o.service || (has(r.port) ? r.port : 0) == (has(o.port) ? o.port : 0)))",
+        holds=lambda spec: _one_port_for_each(_edge_routes(spec)),
+        message="edge.routes to one service must all lead to the same port of it: give them the same port",
+        field="edge.routes",
+    ),
+    Rule(
+        cel="!has(self.edge) || self.services.all(s, s.name != 'edge')",
+        holds=lambda spec: spec.edge is None or all(service.name != "edge" for service in spec.services),
+        message="the name edge is taken by spec.edge: rename the service",
+        field="services",
+    ),
+    Rule(
+        cel="has(self.edge) || !has(self.analytics)",
+        holds=lambda spec: spec.edge is not None or spec.analytics is None,
+        message="what is measured enters through the edge: add edge, or take analytics out",
+        field="analytics",
+    ),
+    Rule(
+        cel="has(self.edge) || self.services.all(s, !has(s.autoscaling) || s.autoscaling.metrics.all(m, "
+        "!has(m.event) && !has(m.requests)))",
+        holds=lambda spec: spec.edge is not None or not any(_counts_at_the_edge(service) for service in spec.services),
+        message="metrics of events and requests are counted at the edge: add edge, or scale on cpu or memory",
+        field="services",
+    ),
+)
 
 
 class CampaignSpec(Model):
     """What a person wants."""
 
     constraints = (
+        *_EDGE_RULES,
         Rule(
-            cel="!has(self.route) || has(self.route.rules) || "
+            cel="!has(self.route) || has(self.edge) || has(self.route.rules) || "
             "self.services.filter(s, has(s.port) || has(s.ports)).size() == 1",
-            holds=lambda spec: spec.route is None or bool(spec.route.rules) or len(_reached(spec)) == 1,
+            holds=lambda spec: (
+                spec.route is None or spec.edge is not None or bool(spec.route.rules) or len(_reached(spec)) == 1
+            ),
             message="route.rules may be absent only when exactly one service has a port: add rules, or a port to the "
             "service to be reached",
             field="route",
@@ -211,6 +290,16 @@ class CampaignSpec(Model):
     route: Route | None = Field(
         default=None,
         description="How visitors from outside the cluster reach the services: a Gateway API HTTPRoute.",
+    )
+    edge: Edge | None = Field(
+        default=None,
+        description="The campaign's entry: routes visitors to services, knows them again, limits and counts them, "
+        "and takes in events. Default: none, and nothing is measured.",
+    )
+    analytics: Analytics | None = Field(
+        default=None,
+        description="How the campaign measures itself: store, channels, orders, currency. Needs edge, and has "
+        "defaults for everything.",
     )
 
 

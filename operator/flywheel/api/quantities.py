@@ -203,6 +203,15 @@ _QUANTITY = Text(QUANTITY_PATTERN, 'a Kubernetes quantity such as "250m", "0.5",
 Quantity = Annotated[int | str, IntegerOr(_QUANTITY)]
 ResourceQuantity = Annotated[int | str, IntegerOr(replace(_QUANTITY, explain=True))]
 """A quantity where people often mistype one; everywhere else CEL's budget does not reach."""
+_UNITS = {"": 1, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
+
+
+def read_bytes(text: str) -> int:
+    """Read `512`, `16Ki`, `1Mi` or `1Gi` as a number of bytes."""
+    digits = text.rstrip("KMGi")
+    return int(digits) * _UNITS[text[len(digits) :]]
+
+
 PortNumberOrName = Annotated[
     int | str,
     IntegerOr(
@@ -246,6 +255,17 @@ ImageReference = Annotated[
         "^[A-Za-z0-9][-A-Za-z0-9_.:/@]*$",
         "a container image such as registry.example/shop/web:1.4.2",
         512,
+        explain=True,
+    ),
+]
+
+ByteSize = Annotated[
+    int,
+    Text(
+        "^[1-9][0-9]{0,8}(Ki|Mi|Gi)?$",
+        "a number of bytes such as 1Mi, 512Ki or 2Gi",
+        11,
+        read=read_bytes,
         explain=True,
     ),
 ]

@@ -1,6 +1,6 @@
 """How visitors reach the services: one Gateway API HTTPRoute per Campaign."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -47,7 +47,7 @@ class ParentReference(Model):
 class RouteRule(Model):
     """Which service answers below one path."""
 
-    constraints = (
+    constraints: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel="!self.path.contains('//') && !self.path.matches('/[.][.]?(/|$)')",
             holds=lambda model: (

@@ -28,6 +28,7 @@ from flywheel.api.quantities import (
     Name,
     Percentage,
     PortNumber,
+    Quantity,
     Replicas,
     Text,
     Word,
@@ -46,6 +47,9 @@ ServiceName = Annotated[
         40,
         explain=True,
     ),
+]
+EventName = Annotated[
+    str, Text("^[^\\x00-\\x1f\\x7f]+$", "the name of an event such as Order Completed, on one line", 128)
 ]
 PortName = Annotated[
     str,
@@ -80,13 +84,32 @@ class Port(Model):
 class Metric(Model):
     """One thing that the autoscaler watches."""
 
-    constraints = (exactly_one(("cpu", "memory", "raw"), ("cpu", "memory", "raw"), "a metric"),)
+    constraints = (
+        exactly_one(
+            ("cpu", "memory", "event", "requests", "raw"), ("cpu", "memory", "event", "requests", "raw"), "a metric"
+        ),
+        Rule(
+            cel="has(self.event) == has(self.perSecond)",
+            holds=lambda model: (model.event is None) == (model.per_second is None),
+            message="event and perSecond belong together, such as {event: Order Completed, perSecond: 50}",
+            field="perSecond",
+        ),
+    )
 
     cpu: Percentage | None = Field(
         default=None, description="CPU use to hold, in percent of resources.requests.cpu on average, such as 60%."
     )
     memory: Percentage | None = Field(
         default=None, description="Memory use to hold, in percent of resources.requests.memory on average, such as 75%."
+    )
+    event: EventName | None = Field(
+        default=None, description="Name of an event taken in at the edge, of which perSecond counts, for one replica."
+    )
+    per_second: Quantity | None = Field(
+        default=None, description="Events per second that one replica is worth, such as 50. Goes with event."
+    )
+    requests: Quantity | None = Field(
+        default=None, description="Requests per second to this service that one replica is worth, such as 200."
     )
     raw: MetricSpecManifest | None = Field(
         default=None, description="Any other metric, as a MetricSpec of Kubernetes autoscaling/v2."
@@ -125,7 +148,7 @@ class Autoscaling(Model):
     )
     metrics: Annotated[tuple[Metric, ...], Field(min_length=1, max_length=8)] = Field(
         description="What the autoscaler watches; it takes the largest number of replicas that any of them asks for. "
-        "Such as [{cpu: 60%}, {memory: 75%}]."
+        "Such as [{cpu: 60%}, {event: Order Completed, perSecond: 50}, {requests: 200}]; the last two need spec.edge."
     )
     behavior: BehaviorManifest | None = Field(
         default=None,

@@ -21,8 +21,8 @@ class Condition(Model):
     """One statement about the Campaign: a metav1.Condition."""
 
     type: Annotated[str, Field(min_length=1, max_length=316)] = Field(
-        description="What the statement is about: Ready, Reconciling, Stalled, ServicesReady, RouteReady, Suspended, "
-        "TeardownBlocked or UnknownFields."
+        description="What the statement is about: Ready, Reconciling, Stalled, ServicesReady, EdgeReady, "
+        "AnalyticsReady, RouteReady, Suspended, TeardownBlocked or UnknownFields."
     )
     status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
     observed_generation: Tally | None = Field(
@@ -102,6 +102,54 @@ class Report(Model):
     remaining: Tally | None = Field(default=None, description="Objects with the Campaign's label that were found.")
 
 
+class EdgeStatus(Model):
+    """How far the edge pods have followed."""
+
+    generation: Brief | None = Field(default=None, description="Digest of the configuration that is wanted.")
+    pods: Tally | None = Field(default=None, description="Edge pods there are.")
+    applied: Tally | None = Field(default=None, description="Edge pods that have applied that generation.")
+    url: Annotated[str, Field(max_length=2048)] | None = Field(
+        default=None, description="Address of the edge within the cluster."
+    )
+
+
+class GoalProgress(Model):
+    """How far the campaign is from its goal."""
+
+    event: Brief = Field(description="Name of the event that counts.")
+    count: Tally = Field(description="How many are wanted.")
+    reached: Tally = Field(description="How many there were, rounded.")
+    progress: Brief = Field(description="Share of the goal, such as 12.5%.")
+
+
+class KeyFigures(Model):
+    """Key figures over one window of time, rounded for people. Prometheus has them exactly."""
+
+    window: Literal["campaign", "1h", "15m", "1m"] = Field(description="Length of the window that ends now.")
+    page_views: Tally | None = Field(default=None, description="Pages seen by people.")
+    visitors: Tally | None = Field(default=None, description="Different visitors.")
+    sessions: Tally | None = Field(default=None, description="Visits.")
+    orders: Tally | None = Field(default=None, description="Orders, each once.")
+    revenue: Brief | None = Field(default=None, description="Revenue in the reporting currency.")
+    average_order_value: Brief | None = Field(default=None, description="Revenue of an order on average.")
+    conversion: Brief | None = Field(default=None, description="Share of visitors with an order, such as 3.2%.")
+    error_rate: Brief | None = Field(default=None, description="Share of requests that failed, such as 0.1%.")
+    latency_p50: Brief | None = Field(default=None, alias="latencyP50", description="Median latency, such as 35ms.")
+    latency_p95: Brief | None = Field(default=None, alias="latencyP95", description="95th percentile of latency.")
+    latency_p99: Brief | None = Field(default=None, alias="latencyP99", description="99th percentile of latency.")
+
+
+class KeyFigureStatus(Model):
+    """How the campaign is going, written by the store's worker."""
+
+    updated_at: Instant | None = Field(default=None, description="When these figures were written.")
+    currency: Brief | None = Field(default=None, description="Currency of all money here.")
+    goal: GoalProgress | None = Field(default=None, description="Progress towards spec.goal.")
+    windows: Annotated[tuple[KeyFigures, ...], Field(max_length=8), KeyedBy(("window",), "keep one")] = Field(
+        default=(), description="Key figures by window."
+    )
+
+
 class CampaignStatus(Model):
     """What the operator tells about a Campaign."""
 
@@ -123,6 +171,8 @@ class CampaignStatus(Model):
     services: Annotated[tuple[ServiceStatus, ...], Field(max_length=64), KeyedBy(("name",), "keep one")] = Field(
         default=(), description="How each service is doing."
     )
+    edge: EdgeStatus | None = Field(default=None, description="How far the edge pods have followed.")
+    kpis: KeyFigureStatus | None = Field(default=None, description="How the campaign is going.")
     inventory: Inventory | None = Field(default=None, description="Every object that exists for the Campaign.")
     schedule: ResolvedSchedule | None = Field(
         default=None, description="The schedule as instants, as the operator understood it."

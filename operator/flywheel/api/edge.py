@@ -1,0 +1,307 @@
+"""The edge: where visitors enter, are known again, limited, routed and counted."""
+
+import ipaddress
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from flywheel.api.kubernetes import Annotations, ResourcesManifest
+from flywheel.api.model import Distinct, KeyedBy, Model, Rule
+from flywheel.api.quantities import (
+    ByteSize,
+    Duration,
+    Flag,
+    ImageReference,
+    Integer,
+    Name,
+    Percentage,
+    Text,
+    read_bytes,
+)
+from flywheel.api.route import Hostname, RouteRule
+from flywheel.api.service import EventName
+
+ADDRESS_RANGE_PATTERN = (
+    "^(((25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])\\.){3}(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+    "(/(3[0-2]|[12]?[0-9]))?|[0-9a-fA-F]{0,4}(:[0-9a-fA-F]{0,4}){2,7}(/(12[0-8]|1[01][0-9]|[1-9]?[0-9]))?)$"
+)
+
+
+def _network(text: str) -> str:
+    return str(ipaddress.ip_network(text, strict=False))
+
+
+AddressRange = Annotated[
+    str,
+    Text(ADDRESS_RANGE_PATTERN, "an address or range such as 10.0.0.0/8 or 2001:db8::/32", 64, 2, _network, True),
+]
+PropertyName = Annotated[
+    str, Text("^[^\\x00-\\x1f\\x7f]+$", "the name of a property such as revenue, on one line", 128)
+]
+Origin = Annotated[
+    str,
+    Text(
+        "^https?://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?$",
+        "an origin such as https://m.shop.example: lower case, without path",
+        270,
+        explain=True,
+    ),
+]
+WriteKey = Annotated[str, Text("^[A-Za-z0-9._~-]+$", "letters, digits and . _ ~ - such as yougou-618", 64)]
+HeaderName = Annotated[str, Text("^[A-Za-z0-9-]+$", "the name of a header such as X-Region", 64, explain=True)]
+HeaderValue = Annotated[str, Text("^[ -~]*$", "printable ASCII on one line", 4096, min_length=0)]
+CookieName = Annotated[str, Text("^[A-Za-z0-9_-]+$", "the name of a cookie such as fw_consent", 64, explain=True)]
+CookieValue = Annotated[str, Text("^[!#-+\\--:<-\\[\\]-~]+$", "the value of a cookie such as granted", 128)]
+HeadSize = Annotated[
+    int,
+    Text(
+        "^([4-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-6])Ki$", "4Ki to 256Ki, such as 16Ki", 5, 3, read_bytes, True
+    ),
+]
+Domain = Annotated[
+    str,
+    Text("^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+$", "a domain such as shop.example", 253),
+]
+
+_RESERVED = "^/(v1(/.*)?|fw[.]js)$"
+_UNSETTABLE = "^(?i)(set-cookie|content-length|transfer-encoding|connection|content-type|date|server|x-fw-.*)$"
+
+
+def _is_reserved(path: str) -> bool:
+    return path in {"/v1", "/fw.js"} or path.startswith("/v1/")
+
+
+class EdgeRoute(RouteRule):
+    """Which service answers below one path."""
+
+    constraints = (
+        *RouteRule.constraints,
+        Rule(
+            cel=f"!self.path.matches('{_RESERVED}')",
+            holds=lambda model: not _is_reserved(model.path),
+            message="/v1 and /fw.js are the edge's own, where events are taken in: choose another path",
+            field="path",
+        ),
+    )
+
+    hostnames: Annotated[tuple[Hostname, ...], Field(max_length=16), Distinct("remove one of the two")] = Field(
+        default=(), description="Only under these host names. Default: under every host name."
+    )
+
+
+class EdgeScaling(Model):
+    """How far the edge grows."""
+
+    max: Annotated[Integer, Field(ge=1, le=200)] = Field(
+        default=10, description="Most edge pods, at least edge.replicas; 1 to 200. Default 10, or edge.replicas."
+    )
+    cpu: Percentage = Field(default=70, description="CPU use to hold, in percent of the requests. Default 70%.")
+
+
+class EdgeService(Model):
+    """How the edge is reached."""
+
+    type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = Field(
+        default="ClusterIP", description="Type of the edge's Service. Default ClusterIP: a Gateway is in front of it."
+    )
+    annotations: Annotations | None = Field(default=None, description="Annotations of the Service, for load balancers.")
+
+
+class EdgeTls(Model):
+    """HTTPS."""
+
+    secret_name: Name = Field(
+        description="Secret of type kubernetes.io/tls with tls.crt and tls.key; a change of it is taken up by itself."
+    )
+    redirect: Flag = Field(default=True, description="Send visitors of plain HTTP to HTTPS. Default true.")
+    hsts: Duration = Field(
+        default=timedelta(days=365),
+        description="How long browsers shall insist on HTTPS (Strict-Transport-Security). Default 365d; 0s sends none.",
+    )
+
+
+class VisitorConsent(Model):
+    """Visitors are known only when they agreed."""
+
+    cookie: CookieName = Field(default="fw_consent", description="Cookie that holds the answer. Default fw_consent.")
+    granted: Annotated[tuple[CookieValue, ...], Field(min_length=1, max_length=16), Distinct("remove one")] = Field(
+        default=("granted",), description="Values of the cookie that say yes. Default [granted]."
+    )
+
+
+class EdgeVisitor(Model):
+    """How visitors are known again: the first-party cookie fw_vid."""
+
+    constraints = (
+        Rule(
+            cel="!has(self.maxAge) || self.maxAge != '0s'",
+            holds=lambda model: model.max_age > timedelta(),
+            message="a cookie that lives for no time knows nobody: use a duration above 0s",
+            field="maxAge",
+        ),
+    )
+
+    max_age: Duration = Field(
+        default=timedelta(days=365), description="How long a visitor is known after the last visit. Default 365d."
+    )
+    same_site: Literal["Lax", "Strict", "None"] = Field(
+        default="Lax", description="SameSite of the cookie: Lax (default), Strict, or None, which needs edge.tls."
+    )
+    domain: Domain | None = Field(
+        default=None, description="Domain of the cookie, for several hosts. Default: the host that was asked."
+    )
+    consent: VisitorConsent | None = Field(
+        default=None,
+        description="Ask for consent: without it no cookie is set and events carry no identity. Default: not asked.",
+    )
+
+
+class EdgeLimits(Model):
+    """What one visitor, and all together, may take."""
+
+    requests_per_second: Annotated[Integer, Field(ge=1, le=1_000_000)] = Field(
+        default=100, description="Requests of one address, on average over 10 s; more get 429. Default 100."
+    )
+    events_per_second: Annotated[Integer, Field(ge=1, le=1_000_000)] = Field(
+        default=50, description="Calls of the event API by one address, on average over 10 s. Default 50."
+    )
+    connections_per_address: Annotated[Integer, Field(ge=1, le=1_000_000)] = Field(
+        default=200, description="Open connections of one address to one edge pod. Default 200."
+    )
+    connections: Annotated[Integer, Field(ge=100, le=1_000_000)] = Field(
+        default=10_000, description="Open connections of one edge pod. Default 10000."
+    )
+    body: ByteSize = Field(default=1 << 20, description="Largest body of a request, such as 1Mi (default).")
+    headers: HeadSize = Field(
+        default=16_384, description="Largest head of a request, such as 16Ki (default); 4Ki to 256Ki."
+    )
+    client_timeout: Duration = Field(
+        default=timedelta(seconds=10), description="In this time a request must have arrived. Default 10s."
+    )
+    server_timeout: Duration = Field(
+        default=timedelta(seconds=30), description="In this time a service must begin to answer. Default 30s."
+    )
+
+
+class EventProperty(Model):
+    """One property of an event."""
+
+    name: PropertyName = Field(description="Name of the property.")
+    type: Literal["string", "number", "integer", "boolean", "array", "object"] = Field(
+        default="string", description="JSON type of the value. Default string."
+    )
+    required: Flag = Field(default=False, description="Whether an event without it is refused. Default false.")
+
+
+class EventDeclaration(Model):
+    """One event that the campaign knows."""
+
+    name: EventName = Field(description="Name of the event, such as Order Completed.")
+    properties: Annotated[
+        tuple[EventProperty, ...], Field(max_length=64), KeyedBy(("name",), "remove one of the two")
+    ] = Field(default=(), description="Properties that are checked; others may be there too.")
+
+
+class EdgeEvents(Model):
+    """How events are taken in, under /v1 of the edge."""
+
+    write_keys: Annotated[tuple[WriteKey, ...], Field(min_length=1, max_length=16), Distinct("remove one")] | None = (
+        Field(default=None, description="Keys with which clients may send; they are public. Default: the campaign.")
+    )
+    origins: Annotated[tuple[Origin, ...], Field(max_length=64), Distinct("remove one of the two")] = Field(
+        default=(), description="Other sites whose pages may send events; pages of the edge itself always may."
+    )
+    declared: Annotated[
+        tuple[EventDeclaration, ...], Field(max_length=128), KeyedBy(("name",), "remove one of the two")
+    ] = Field(default=(), description="Events that are known, and what they must carry.")
+    undeclared: Literal["Accept", "Reject"] = Field(
+        default="Accept", description="What becomes of events that are not declared. Default Accept."
+    )
+    page_views: Literal["Edge", "Script"] = Field(
+        default="Edge",
+        description="Who counts page views: the edge its HTML answers (default), or the script's page calls.",
+    )
+    addresses: Literal["Hash", "Store", "Drop"] = Field(
+        default="Hash", description="What is kept of client addresses: a salted hash (default), the address, nothing."
+    )
+    spool: ByteSize = Field(
+        default=1 << 30, description="Disk of an edge pod for events that the store has not taken yet. Default 1Gi."
+    )
+
+
+class Edge(Model):
+    """The campaign's entry."""
+
+    constraints = (
+        Rule(
+            cel="!has(self.autoscaling) || (has(self.autoscaling.max) ? self.autoscaling.max : 200) >= "
+            "(has(self.replicas) ? self.replicas : 2)",
+            holds=lambda model: (
+                model.autoscaling.max >= model.replicas or "max" not in model.autoscaling.model_fields_set
+            ),
+            message="edge.autoscaling.max must be at least edge.replicas: raise max or lower replicas",
+            field="autoscaling",
+        ),
+        Rule(
+            cel="!has(self.visitor) || !has(self.visitor.sameSite) || self.visitor.sameSite != 'None' || has(self.tls)",
+            holds=lambda model: model.visitor.same_site != "None" or model.tls is not None,
+            message="browsers take SameSite=None only over HTTPS: add edge.tls or use Lax",
+            field="visitor",
+        ),
+        Rule(
+            cel=f"!has(self.responseHeaders) || self.responseHeaders.all(k, k.matches('^[A-Za-z0-9-]+$') && "
+            f"!k.matches('{_UNSETTABLE}'))",
+            holds=lambda model: not any(_is_unsettable(name) for name in model.response_headers),
+            message="each of responseHeaders must be the name of a header that may be set, such as "
+            "Content-Security-Policy: cookies, lengths and X-FW headers are the edge's own",
+            field="responseHeaders",
+        ),
+    )
+
+    replicas: Annotated[Integer, Field(ge=1, le=200)] = Field(
+        default=2, description="Fewest edge pods; 1 to 200. Default 2."
+    )
+    autoscaling: EdgeScaling = Field(default=EdgeScaling(), description="How far the edge grows. Default: to 10 pods.")
+    image: ImageReference | None = Field(
+        default=None, description="Image with HAProxy and the sidecar. Default: the operator's own choice."
+    )
+    resources: ResourcesManifest | None = Field(
+        default=None, description="CPU and memory of HAProxy. Default: requests of 200m and 128Mi."
+    )
+    sidecar_resources: ResourcesManifest | None = Field(
+        default=None, description="CPU and memory of the sidecar. Default: requests of 100m and 128Mi."
+    )
+    service: EdgeService = Field(default=EdgeService(), description="How the edge is reached.")
+    routes: Annotated[tuple[EdgeRoute, ...], Field(min_length=1, max_length=64)] = Field(
+        default=(),
+        description="Which path leads to which service; the longest path wins. May be absent when exactly one service "
+        "has a port: it gets everything.",
+    )
+    tls: EdgeTls | None = Field(default=None, description="HTTPS at the edge. Default: plain HTTP, behind a Gateway.")
+    visitor: EdgeVisitor = Field(default=EdgeVisitor(), description="How visitors are known again.")
+    trusted_proxies: Annotated[tuple[AddressRange, ...], Field(max_length=64), Distinct("remove one")] = Field(
+        default=(),
+        description="Addresses of gateways and CDNs in front of the edge, whose X-Forwarded-For is believed. "
+        "Default: nobody's.",
+    )
+    region_header: HeaderName | None = Field(
+        default=None, description="Header in which a trusted proxy names the visitor's region, such as X-Region."
+    )
+    limits: EdgeLimits = Field(default=EdgeLimits(), description="What visitors may take.")
+    response_headers: Annotated[dict[str, HeaderValue], Field(max_length=32)] = Field(
+        default_factory=dict,
+        description="Headers that every answer carries, beside or instead of the usual security headers.",
+    )
+    drain_for: Duration = Field(
+        default=timedelta(seconds=15),
+        description="How long a pod that goes still serves, so that every client has left it. Default 15s.",
+    )
+    events: EdgeEvents = Field(default=EdgeEvents(), description="How events are taken in.")
+
+
+def _is_unsettable(name: str) -> bool:
+    own = {"set-cookie", "content-length", "transfer-encoding", "connection", "content-type", "date", "server"}
+    lowered = name.lower()
+    plain = all(character.isascii() and (character.isalnum() or character == "-") for character in name)
+    return not name or not plain or lowered in own or lowered.startswith("x-fw-")
