@@ -21,6 +21,10 @@ FINALIZER = "flywheel.dev/teardown"
 CAMPAIGN_LABEL = "flywheel.dev/campaign"
 SERVICE_LABEL = "flywheel.dev/service"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+SHARED_LABEL = "flywheel.dev/shared"
+"""On what all Campaigns of a namespace share, instead of the label of one; its value says what it is."""
+APPLIED_LABEL = "flywheel.dev/applied"
+"""On ConfigMaps in which our processes say what they have applied: their data is a status."""
 HASH_ANNOTATION = "flywheel.dev/applied-hash"
 
 
@@ -64,6 +68,14 @@ class LiveObject:
     finalizers: tuple[str, ...] = ()
     replicas: int | None = None
     status: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """The images of our own that children run, where a spec names no other."""
+
+    edge: str = "ghcr.io/flywheel-dev/flywheel-edge:0.1.0"
+    analytics: str = "ghcr.io/flywheel-dev/flywheel-analytics:0.1.0"
 
 
 @dataclass(frozen=True, slots=True)

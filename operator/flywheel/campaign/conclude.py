@@ -9,11 +9,13 @@ from flywheel.api.load import unknown_fields
 from flywheel.campaign.conditions import condition_list, timestamp
 from flywheel.campaign.decide import ROUTE_API, deployment_key
 from flywheel.campaign.decision import Course, Decision
+from flywheel.campaign.entry import edge_state
 from flywheel.campaign.inventory import entries
 from flywheel.campaign.observed import Observed
 from flywheel.campaign.report import finished_report, unfinished_report
 from flywheel.campaign.stages import BEGINNING, Stage
 from flywheel.campaign.verdict import Facts, conditions
+from flywheel.edge.naming import edge_name
 from flywheel.plan import LiveObject, Manifest, Notice, ObjectKey, Outcome, content_hash
 from flywheel.workload.naming import child_name
 from flywheel.workload.state import ServiceState, service_state
@@ -45,6 +47,7 @@ def conclude(observed: Observed, decision: Decision, outcomes: Iterable[Outcome]
         "inventory": {"entries": entries(decision.plan.inventory)},
         **_stage_fields(observed, decision, stage, now),
         **_service_fields(observed, decision, facts),
+        **_edge_field(observed, decision, facts),
         **_report_field(observed, decision, stage, now),
     }
     return Conclusion(status, _notices(observed, decision, status), _wake_at(decision, facts, now))
@@ -61,6 +64,7 @@ def _facts(observed: Observed, decision: Decision, outcomes: tuple[Outcome, ...]
         states=states,
         refused=[each.problem for each in outcomes if each.problem and each.terminal],
         waiting=[each.problem for each in outcomes if each.problem and not each.terminal],
+        edge=edge_state(observed, decision.edge, lives) if decision.edge else None,
         route=lives.get(ObjectKey(*ROUTE_API, observed.namespace, observed.name)),
         unknown_fields=unknown_fields(observed.manifest),
     )
@@ -122,6 +126,21 @@ def _service_fields(observed: Observed, decision: Decision, facts: Facts) -> Man
 
 def _service_entry(name: str, state: ServiceState, revision: str) -> dict[str, Any]:
     return {"name": name, "desired": state.desired, "ready": state.ready, "revision": revision}
+
+
+def _edge_field(observed: Observed, decision: Decision, facts: Facts) -> Manifest:
+    if decision.course is Course.FREEZE:
+        return {"edge": observed.status["edge"]} if "edge" in observed.status else {}
+    if decision.edge is None or facts.edge is None:
+        return {}
+    return {
+        "edge": {
+            "generation": decision.edge.generation,
+            "pods": facts.edge.pods,
+            "applied": facts.edge.applied,
+            "url": f"http://{edge_name(observed.name)}.{observed.namespace}.svc",
+        }
+    }
 
 
 def _report_field(observed: Observed, decision: Decision, stage: Stage, now: datetime) -> Manifest:

@@ -12,12 +12,16 @@ from flywheel.api.campaign import Campaign
 from flywheel.api.load import InvalidResource, load_campaign
 from flywheel.api.problem import Problem
 from flywheel.campaign.decision import Course, Decision
+from flywheel.campaign.entry import EdgeOrders, deployment_of, needs_pods
 from flywheel.campaign.inventory import in_creation_order, owned, recorded
 from flywheel.campaign.observed import Observed, Questions
 from flywheel.campaign.report import report_config_map, report_key
 from flywheel.campaign.stages import Stage, Timeline, current_stage, resolve
 from flywheel.campaign.teardown import tear_down
-from flywheel.plan import Deletion, Manifest, ObjectKey, Plan
+from flywheel.edge.compose import compose
+from flywheel.edge.manifests import edge_manifests, edge_size
+from flywheel.edge.naming import COMPONENT as EDGE
+from flywheel.plan import Deletion, LiveObject, Manifest, ObjectKey, Plan
 from flywheel.workload.manifests import service_manifests
 from flywheel.workload.naming import child_name
 from flywheel.workload.route import GATEWAY_GROUP, route_manifest
@@ -122,8 +126,9 @@ def _rest_in_retirement(observed: Observed) -> Decision:
 
 def _run(observed: Observed, campaign: Campaign, phase: Phase, now: datetime) -> Decision:
     desired, origins = _desired(observed, campaign, phase)
+    orders = _edge_orders(campaign, phase)
     keys = [ObjectKey.of(each) for each in desired]
-    questions = _questions(observed, campaign, phase, keys)
+    questions = _questions(observed, campaign, phase, orders, keys)
     if questions:
         return Decision(Course.RUN, questions=questions)
     stale = {key: live for key, live in owned(observed).items() if key not in keys}
@@ -143,27 +148,43 @@ def _run(observed: Observed, campaign: Campaign, phase: Phase, now: datetime) ->
             wake_at=min(wakes, default=None),
         ),
         sizes=_sizes(campaign, phase),
+        edge=orders,
         origins=origins,
         route_missing=route_missing,
     )
 
 
-def _questions(observed: Observed, campaign: Campaign, phase: Phase, wanted: list[ObjectKey]) -> Questions:
+def _edge_orders(campaign: Campaign, phase: Phase) -> EdgeOrders | None:
+    edge = campaign.spec.edge
+    if edge is None:
+        return None
+    return EdgeOrders(compose(campaign, edge).generation, edge_size(edge, zero=phase.zero))
+
+
+def _questions(
+    observed: Observed, campaign: Campaign, phase: Phase, orders: EdgeOrders | None, wanted: list[ObjectKey]
+) -> Questions:
     apis = frozenset({ROUTE_API} if campaign.spec.route else ()) - observed.served.keys()
     known = recorded(observed)
     lookups = frozenset(known) - set(wanted) - observed.children.keys() - observed.absent
-    pods = frozenset(_unready(observed, campaign, phase)) - observed.troubles.keys()
-    return Questions(lookups=lookups, apis=apis, pods=pods)
+    unready = _unready(observed, campaign, phase)
+    if orders and _is_unready(EDGE, observed.children.get(deployment_of(observed)), orders.size):
+        unready.append(EDGE)
+    asks_edge = orders is not None and observed.edge_pods is None and needs_pods(observed, orders)
+    pods = frozenset(unready) - observed.troubles.keys()
+    return Questions(lookups=lookups, apis=apis, pods=pods, edge_pods=asks_edge)
 
 
 def _unready(observed: Observed, campaign: Campaign, phase: Phase) -> list[str]:
     unready = []
     for name, size in _sizes(campaign, phase).items():
-        deployment = observed.children.get(deployment_key(observed, name))
-        state = service_state(name, deployment, size, None)
-        if deployment is not None and state.health is not Health.READY:
+        if _is_unready(name, observed.children.get(deployment_key(observed, name)), size):
             unready.append(name)
     return unready
+
+
+def _is_unready(name: str, deployment: LiveObject | None, size: Size) -> bool:
+    return deployment is not None and service_state(name, deployment, size, None).health is not Health.READY
 
 
 def deployment_key(observed: Observed, service: str) -> ObjectKey:
@@ -194,8 +215,14 @@ def _desired(observed: Observed, campaign: Campaign, phase: Phase) -> tuple[list
         for manifest in service_manifests(observed.name, observed.namespace, service, phase):
             desired.append(_lifted_from_zero(observed, manifest, size_of(service, phase)))
             origins[ObjectKey.of(manifest)] = f"spec.services[{index}]"
+    edge = campaign.spec.edge
+    if edge:
+        size = edge_size(edge, zero=phase.zero)
+        for manifest in edge_manifests(campaign, edge, compose(campaign, edge), size, observed.images.edge):
+            desired.append(_lifted_from_zero(observed, manifest, size))
+            origins[ObjectKey.of(manifest)] = "spec.edge"
     if campaign.spec.route and observed.served.get(ROUTE_API, False):
-        route = route_manifest(observed.name, observed.namespace, campaign.spec.route, campaign.spec.services)
+        route = route_manifest(campaign)
         desired.append(route)
         origins[ObjectKey.of(route)] = "spec.route"
     return desired, origins

@@ -7,6 +7,7 @@ from enum import Enum
 
 from flywheel.api.campaign import Campaign
 from flywheel.api.problem import Problem
+from flywheel.campaign.entry import EdgeOrders
 from flywheel.campaign.observed import Questions
 from flywheel.campaign.stages import Stage, Timeline, Transition
 from flywheel.plan import ObjectKey, Plan, Remaining
@@ -59,5 +60,6 @@ class Decision:
     """A route is asked for and the cluster does not serve the Gateway API."""
     sizes: Mapping[str, Size] = field(default_factory=dict)
     """The size of each service, by its name."""
+    edge: EdgeOrders | None = None
     origins: Mapping[ObjectKey, str] = field(default_factory=dict)
     """The field of the spec that each applied object comes from."""

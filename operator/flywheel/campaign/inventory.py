@@ -10,6 +10,8 @@ from flywheel.plan import LiveObject, Manifest, ObjectKey
 
 CREATION_ORDER = (
     "ServiceAccount",
+    "Role",
+    "RoleBinding",
     "ConfigMap",
     "Service",
     "PodDisruptionBudget",

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from flywheel.campaign.stages import Stage
-from flywheel.plan import FINALIZER, LiveObject, Manifest, ObjectKey, Sweep
+from flywheel.plan import FINALIZER, Images, LiveObject, Manifest, ObjectKey, Sweep
 from flywheel.workload.state import Trouble
 
 ORPHAN_FINALIZER = "orphan"
@@ -26,6 +26,9 @@ class Observed:
     """Whether the cluster serves an optional API, by group and kind; only those asked about."""
     troubles: Mapping[str, Trouble | None] = field(default_factory=dict)
     """Why pods of a service do not start, by the service's name; only those asked about."""
+    edge_pods: tuple[str, ...] | None = None
+    """Names of the edge's pods; only when asked about."""
+    images: Images = Images()  # noqa: RUF009 - frozen
     sweep: Sweep | None = None
     """A search over every API resource; made only when everything we know of is gone."""
 
@@ -125,10 +128,12 @@ class Questions:
     """Group and kind of optional APIs: are they served?"""
     pods: frozenset[str] = frozenset()
     """Services whose pods may tell why they are not ready."""
+    edge_pods: bool = False
+    """Which pods has the edge?"""
     sweep: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.lookups or self.apis or self.pods or self.sweep)
+        return bool(self.lookups or self.apis or self.pods or self.edge_pods or self.sweep)
 
 
 def parse_timestamp(text: object) -> datetime | None:

@@ -14,6 +14,8 @@ from flywheel.campaign.decision import Course, Decision
 from flywheel.campaign.inventory import entries, recorded
 from flywheel.campaign.observed import Observed
 from flywheel.campaign.statuswrite import StatusWrites
+from flywheel.edge.manifests import edge_selector
+from flywheel.edge.naming import COMPONENT as EDGE
 from flywheel.kube.applier import Applier, Claim
 from flywheel.kube.gateway import ApiError, Gateway
 from flywheel.kube.live import live_object
@@ -23,6 +25,7 @@ from flywheel.plan import (
     FINALIZER,
     GROUP,
     SERVICE_LABEL,
+    Images,
     LiveObject,
     Manifest,
     ObjectKey,
@@ -64,11 +67,13 @@ class CampaignReconciler:
         gateway: Gateway,
         world: World,
         *,
+        images: Images = Images(),  # noqa: B008 - frozen
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         on_write_skipped: Callable[[str], None] = lambda kind: None,
     ) -> None:
         self._gateway = gateway
         self._world = world
+        self._images = images
         self._clock = clock
         self._applier = Applier(gateway, world, on_write_skipped)
         self._writes = StatusWrites()
@@ -82,7 +87,7 @@ class CampaignReconciler:
         if manifest is None:
             return None
         now = self._clock()
-        observed = await self._up_to_date(Observed(manifest, self._world.children(namespace, name)))
+        observed = await self._up_to_date(self._observe(manifest))
         observed, decision = await self._decide(observed, now)
         if decision.plan.finalizer and not observed.has_finalizer:
             observed = await self._set_finalizer(observed, [*observed.metadata.get("finalizers", []), FINALIZER])
@@ -93,6 +98,11 @@ class CampaignReconciler:
         if observed.has_finalizer and not decision.plan.finalizer:
             await self._remove_finalizer(observed)
         return None if observed.is_deleting and not decision.plan.finalizer else wake_at
+
+    def _observe(self, manifest: Manifest) -> Observed:
+        metadata = manifest["metadata"]
+        children = self._world.children(metadata["namespace"], metadata["name"])
+        return Observed(manifest, children, images=self._images)
 
     async def _up_to_date(self, observed: Observed) -> Observed:
         """Read the Campaign anew where its children are ahead of it.
@@ -122,6 +132,7 @@ class CampaignReconciler:
         children = {key: live_object(manifest) for key, manifest in found.items() if manifest}
         served = {api: await self._gateway.is_served(api[0], "v1", api[1]) for api in sorted(questions.apis)}
         troubles = {service: await self._trouble(observed, service) for service in sorted(questions.pods)}
+        edge_pods = await self._edge_pods(observed) if questions.edge_pods else observed.edge_pods
         sweep = observed.sweep
         if questions.sweep:
             sweep = await self._gateway.sweep(observed.namespace, f"{CAMPAIGN_LABEL}={observed.name}")
@@ -131,13 +142,21 @@ class CampaignReconciler:
             absent=observed.absent | (questions.lookups - children.keys()),
             served={**observed.served, **served},
             troubles={**observed.troubles, **troubles},
+            edge_pods=edge_pods,
             sweep=sweep,
         )
 
     async def _trouble(self, observed: Observed, service: str) -> Trouble | None:
-        selector = f"{CAMPAIGN_LABEL}={observed.name},{SERVICE_LABEL}={service}"
+        own = _text(edge_selector(observed.name))
+        selector = own if service == EDGE else f"{CAMPAIGN_LABEL}={observed.name},{SERVICE_LABEL}={service}"
         page = await self._gateway.list_page(POD, observed.namespace, selector, limit=PODS_LOOKED_AT)
         return explain(page["items"])
+
+    async def _edge_pods(self, observed: Observed) -> tuple[str, ...]:
+        selector = _text(edge_selector(observed.name))
+        page = await self._gateway.list_page(POD, observed.namespace, selector, metadata_only=True)
+        pods = [each["metadata"] for each in page["items"]]
+        return tuple(sorted(each["name"] for each in pods if not each.get("deletionTimestamp")))
 
     async def _record_inventory(self, observed: Observed, decision: Decision) -> None:
         """Write down the address of everything new before any of it is created."""
@@ -203,6 +222,10 @@ class CampaignReconciler:
                 raise
         if observed.is_deleting:
             self._writes.forget(observed.uid)
+
+
+def _text(selector: dict[str, str]) -> str:
+    return ",".join(f"{name}={value}" for name, value in selector.items())
 
 
 def _claim(observed: Observed) -> Claim:

@@ -34,12 +34,13 @@ class StatusWrites:
         self._last.pop(uid, None)
 
 
-_OURS = ("stage", "nextTransition", "schedule", "transitions", "services", "inventory", "report", "conditions")
+_OURS = ("stage", "nextTransition", "schedule", "transitions", "services", "edge", "inventory", "report", "conditions")
 
 
 def _gist(status: Mapping[str, Any]) -> object:
     """Leave out what moves all the time: numbers of pods, and messages that count them."""
     conditions = [(each.get("type"), each.get("status"), each.get("reason")) for each in status.get("conditions") or []]
     services = [(each.get("name"), each.get("revision"), each.get("url")) for each in status.get("services") or []]
-    rest = {name: value for name, value in status.items() if name not in ("conditions", "services")}
-    return conditions, services, rest
+    edge = {name: value for name, value in (status.get("edge") or {}).items() if name not in ("pods", "applied")}
+    rest = {name: value for name, value in status.items() if name not in ("conditions", "services", "edge")}
+    return conditions, services, edge, rest

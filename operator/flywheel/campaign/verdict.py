@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from flywheel.api.problem import Problem
 from flywheel.campaign.conditions import Condition, timestamp
 from flywheel.campaign.decision import Course, Decision, Teardown
+from flywheel.campaign.entry import EdgeState
 from flywheel.campaign.observed import Observed
 from flywheel.campaign.stages import Stage
 from flywheel.plan import LiveObject
@@ -24,6 +25,7 @@ class Facts:
     """Objects that cannot be as the plan wants them until a person changes something."""
     waiting: Sequence[Problem] = ()
     """Objects that could not be applied yet."""
+    edge: EdgeState | None = None
     route: LiveObject | None = None
     unknown_fields: Sequence[str] = ()
 
@@ -33,6 +35,7 @@ def conditions(observed: Observed, decision: Decision, facts: Facts) -> list[Con
     companions = [
         *_suspended(decision),
         *_services_ready(decision, facts),
+        *_edge_ready(facts),
         *_route_ready(decision, facts),
         *_teardown_blocked(decision),
         *_unknown_fields(facts),
@@ -65,9 +68,11 @@ def _stalled(decision: Decision, facts: Facts, companions: Sequence[Condition]) 
         return blocked.reason, blocked.message
     if facts.refused:
         return "Refused", _several(facts.refused)
-    failed = [state for state in facts.states.values() if state.health is Health.FAILED]
+    failed = [state for state in _states(facts) if state.health is Health.FAILED]
     if failed:
         return failed[0].reason, _several([state.message for state in failed])
+    if facts.edge and facts.edge.serving:
+        return facts.edge.serving.reason, facts.edge.serving.message
     route = next((each for each in companions if each.type == "RouteReady" and each.status == "False"), None)
     return (route.reason, route.message) if route else None
 
@@ -77,10 +82,20 @@ def _working(decision: Decision, facts: Facts) -> tuple[str, str] | None:
         return "TearingDown", _tearing_down(decision.teardown)
     if facts.waiting:
         return "Waiting", _several(facts.waiting)
-    unready = [state for state in facts.states.values() if state.health is not Health.READY]
+    unready = [state for state in _states(facts) if state.health is not Health.READY]
     if unready:
         return "Progressing", _several([state.message for state in unready])
+    if facts.edge and not facts.edge.followed:
+        return "Progressing", _following(facts.edge)
     return None
+
+
+def _states(facts: Facts) -> list[ServiceState]:
+    return [*facts.states.values(), *([facts.edge.service] if facts.edge else [])]
+
+
+def _following(edge: EdgeState) -> str:
+    return f"{edge.applied} of {edge.pods} edge pods have taken up the newest configuration"
 
 
 def _tearing_down(teardown: Teardown) -> str:
@@ -130,6 +145,19 @@ def _services_ready(decision: Decision, facts: Facts) -> list[Condition]:
         return [Condition("ServicesReady", "True", "AllReady", message)]
     worst = min(unready, key=lambda state: state.health is not Health.FAILED)
     return [Condition("ServicesReady", "False", worst.reason, _several([state.message for state in unready]))]
+
+
+def _edge_ready(facts: Facts) -> list[Condition]:
+    edge = facts.edge
+    if edge is None:
+        return []
+    if edge.serving:
+        return [Condition("EdgeReady", "False", edge.serving.reason, edge.serving.message)]
+    if edge.service.health is not Health.READY:
+        return [Condition("EdgeReady", "False", edge.service.reason, edge.service.message)]
+    if not edge.followed:
+        return [Condition("EdgeReady", "False", "Applying", _following(edge))]
+    return [Condition("EdgeReady", "True", "Applied", _following(edge))]
 
 
 def _route_ready(decision: Decision, facts: Facts) -> list[Condition]:

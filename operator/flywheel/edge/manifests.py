@@ -95,7 +95,7 @@ def _role_binding(metadata: Manifest) -> Manifest:
 
 
 def _service(campaign: str, edge: Edge, metadata: Manifest) -> Manifest:
-    ports = [{"name": "http", "port": 80, "targetPort": naming.HTTP_PORT, "protocol": "TCP", "appProtocol": "http"}]
+    ports = [{"name": "http", "port": naming.ENTRY_PORT, "targetPort": naming.HTTP_PORT, "protocol": "TCP", "appProtocol": "http"}]
     if edge.tls:
         ports.append(
             {"name": "https", "port": 443, "targetPort": naming.HTTPS_PORT, "protocol": "TCP", "appProtocol": "https"}

@@ -1,6 +1,8 @@
 """Names, ports and paths of an edge pod: what the manifests, HAProxy's configuration and the sidecar agree on."""
 
 COMPONENT = "edge"
+ENTRY_PORT = 80
+"""Of the edge's Service: plain HTTP, for gateways in front of it."""
 HTTP_PORT = 8080
 HTTPS_PORT = 8443
 HEALTH_PORT = 8404

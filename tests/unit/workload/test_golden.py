@@ -11,6 +11,8 @@ import pytest
 import yaml
 
 from flywheel.api.load import load_campaign
+from flywheel.edge.compose import compose
+from flywheel.edge.manifests import edge_manifests, edge_size
 from flywheel.plan import Manifest
 from flywheel.workload.manifests import service_manifests
 from flywheel.workload.route import route_manifest
@@ -34,7 +36,11 @@ def children(campaign: Manifest, phase: Phase) -> list[Manifest]:
         for manifest in service_manifests(loaded.name, loaded.namespace, service, phase)
     ]
     if loaded.spec.route:
-        made.append(route_manifest(loaded.name, loaded.namespace, loaded.spec.route, loaded.spec.services))
+        made.append(route_manifest(loaded))
+    if loaded.spec.edge:
+        size = edge_size(loaded.spec.edge, zero=phase.zero)
+        orders = compose(loaded, loaded.spec.edge)
+        made += edge_manifests(loaded, loaded.spec.edge, orders, size, "registry.example/flywheel-edge:1")
     return made
 
 
