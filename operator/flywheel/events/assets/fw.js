@@ -160,7 +160,7 @@
     const kept = stored().filter((text) => !queue.includes(text));
     write("fw_queue", null);
     queue = newest([...kept, ...queue], QUEUE_LENGTH);
-    if (queue.length) schedule(WAIT);
+    if (queue.length) schedule(patience());
   }
 
   function newest(events, limit) {
@@ -220,7 +220,7 @@
       return;
     }
     queue = newest([...queue, text], QUEUE_LENGTH);
-    schedule(queue.length < FULL_ENOUGH ? WAIT : 0);
+    schedule(patience());
   }
 
   function track(event, properties) {
@@ -285,8 +285,8 @@
     `{"writeKey":${JSON.stringify(settings.writeKey || "")},"sentAt":"${new Date().toISOString()}","batch":[${events}]}`;
 
   // Text needs no question to another origin beforehand.
-  const post = (events) =>
-    fetch(endpoint, {
+  async function post(events) {
+    const response = await fetch(endpoint, {
       method: "POST",
       body: body(events),
       headers: { "Content-Type": "text/plain" },
@@ -294,9 +294,18 @@
       keepalive: true,
       signal: AbortSignal.timeout && AbortSignal.timeout(TIMEOUT),
     });
+    // An answer that nobody read keeps its share of the 64 KiB.
+    await response.text();
+    return response;
+  }
 
   // Counted from the start of the page, as the clock of the machine may jump.
   const now = () => performance.now();
+
+  function patience() {
+    const length = queue.reduce((sum, text) => sum + text.length, 0);
+    return queue.length < FULL_ENOUGH && length < BATCH_BYTES / 2 ? WAIT : 0;
+  }
 
   function schedule(wait) {
     const at = Math.max(now() + wait, notBefore);
@@ -325,7 +334,7 @@
       .finally(() => {
         sending = null;
         unstore(events.filter((text) => !queue.includes(text)));
-        if (queue.length) schedule(queue.length < FULL_ENOUGH && !failures ? WAIT : 0);
+        if (queue.length) schedule(failures ? 0 : patience());
       });
   }
 
