@@ -31,6 +31,14 @@ class Observed:
     images: Images = Images()  # noqa: RUF009 - frozen
     sweep: Sweep | None = None
     """A search over every API resource; made only when everything we know of is gone."""
+    images: Images = Images()
+    """What is started where the spec names no image."""
+    neighbours: tuple[Manifest, ...] = ()
+    """All Campaigns of the namespace, this one among them; only for one with an edge."""
+    shared: Mapping[ObjectKey, LiveObject] = field(default_factory=dict)
+    """What the Campaigns of the namespace share: the analytics worker."""
+    shared_trouble: str = ""
+    """Why that is not as it should be, where a look at its objects does not tell."""
 
     @property
     def metadata(self) -> Mapping[str, Any]:

@@ -36,6 +36,7 @@ def conditions(observed: Observed, decision: Decision, facts: Facts) -> list[Con
         *_suspended(decision),
         *_services_ready(decision, facts),
         *_edge_ready(facts),
+        *_analytics_ready(facts),
         *_route_ready(decision, facts),
         *_teardown_blocked(decision),
         *_unknown_fields(facts),
@@ -158,6 +159,14 @@ def _edge_ready(facts: Facts) -> list[Condition]:
     if not edge.followed:
         return [Condition("EdgeReady", "False", "Applying", _following(edge))]
     return [Condition("EdgeReady", "True", "Applied", _following(edge))]
+
+
+def _analytics_ready(facts: Facts) -> list[Condition]:
+    if facts.edge is None:
+        return []
+    if facts.edge.delivery:
+        return [Condition("AnalyticsReady", "False", facts.edge.delivery.reason, facts.edge.delivery.message)]
+    return [Condition("AnalyticsReady", "True", "Delivering", "every edge pod delivers what it measures")]
 
 
 def _route_ready(decision: Decision, facts: Facts) -> list[Condition]:

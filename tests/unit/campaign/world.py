@@ -1,5 +1,6 @@
 """A cluster reduced to what decisions can see of it: enough to play a Campaign through, step by step, in no time."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -36,6 +37,7 @@ class World:
         self.gone = False
         self.notices: list[str] = []
         self.broken_images: set[str] = set()
+        self.edge_pods: tuple[str, ...] = ()
 
     @property
     def status(self) -> Mapping[str, Any]:
@@ -84,6 +86,7 @@ class World:
             absent=observed.absent | (asked.lookups - found.keys()),
             served={**observed.served, **dict.fromkeys(asked.apis, self.served)},
             troubles={**observed.troubles, **dict.fromkeys(asked.pods)},
+            edge_pods=self.edge_pods if asked.edge_pods else observed.edge_pods,
             sweep=Sweep(checked=70) if asked.sweep else observed.sweep,
         )
 
@@ -110,6 +113,12 @@ class World:
             self._write()
             self.manifest["metadata"]["finalizers"] = []
             self.gone = observed.is_deleting
+
+    def edge_says(self, **said: Mapping[str, Any]) -> None:
+        """Write down what edge pods say of themselves; names of pods with `_` for `-`."""
+        key = ObjectKey("", "ConfigMap", "shop", f"{self.manifest['metadata']['name']}-edge-applied")
+        data = {name.replace("_", "-"): json.dumps(entry) for name, entry in said.items()}
+        self.children[key] = replace(self.children[key], status={"data": data})
 
     def settle(self, now: datetime, rounds: int = 12) -> None:
         """Reconcile until a round writes nothing."""
