@@ -29,10 +29,9 @@ class Observed:
     edge_pods: tuple[str, ...] | None = None
     """Names of the edge's pods; only when asked about."""
     images: Images = Images()  # noqa: RUF009 - frozen
+    """What is started where the spec names no image."""
     sweep: Sweep | None = None
     """A search over every API resource; made only when everything we know of is gone."""
-    images: Images = Images()
-    """What is started where the spec names no image."""
     neighbours: tuple[Manifest, ...] = ()
     """All Campaigns of the namespace, this one among them; only for one with an edge."""
     shared: Mapping[ObjectKey, LiveObject] = field(default_factory=dict)

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.campaign.world import World, campaign
 
 from flywheel.campaign.entry import told
 from flywheel.plan import LiveObject, ObjectKey
-from tests.unit.campaign.world import World, campaign
 
 NOW = datetime(2027, 6, 16, tzinfo=UTC)
 SPEC: dict[str, Any] = {
