@@ -12,7 +12,7 @@ from flywheel.api.campaign import Campaign
 from flywheel.api.load import InvalidResource, load_campaign
 from flywheel.api.problem import Problem
 from flywheel.campaign.decision import Course, Decision
-from flywheel.campaign.entry import EdgeOrders, deployment_of, needs_pods
+from flywheel.campaign.entry import EdgeOrders, deployment_of, gone, needs_pods
 from flywheel.campaign.inventory import in_creation_order, owned, recorded
 from flywheel.campaign.observed import Observed, Questions
 from flywheel.campaign.report import report_config_map, report_key
@@ -149,6 +149,7 @@ def _run(observed: Observed, campaign: Campaign, phase: Phase, now: datetime) ->
         ),
         sizes=_sizes(campaign, phase),
         edge=orders,
+        gone_edge_pods=gone(observed) if orders else (),
         origins=origins,
         route_missing=route_missing,
     )

@@ -61,5 +61,7 @@ class Decision:
     sizes: Mapping[str, Size] = field(default_factory=dict)
     """The size of each service, by its name."""
     edge: EdgeOrders | None = None
+    gone_edge_pods: tuple[str, ...] = ()
+    """Edge pods that are no more and have still an entry."""
     origins: Mapping[ObjectKey, str] = field(default_factory=dict)
     """The field of the spec that each applied object comes from."""

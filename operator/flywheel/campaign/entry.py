@@ -94,6 +94,13 @@ def needs_pods(observed: Observed, orders: EdgeOrders) -> bool:
     return len(said) != pods or followed != pods or any(each.trouble for each in said.values())
 
 
+def gone(observed: Observed) -> tuple[str, ...]:
+    """Name the entries of pods that are no more; empty where the pods were not asked for."""
+    live = observed.children.get(ObjectKey("", "ConfigMap", observed.namespace, applied_name(observed.name)))
+    data = live.status.get("data") if live else None
+    return tuple(sorted(set(data or ()) - set(observed.edge_pods))) if observed.edge_pods is not None else ()
+
+
 def _pods(deployment: LiveObject | None) -> int:
     return int(deployment.status.get("replicas") or 0) if deployment else 0
 

@@ -16,6 +16,7 @@ from flywheel.campaign.observed import Observed
 from flywheel.campaign.statuswrite import StatusWrites
 from flywheel.edge.manifests import edge_selector
 from flywheel.edge.naming import COMPONENT as EDGE
+from flywheel.edge.naming import applied_name
 from flywheel.kube.applier import Applier, Claim
 from flywheel.kube.gateway import ApiError, Gateway
 from flywheel.kube.live import live_object
@@ -93,6 +94,7 @@ class CampaignReconciler:
             observed = await self._set_finalizer(observed, [*observed.metadata.get("finalizers", []), FINALIZER])
         await self._record_inventory(observed, decision)
         outcomes = await self._carry_out(observed, decision)
+        await self._forget_pods(observed, decision.gone_edge_pods)
         conclusion = conclude(observed, decision, outcomes, now)
         wake_at = await self._report(observed, decision, conclusion, now)
         if observed.has_finalizer and not decision.plan.finalizer:
@@ -178,6 +180,11 @@ class CampaignReconciler:
             outcomes.append(await self._applier.apply(manifest, observed.children.get(key), claim, path))
         outcomes += [await self._applier.delete(deletion) for deletion in plan.prune]
         return outcomes
+
+    async def _forget_pods(self, observed: Observed, names: tuple[str, ...]) -> None:
+        if names:
+            key = ObjectKey("", "ConfigMap", observed.namespace, applied_name(observed.name))
+            self._world.put(live_object(await self._gateway.merge_patch(key, {"data": dict.fromkeys(names)})))
 
     async def _report(
         self, observed: Observed, decision: Decision, conclusion: Conclusion, now: datetime
