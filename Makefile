@@ -79,7 +79,7 @@ prepare-helm:
 	$(BOOTSTRAP) python helm
 
 prepare-unit:
-	$(BOOTSTRAP) python tests helm
+	$(BOOTSTRAP) python tests peers helm
 
 prepare-lab:
 	$(BOOTSTRAP) python $(if $(KUBECONFIG),,lab)

@@ -1,10 +1,11 @@
-"""Prepare this machine: `python3 -m tools.bootstrap python tests lab images`, any of them; what is there stays."""
+"""Prepare this machine: `python3 -m tools.bootstrap python tests peers lab`, any of them; what is there stays."""
 
 import sys
 from collections.abc import Callable
 
 from tools.bootstrap.debian import IMAGE_PACKAGES, TEST_PACKAGES, ensure_lab_packages, ensure_packages
 from tools.bootstrap.environment import ensure_environment
+from tools.bootstrap.peers import ensure_peers
 from tools.bootstrap.programs import ensure_helm, ensure_programs
 from tools.bootstrap.steps import CannotContinueError, cache_directory, locked, say
 
@@ -19,6 +20,7 @@ PREPARATIONS: dict[str, Callable[[], object]] = {
     "helm": ensure_helm,
     "lab": _lab,
     "tests": lambda: ensure_packages(TEST_PACKAGES),
+    "peers": ensure_peers,
     "images": lambda: ensure_packages(IMAGE_PACKAGES),
 }
 

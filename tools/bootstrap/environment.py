@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tools.bootstrap.debian import ensure_packages
@@ -32,15 +33,24 @@ def ensure_environment() -> None:
     fingerprint = _fingerprint()
     if STAMP.exists() and STAMP.read_text() == fingerprint and (ENVIRONMENT / "bin/python").exists():
         return
-    uv = ensure_uv()
-    environment = {**os.environ, "UV_PYTHON_DOWNLOADS": "never", "VIRTUAL_ENV": str(ENVIRONMENT), **_index()}
     with step("Installing the Python packages of requirements/dev.txt into .venv", "half a minute"):
-        if not (ENVIRONMENT / "bin/python").exists():
-            run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, ENVIRONMENT], env=environment)
         STAMP.unlink(missing_ok=True)
-        run([uv, "pip", "install", "--quiet", "--require-hashes", "--requirement", LOCKED], env=environment)
-        run([uv, "pip", "install", "--quiet", "--no-deps", "--editable", REPOSITORY], env=environment)
+        install(ENVIRONMENT, ["--require-hashes", "--requirement", LOCKED])
+        install(ENVIRONMENT, ["--no-deps", "--editable", REPOSITORY])
         STAMP.write_text(fingerprint)
+
+
+def install(environment: Path, what: Sequence[str | Path]) -> None:
+    """Install packages into a virtual environment, which is made where there is none.
+
+    Raises:
+        CannotContinueError: a package cannot be installed.
+    """
+    uv = ensure_uv()
+    variables = {**os.environ, "UV_PYTHON_DOWNLOADS": "never", "VIRTUAL_ENV": str(environment), **_index()}
+    if not (environment / "bin/python").exists():
+        run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, environment], env=variables)
+    run([uv, "pip", "install", "--quiet", *what], env=variables)
 
 
 def ensure_uv() -> Path:
