@@ -41,9 +41,19 @@ def finished_report(observed: Observed, teardown: Teardown, finished_at: str) ->
     }
 
 
+def _figures(observed: Observed) -> Manifest | None:
+    """Take the figures of the whole campaign, which stand still once it is over."""
+    told = observed.status.get("kpis")
+    if not isinstance(told, dict):
+        return None
+    whole = next((each for each in told.get("windows") or () if each.get("window") == "campaign"), {})
+    kept = {name: value for name, value in whole.items() if name != "window"}
+    return {"currency": told.get("currency"), "goal": told.get("goal"), **kept}
+
+
 def report_config_map(observed: Observed) -> Manifest:
     """Keep the finished report where people and pipelines can read it."""
-    report = {
+    told = {
         "campaign": observed.name,
         "namespace": observed.namespace,
         "uid": observed.uid,
@@ -51,7 +61,10 @@ def report_config_map(observed: Observed) -> Manifest:
         "schedule": observed.status.get("schedule", {}),
         "transitions": observed.status.get("transitions", []),
         "teardown": observed.status.get("report", {}),
+        "goal": observed.manifest["spec"].get("goal"),
+        "kpis": _figures(observed),
     }
+    report = {name: value for name, value in told.items() if value is not None}
     key = report_key(observed)
     return {
         "apiVersion": "v1",
