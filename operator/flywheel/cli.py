@@ -70,6 +70,10 @@ def _require_one_scope(namespaces: tuple[str, ...], all_namespaces: bool) -> Non
         raise click.UsageError("Say where: either --all-namespaces, or --namespace once or more.")
 
 
+def _own_image(name: str) -> str:
+    return f"ghcr.io/flywheel-dev/{name}:{importlib.metadata.version('flywheel')}"
+
+
 def _conclude(obstacle: str | None, otherwise: str) -> None:
     click.echo(obstacle or otherwise, err=obstacle is not None)
     sys.exit(1 if obstacle else 0)
@@ -92,6 +96,8 @@ def _conclude(obstacle: str | None, otherwise: str) -> None:
     "--workers", type=click.IntRange(1, 100), default=8, show_default=True, help="Campaigns worked on at once."
 )
 @click.option("--resync", type=Duration(), default="10m", show_default=True, help="Look at each campaign this often.")
+@click.option("--edge-image", default=lambda: _own_image("flywheel-edge"), help="Image with HAProxy and the sidecar.")
+@click.option("--analytics-image", default=lambda: _own_image("flywheel-analytics"), help="Image of the event store.")
 @click.option("--health-port", type=click.IntRange(0, 65535), default=8081, show_default=True, help="Probes.")
 @click.option("--metrics-port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Prometheus.")
 @click.option("--log-format", type=click.Choice(["console", "json"]), default="json", show_default=True)
@@ -107,6 +113,8 @@ def operator(
     lease_duration: float,
     workers: int,
     resync: float,
+    edge_image: str,
+    analytics_image: str,
     health_port: int,
     metrics_port: int,
     log_format: Literal["console", "json"],
@@ -118,6 +126,7 @@ def operator(
     """
     import asyncio
 
+    from flywheel.plan import Images
     from flywheel.runtime.logs import configure
     from flywheel.runtime.operator import Settings, run
 
@@ -134,6 +143,7 @@ def operator(
         lease_duration=int(lease_duration),
         workers=workers,
         resync=resync,
+        images=Images(edge_image, analytics_image),
         health_port=health_port,
         metrics_port=metrics_port,
     )

@@ -68,6 +68,10 @@ class LiveObject:
     finalizers: tuple[str, ...] = ()
     replicas: int | None = None
     status: Mapping[str, Any] = field(default_factory=dict)
+    shared: str = ""
+    """The value of the label of what all Campaigns of a namespace share."""
+    sharers: tuple[str, ...] = ()
+    """The uids of owners that do not control it: Kubernetes deletes it when the last of them is gone."""
 
 
 @dataclass(frozen=True, slots=True)

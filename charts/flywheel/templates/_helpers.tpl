@@ -53,11 +53,13 @@ app.kubernetes.io/component: operator
 {{- end -}}
 {{- end -}}
 
-{{- define "flywheel.image" -}}
-{{- if .Values.image.digest -}}
-{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
+{{/* The reference of one image: (list context {repository, tag, digest}). */}}
+{{- define "flywheel.reference" -}}
+{{- $image := index . 1 -}}
+{{- if $image.digest -}}
+{{- printf "%s@%s" $image.repository $image.digest -}}
 {{- else -}}
-{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) -}}
+{{- printf "%s:%s" $image.repository (default (index . 0).Chart.AppVersion $image.tag) -}}
 {{- end -}}
 {{- end -}}
 
@@ -93,7 +95,7 @@ volumes:
 {{- end -}}
 
 {{- define "flywheel.containerBasics" -}}
-image: {{ include "flywheel.image" . }}
+image: {{ include "flywheel.reference" (list . .Values.image) }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 securityContext:
   {{- toYaml .Values.securityContext | nindent 2 }}

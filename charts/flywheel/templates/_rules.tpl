@@ -5,7 +5,8 @@ tests/unit/chart holds this list against the kinds of the operator's children.
 
 {{/* Rules for wherever Campaigns are watched: in a ClusterRole, or in a Role of each namespace. */}}
 {{- define "flywheel.watchRules" -}}
-# The Campaign itself: observed; its finalizer set and removed. Its spec is never written.
+# The Campaign itself: observed; its finalizer set and removed. Its spec is never written. To read Campaigns and to write
+# their status is also what the analytics worker may do: nobody can grant what he does not hold.
 - apiGroups: [flywheel.dev]
   resources: [campaigns]
   verbs: [get, list, watch, patch]
@@ -16,9 +17,9 @@ tests/unit/chart holds this list against the kinds of the operator's children.
 - apiGroups: [flywheel.dev]
   resources: [campaigns/finalizers]
   verbs: [update]
-# The children, and the report that outlives them.
+# The children, the report that outlives them, and the analytics worker that the Campaigns of a namespace share.
 - apiGroups: [apps]
-  resources: [deployments]
+  resources: [deployments, statefulsets]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [services, serviceaccounts, configmaps]
@@ -29,9 +30,34 @@ tests/unit/chart holds this list against the kinds of the operator's children.
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [get, list, watch, create, patch, delete]
+# A Role for each edge and each analytics worker, with no more than the operator itself may do.
+- apiGroups: [rbac.authorization.k8s.io]
+  resources: [roles, rolebindings]
+  verbs: [get, list, watch, create, patch, delete]
+# Where the services' pods are: followed by the edge, which gets the right from here. Listed by the search below as well.
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [get, list, watch]
+# The volume of the analytics worker: found, and made larger when the spec says so.
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get, list, patch]
 {{- if .Values.rbac.routes }}
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes]
+  verbs: [get, list, watch, create, patch, delete]
+{{- end }}
+{{- if .Values.rbac.monitoring }}
+- apiGroups: [monitoring.coreos.com]
+  resources: [podmonitors, prometheusrules]
+  verbs: [get, list, watch, create, patch, delete]
+{{- end }}
+{{- if .Values.rbac.keda }}
+- apiGroups: [keda.sh]
+  resources: [scaledobjects]
   verbs: [get, list, watch, create, patch, delete]
 {{- end }}
 # Events on the Campaigns; listed by the search for leftovers as well.
@@ -41,22 +67,16 @@ tests/unit/chart holds this list against the kinds of the operator's children.
 # The search for leftovers by the Campaign's label before it is called Retired: every built-in kind but Secrets.
 # What may not be listed is named in the Campaign's report as not looked at.
 - apiGroups: [""]
-  resources: [pods, endpoints, persistentvolumeclaims, podtemplates, replicationcontrollers, limitranges, resourcequotas]
+  resources: [pods, endpoints, podtemplates, replicationcontrollers, limitranges, resourcequotas]
   verbs: [list]
 - apiGroups: [apps]
-  resources: [replicasets, statefulsets, daemonsets, controllerrevisions]
+  resources: [replicasets, daemonsets, controllerrevisions]
   verbs: [list]
 - apiGroups: [batch]
   resources: [jobs, cronjobs]
   verbs: [list]
-- apiGroups: [discovery.k8s.io]
-  resources: [endpointslices]
-  verbs: [list]
 - apiGroups: [networking.k8s.io]
-  resources: [ingresses, networkpolicies]
-  verbs: [list]
-- apiGroups: [rbac.authorization.k8s.io]
-  resources: [roles, rolebindings]
+  resources: [ingresses]
   verbs: [list]
 - apiGroups: [coordination.k8s.io]
   resources: [leases]

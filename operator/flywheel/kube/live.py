@@ -5,7 +5,16 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from flywheel.plan import CAMPAIGN_LABEL, FIELD_MANAGER, HASH_ANNOTATION, LiveObject, Manifest, ObjectKey
+from flywheel.plan import (
+    APPLIED_LABEL,
+    CAMPAIGN_LABEL,
+    FIELD_MANAGER,
+    HASH_ANNOTATION,
+    SHARED_LABEL,
+    LiveObject,
+    Manifest,
+    ObjectKey,
+)
 
 _COUNTS = (
     "observedGeneration",
@@ -43,7 +52,9 @@ def live_object(manifest: Manifest) -> LiveObject:
         deleting=bool(metadata.get("deletionTimestamp")),
         finalizers=tuple(sys.intern(finalizer) for finalizer in metadata.get("finalizers") or ()),
         replicas=(manifest.get("spec") or {}).get("replicas"),
-        status=_trim_status(manifest.get("status") or {}),
+        status=_status(manifest, labels),
+        shared=sys.intern(labels.get(SHARED_LABEL, "")),
+        sharers=_sharers(metadata),
     )
 
 
@@ -52,6 +63,11 @@ def _controller_uid(metadata: Mapping[str, Any]) -> str:
         if owner.get("controller"):
             return str(owner["uid"])
     return ""
+
+
+def _sharers(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    owners = metadata.get("ownerReferences") or ()
+    return tuple(sys.intern(str(owner["uid"])) for owner in owners if not owner.get("controller"))
 
 
 def _owned_fields(metadata: Mapping[str, Any]) -> str:
@@ -73,6 +89,22 @@ def _intern(text: str) -> str:
     if len(_SHAPES) >= _MOST_SHAPES:
         _SHAPES.clear()
     return _SHAPES.setdefault(text, text)
+
+
+def _status(manifest: Manifest, labels: Mapping[str, str]) -> Mapping[str, Any]:
+    if manifest["kind"] == "ConfigMap":
+        # What other ConfigMaps hold is large, and is our own anyway.
+        return {"data": dict(manifest.get("data") or {})} if APPLIED_LABEL in labels else {}
+    trimmed = _trim_status(manifest.get("status") or {})
+    claims = (manifest.get("spec") or {}).get("volumeClaimTemplates")
+    return {**trimmed, "volumeClaims": tuple(_claim(each) for each in claims)} if claims else trimmed
+
+
+def _claim(template: Manifest) -> dict[str, str]:
+    """What of a StatefulSet's volume claims somebody chose: Kubernetes never lets it be changed."""
+    spec = template["spec"]
+    size = ((spec.get("resources") or {}).get("requests") or {}).get("storage", "")
+    return {"name": template["metadata"]["name"], "size": str(size), "class": spec.get("storageClassName") or ""}
 
 
 def _trim_status(status: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -51,33 +51,57 @@ HTTP_ROUTE = Resource("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproute
 EVENT = Resource("events.k8s.io", "v1", "Event", "events")
 LEASE = Resource("coordination.k8s.io", "v1", "Lease", "leases")
 
-CHILDREN = (DEPLOYMENT, SERVICE, AUTOSCALER, DISRUPTION_BUDGET, SERVICE_ACCOUNT, HTTP_ROUTE)
-"""The kinds that are watched as children of a Campaign."""
-OPTIONAL = frozenset({HTTP_ROUTE})
+STATEFUL_SET = Resource("apps", "v1", "StatefulSet", "statefulsets")
+ROLE = Resource("rbac.authorization.k8s.io", "v1", "Role", "roles")
+ROLE_BINDING = Resource("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings")
+NETWORK_POLICY = Resource("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies")
+POD_MONITOR = Resource("monitoring.coreos.com", "v1", "PodMonitor", "podmonitors")
+PROMETHEUS_RULE = Resource("monitoring.coreos.com", "v1", "PrometheusRule", "prometheusrules")
+SCALED_OBJECT = Resource("keda.sh", "v1alpha1", "ScaledObject", "scaledobjects")
+ENDPOINT_SLICE = Resource("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices")
+PERSISTENT_VOLUME_CLAIM = Resource("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims")
+POD = Resource("", "v1", "Pod", "pods")
+
+OPTIONAL = frozenset({HTTP_ROUTE, POD_MONITOR, PROMETHEUS_RULE, SCALED_OBJECT})
 """The kinds that a cluster need not know."""
+CHILDREN = (
+    DEPLOYMENT,
+    STATEFUL_SET,
+    SERVICE,
+    AUTOSCALER,
+    DISRUPTION_BUDGET,
+    SERVICE_ACCOUNT,
+    ROLE,
+    ROLE_BINDING,
+    CONFIG_MAP,
+    NETWORK_POLICY,
+    HTTP_ROUTE,
+    POD_MONITOR,
+    PROMETHEUS_RULE,
+    SCALED_OBJECT,
+)
+"""The kinds that are watched: what is made for a Campaign, and what the Campaigns of a namespace share."""
 
 _TABLE = {
     (resource.group, resource.kind): resource
     for resource in (
         CAMPAIGN,
         *CHILDREN,
-        CONFIG_MAP,
+        ENDPOINT_SLICE,
         EVENT,
         LEASE,
+        PERSISTENT_VOLUME_CLAIM,
+        POD,
         Resource("", "v1", "Event", "events"),
         Resource("", "v1", "Namespace", "namespaces", namespaced=False),
         Resource("", "v1", "Node", "nodes", namespaced=False),
-        Resource("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
-        Resource("", "v1", "Pod", "pods"),
         Resource("", "v1", "Secret", "secrets"),
         Resource(
             "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
         ),
         Resource("apps", "v1", "ReplicaSet", "replicasets"),
-        Resource("apps", "v1", "StatefulSet", "statefulsets"),
         Resource("batch", "v1", "Job", "jobs"),
         Resource("gateway.networking.k8s.io", "v1", "Gateway", "gateways"),
-        Resource("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
     )
 }
 

@@ -15,6 +15,7 @@ from flywheel.kube.errors import LoginError
 from flywheel.kube.gateway import Gateway
 from flywheel.kube.leases import LeaseFile
 from flywheel.kube.login import own_namespace
+from flywheel.plan import Images
 from flywheel.runtime.campaigns import CampaignFeed
 from flywheel.runtime.children import ChildFeed
 from flywheel.runtime.clock import Clock, SystemClock
@@ -48,6 +49,7 @@ class Settings:
     workers: int = 8
     resync: float = 600.0
     """Seconds after which each campaign is looked at again though nothing was heard of it."""
+    images: Images = Images()  # noqa: RUF009 - frozen
     health_port: int = 8081
     metrics_port: int = 8080
 

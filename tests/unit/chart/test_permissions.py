@@ -3,7 +3,7 @@
 import pytest
 from tests.unit.chart.rendering import CASES, NAMESPACE, objects, of_kind, one
 
-from flywheel.kube.resources import CAMPAIGN, CHILDREN, CONFIG_MAP, EVENT, LEASE
+from flywheel.kube.resources import CAMPAIGN, CHILDREN, ENDPOINT_SLICE, EVENT, LEASE, PERSISTENT_VOLUME_CLAIM
 
 MANAGE = {"get", "list", "watch", "create", "patch", "delete"}
 ROLES = ("Role", "ClusterRole")
@@ -66,7 +66,7 @@ def test_without_rbac_nothing_is_granted():
 @pytest.mark.parametrize(("case", "namespace"), [("default", None), ("namespaced", "shop"), ("namespaced", "mall")])
 def test_every_child_can_be_managed_where_campaigns_are_watched(case, namespace):
     granted = operator_grants(case, namespace)
-    for resource in (*CHILDREN, CONFIG_MAP):
+    for resource in CHILDREN:
         assert granted[resource.group, resource.plural] == MANAGE, resource.name
     assert granted[EVENT.group, EVENT.plural] == {"create", "list"}
 
@@ -81,12 +81,18 @@ def test_the_operator_never_creates_writes_or_deletes_a_campaign(case, namespace
 
 @pytest.mark.parametrize(("case", "namespace"), [("default", None), ("namespaced", "shop")])
 def test_the_rest_is_only_listed(case, namespace):
-    managed = {(each.group, each.plural) for each in (*CHILDREN, CONFIG_MAP)}
+    managed = {(each.group, each.plural) for each in CHILDREN}
     ours = {(CAMPAIGN.group, name) for name in ("campaigns", "campaigns/status", "campaigns/finalizers")}
     events = {("", "events"), ("events.k8s.io", "events")}
     definitions = {("apiextensions.k8s.io", "customresourcedefinitions")}
-    rest = operator_grants(case, namespace).items()
-    assert {tuple(verbs) for key, verbs in rest if key not in managed | ours | events | definitions} == {("list",)}
+    rest = dict(operator_grants(case, namespace))
+    # Handed on to the edge, which follows where the pods are.
+    assert rest.pop((ENDPOINT_SLICE.group, ENDPOINT_SLICE.plural)) == {"get", "list", "watch"}
+    # The volume of the analytics worker grows, and is never made or deleted by us.
+    assert rest.pop((PERSISTENT_VOLUME_CLAIM.group, PERSISTENT_VOLUME_CLAIM.plural)) == {"get", "list", "patch"}
+    assert {tuple(verbs) for key, verbs in rest.items() if key not in managed | ours | events | definitions} == {
+        ("list",)
+    }
 
 
 def test_the_lease_is_held_in_the_namespace_of_the_release_only():
@@ -120,9 +126,14 @@ def test_kinds_of_ones_own_are_searched_for_leftovers():
     assert ("example.com", "widgets") not in operator_grants("default")
 
 
-def test_routes_can_be_left_out():
-    rules = [rule for role in of_kind(objects({"rbac": {"routes": False}}), "ClusterRole") for rule in role["rules"]]
-    assert not any(group == "gateway.networking.k8s.io" for group, _ in grants(rules))
+@pytest.mark.parametrize(
+    ("switch", "group"),
+    [("routes", "gateway.networking.k8s.io"), ("monitoring", "monitoring.coreos.com"), ("keda", "keda.sh")],
+)
+def test_what_not_every_cluster_has_can_be_left_out(switch, group):
+    rules = [rule for role in of_kind(objects({"rbac": {switch: False}}), "ClusterRole") for rule in role["rules"]]
+    assert not any(found == group for found, _ in grants(rules))
+    assert any(found == group for found, _ in operator_grants("default"))
 
 
 def test_the_helm_test_may_only_try_to_create():

@@ -125,6 +125,18 @@ def test_the_image_is_named_by_tag_or_digest(image, expected):
     assert images == {expected}
 
 
+def test_the_operator_is_told_the_images_that_it_starts():
+    pinned = {"repository": "r.example/store", "digest": "sha256:" + "0" * 64}
+    values = {"images": {"edge": {"repository": "r.example/edge", "tag": "7"}, "analytics": pinned}}
+    for given, edge, analytics in (
+        ({}, "localhost/flywheel-edge:0.1.0", "localhost/flywheel-analytics:0.1.0"),
+        (values, "r.example/edge:7", "r.example/store@sha256:" + "0" * 64),
+    ):
+        arguments = one(objects(given), "Deployment")["spec"]["template"]["spec"]["containers"][0]["args"]
+        assert f"--edge-image={edge}" in arguments
+        assert f"--analytics-image={analytics}" in arguments
+
+
 @pytest.mark.parametrize(("uninstall", "jobs"), [({}, 1), ({"check": False}, 0), ({"force": True}, 0)])
 def test_uninstalling_asks_first_unless_told_otherwise(uninstall, jobs):
     hooks = of_kind(objects({"uninstall": uninstall}), "Job")
