@@ -1,23 +1,53 @@
-# The operator: docker build --target operator -t flywheel .
-# BASE is any image with Python 3.11 or newer, venv and pip; both stages use it, so that what was installed fits what runs.
+# docker build --target operator -t flywheel .            the operator
+# docker build --target edge -t flywheel-edge .           HAProxy, and the sidecar beside it
+# docker build --target analytics -t flywheel-analytics . the event store (large: it holds ClickHouse's engine)
+# BASE is any Debian image with Python 3.11 or newer, venv and pip; all stages use it, so that what was installed fits what runs.
 ARG BASE=docker.io/library/python:3.13-slim
 
-FROM ${BASE} AS build
-# pip and what builds the wheel stay outside /opt/flywheel: a program that cannot write has no use for them.
-RUN python3 -m venv /opt/build && python3 -m venv --without-pip /opt/flywheel
-COPY requirements/build.txt requirements/operator.txt /build/
-RUN /opt/build/bin/pip install --no-cache-dir --no-deps --require-hashes -r /build/build.txt \
-    && /opt/build/bin/pip --python /opt/flywheel/bin/python install --no-cache-dir --no-deps --require-hashes -r /build/operator.txt
+# A change of the source changes what this stage makes, and with it one small layer, the last of each image.
+FROM ${BASE} AS project
+COPY requirements/build.txt /build/
+RUN python3 -m venv /opt/build && python3 -m venv --without-pip /opt/flywheel \
+    && /opt/build/bin/pip install --no-cache-dir --no-deps --require-hashes -r /build/build.txt
 COPY pyproject.toml README.md /build/
 COPY operator/flywheel /build/operator/flywheel
-# Into a directory of its own, so that a change of the source changes one small layer.
 RUN /opt/build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --no-index -w /wheels /build \
     && /opt/build/bin/pip --python /opt/flywheel/bin/python install --no-deps --no-index --prefix /project /wheels/*.whl
 
-FROM ${BASE} AS operator
-COPY --from=build /opt/flywheel /opt/flywheel
-COPY --from=build /project /opt/flywheel
+# Installed where it runs instead of copied there: only to see that nothing changed, a copy reads all of it at each build.
+# pip does not stay: a program that cannot write has no use for it.
+FROM ${BASE} AS program
 ENV PATH=/opt/flywheel/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+ENTRYPOINT ["flywheel"]
+COPY requirements/operator.txt /opt/flywheel/requirements/
+RUN python3 -m venv /opt/build && python3 -m venv --without-pip /opt/flywheel \
+    && /opt/build/bin/pip --python /opt/flywheel/bin/python install --no-cache-dir --no-deps --require-hashes \
+        -r /opt/flywheel/requirements/operator.txt \
+    && rm -r /opt/build
+
+FROM program AS operator
+COPY --from=project /project /opt/flywheel
 # A number, so that Kubernetes can see that it is not root.
 USER 65532:65532
-ENTRYPOINT ["flywheel"]
+
+FROM program AS edge
+# Nothing is started while it is installed, and no list of packages stays behind. A small base has not even the directories.
+RUN printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d && chmod 0755 /usr/sbin/policy-rc.d \
+    && mkdir -p /var/log/apt /var/lib/apt/lists/partial /var/cache/apt/archives/partial \
+    && apt-get update \
+    && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends haproxy \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/* /etc/haproxy
+COPY --from=project /project /opt/flywheel
+# HAProxy's own signal for an end that waits for the connections; the sidecar takes it for its end, too.
+STOPSIGNAL SIGUSR1
+USER 65532:65532
+
+FROM program AS analytics
+COPY requirements/analytics.txt /opt/flywheel/requirements/
+# Only what the operator has not: both lists are locked to the same versions.
+RUN python3 -m venv /opt/build \
+    && /opt/build/bin/pip --python /opt/flywheel/bin/python install --no-cache-dir --no-deps --require-hashes \
+        -r /opt/flywheel/requirements/analytics.txt \
+    && rm -r /opt/build
+COPY --from=project /project /opt/flywheel
+USER 65532:65532

@@ -20,6 +20,7 @@ LAB_PACKAGES = {
 }
 IMAGE_PACKAGES = {
     "buildah": "buildah",
+    "skopeo": "skopeo",
     "debootstrap": "debootstrap",
     "ca-certificates": "/etc/ssl/certs/ca-certificates.crt",
 }

@@ -15,22 +15,25 @@ UNNEEDED = ("usr/share/doc", "usr/share/man", "usr/share/locale", "var/cache/apt
 RECIPE = "1"
 
 CERTIFICATE_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
+APT_CONFIGURATION = ("/etc/apt", "/usr/share/keyrings")
 CERTIFICATES_IN_BUILD = "/etc/pip-certificates.pem"
 
 
 def buildah(*arguments: str) -> list[str]:
     """Return a command of buildah that works on the project's own storage, beside that of the user."""
+    storage, temporary = _storage()
+    return ["buildah", "--root", storage, "--runroot", temporary, "--storage-driver", _driver(), *arguments]
+
+
+def in_storage(image: str) -> str:
+    """Name `image` of the project's own storage to other programs."""
+    storage, temporary = _storage()
+    return f"containers-storage:[{_driver()}@{storage}+{temporary}]{image}"
+
+
+def _storage() -> tuple[str, str]:
     home = cache_directory() / "images"
-    return [
-        "buildah",
-        "--root",
-        f"{home}/storage",
-        "--runroot",
-        f"{home}/run",
-        "--storage-driver",
-        _driver(),
-        *arguments,
-    ]
+    return f"{home}/storage", f"{home}/run"
 
 
 def ensure_base_image() -> str:
@@ -67,6 +70,16 @@ def pip_mounts() -> list[str]:
     configuration.write_text("[global]\n" + "".join(f"{name} = {value}\n" for name, value in settings.items()))
     configuration.chmod(0o600)
     return [*mounts, "--volume", f"{configuration}:/etc/pip.conf:ro"]
+
+
+def apt_mounts(base: str) -> list[str]:
+    """Return the options that lend the machine's apt configuration to a build on its own Debian; no layer keeps it."""
+    if base == os.environ.get("BASE"):
+        # Another release, perhaps, which brings what it needs.
+        return []
+    certificates = [path for path in CERTIFICATE_BUNDLES if Path(path).is_file()][:1]
+    lent = [path for path in (*APT_CONFIGURATION, *certificates) if Path(path).exists()]
+    return [option for path in lent for option in ("--volume", f"{Path(path).resolve()}:{path}:ro")]
 
 
 def _index_settings() -> dict[str, str]:

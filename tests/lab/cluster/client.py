@@ -69,7 +69,7 @@ class Cluster:
 
     @cached_property
     def images(self) -> dict[str, str]:
-        """The references of the project's images, `operator` and `shop`, built and known to the cluster."""
+        """The references of the project's images, by the names of `SOURCES`, built and known to the cluster."""
         return ensure_images(self.lab)
 
     def install(self, *arguments: str) -> None:

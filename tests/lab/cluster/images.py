@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.lab.cluster import lifecycle
-from tests.lab.cluster.base_image import buildah, ensure_base_image, pip_mounts
+from tests.lab.cluster.base_image import apt_mounts, buildah, ensure_base_image, pip_mounts
+from tests.lab.cluster.layout import Layout
 from tests.lab.cluster.paths import Lab
 from tools.bootstrap.debian import IMAGE_PACKAGES, ensure_packages
 from tools.bootstrap.programs import ensure_programs
@@ -44,19 +45,17 @@ class Source:
                 yield path
 
 
+PROJECT = ("operator/flywheel", "pyproject.toml", "README.md", "requirements/build.txt", "requirements/operator.txt")
+
 SOURCES = {
-    "operator": Source(
-        repository="flywheel",
-        alias="localhost/flywheel:0.1.0",
-        context=REPOSITORY,
-        files=(
-            "operator/flywheel",
-            "pyproject.toml",
-            "README.md",
-            "requirements/build.txt",
-            "requirements/operator.txt",
-        ),
-        target="operator",
+    "operator": Source("flywheel", "localhost/flywheel:0.1.0", REPOSITORY, PROJECT, target="operator"),
+    "edge": Source("flywheel-edge", "localhost/flywheel-edge:0.1.0", REPOSITORY, PROJECT, target="edge"),
+    "analytics": Source(
+        "flywheel-analytics",
+        "localhost/flywheel-analytics:0.1.0",
+        REPOSITORY,
+        (*PROJECT, "requirements/analytics.txt"),
+        target="analytics",
     ),
     "shop": Source(
         repository="yougou-shop",
@@ -82,7 +81,7 @@ def ensure_images(lab: Lab | None) -> dict[str, str]:
             "set IMAGE_REGISTRY=registry.example.org/team to a registry that both can reach"
         )
     ensure_packages(IMAGE_PACKAGES)
-    with locked(_archives() / "lock", "another build of images"):
+    with locked(_home() / "lock", "another build of images"):
         base = ensure_base_image()
         return {name: _ensure(source, base, lab, registry) for name, source in SOURCES.items()}
 
@@ -90,14 +89,15 @@ def ensure_images(lab: Lab | None) -> dict[str, str]:
 def _ensure(source: Source, base: str, lab: Lab | None, registry: str | None) -> str:
     tag = source.fingerprint(base)
     local = f"localhost/{source.repository}:{tag}"
-    archive = _archives() / f"{source.repository}-{tag}.tar"
-    if not archive.exists():
-        with step(f"Building {local}", "10 s after a change of the source, a minute the first time"):
-            _build(source, base, local, archive)
-    archive.touch()
+    layout, name = Layout(_home() / "layout"), f"{source.repository}-{tag}"
+    if not layout.use(name):
+        with step(f"Building {local}", "5 s after a change of the source, a minute or two the first time"):
+            _build(source, base, local)
+            layout.add(local, name)
+        _remove_old_versions(layout, source)
     if lab:
         if lifecycle.has_node(lab):
-            _import(source, lab, local, archive)
+            _import(source, lab, local, name)
         return local
     pushed = f"{registry}/{source.repository}:{tag}"
     with step(f"Pushing {pushed}"):
@@ -105,23 +105,22 @@ def _ensure(source: Source, base: str, lab: Lab | None, registry: str | None) ->
     return pushed
 
 
-def _build(source: Source, base: str, reference: str, archive: Path) -> None:
+def _build(source: Source, base: str, reference: str) -> None:
     target = ["--target", source.target] if source.target else []
     # The machine may not let a build have namespaces of its own; the steps of these builds need none.
-    options = ["--isolation", "chroot", "--layers", "--build-arg", f"BASE={base}", *pip_mounts(), *target]
-    run(buildah("build", *options, "--tag", reference, str(source.context)))
-    unfinished = archive.with_suffix(".unfinished")
-    unfinished.unlink(missing_ok=True)
-    run(buildah("push", "--quiet", reference, f"docker-archive:{unfinished}:{reference}"))
-    unfinished.rename(archive)
-    _remove_old_versions(source)
+    options = ["--isolation", "chroot", "--layers", "--build-arg", f"BASE={base}", *pip_mounts(), *apt_mounts(base)]
+    run(buildah("build", *options, *target, "--tag", reference, str(source.context)))
 
 
-def _import(source: Source, lab: Lab, reference: str, archive: Path) -> None:
+def _import(source: Source, lab: Lab, reference: str, name: str) -> None:
     programs = ensure_programs()
     if reference not in lifecycle.containerd(lab, programs, "images", "list", "--quiet").split():
-        with step(f"Importing {reference} into lab {lab.name}", "5 s"):
+        known = lifecycle.containerd(lab, programs, "content", "list", "--quiet").split()
+        archive = lab.state / "image.tar"
+        with step(f"Importing {reference} into lab {lab.name}", "1 s after a change of the source"):
+            Layout(_home() / "layout").write_archive(name, reference, known, archive)
             lifecycle.import_image(lab, programs, archive)
+        archive.unlink()
     lifecycle.containerd(lab, programs, "images", "tag", "--force", reference, source.alias)
 
 
@@ -129,15 +128,13 @@ def _in_storage(reference: str) -> bool:
     return reference in run(buildah("images", "--noheading", "--format", "{{.Name}}:{{.Tag}}")).split()
 
 
-def _remove_old_versions(source: Source) -> None:
-    built = sorted(_archives().glob(f"{source.repository}-*.tar"), key=lambda path: path.stat().st_mtime)
-    for old in built[:-KEEP_VERSIONS]:
-        old.unlink()
-        tag = old.stem.removeprefix(f"{source.repository}-")
+def _remove_old_versions(layout: Layout, source: Source) -> None:
+    for name in layout.keep(source.repository, KEEP_VERSIONS):
+        tag = name.removeprefix(f"{source.repository}-")
         if _in_storage(reference := f"localhost/{source.repository}:{tag}"):
             run(buildah("rmi", "--force", reference))
             say(f"  removed the old {reference}")
 
 
-def _archives() -> Path:
+def _home() -> Path:
     return cache_directory() / "images"
