@@ -1,5 +1,6 @@
 """The command lines of a lab's programs."""
 
+import sys
 from pathlib import Path
 
 from tests.lab.cluster.paths import API_PORT, METRICS_PORT, NODE_ADDRESS, NODE_NAME, POD_RANGE, SERVICE_RANGE, Lab
@@ -131,6 +132,11 @@ def metrics_server(lab: Lab, programs: Path) -> Command:
         "--metric-resolution=10s",
         "--kubelet-request-timeout=5s",
     ]
+
+
+def volumes(lab: Lab) -> Command:
+    """What gives claims their volumes."""
+    return [sys.executable, "-m", "tests.lab.cluster.volumes", lab.name]
 
 
 def _authenticated(lab: Lab, user: str) -> Command:

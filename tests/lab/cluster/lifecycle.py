@@ -138,6 +138,7 @@ def _start(lab: Lab, programs: Path) -> None:
     _apply_addons(lab, programs)
     control.start(lab, "coredns", components.coredns(lab, programs))
     control.start(lab, "metrics-server", components.metrics_server(lab, programs))
+    control.start(lab, "volumes", components.volumes(lab))
     wait_until(lambda: api.node_ready(NODE_NAME), "a ready node", START_SECONDS)
     wait_until(api.accepts_pods, "the default service account", START_SECONDS)
     lab.complete.touch()

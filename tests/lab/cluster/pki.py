@@ -36,6 +36,7 @@ CLIENTS = {
     "kubelet": f"/O=system:nodes/CN=system:node:{NODE_NAME}",
     "coredns-user": "/CN=system:coredns",
     "metrics-server-user": "/CN=system:metrics-server",
+    "volumes-user": "/CN=system:lab-volumes",
 }
 
 
