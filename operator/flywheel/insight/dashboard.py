@@ -1,0 +1,401 @@
+"""A Grafana dashboard for each campaign: what it earns, how its services answer, whether its figures can be trusted."""
+
+import json
+from typing import Any, Final
+
+from flywheel.insight.monitoring import WINDOWS, MonitoringSettings, Series, fingerprint, monitoring_metadata
+from flywheel.insight.panels import DATASOURCE, Panel, Query, Row, Thresholds, bars, course, gauge, laid_out, stat
+from flywheel.plan import Manifest
+
+DASHBOARD_LABEL: Final = "grafana_dashboard"
+"""By which Grafana's sidecar finds dashboards."""
+SCHEMA_VERSION: Final = 39
+WINDOW: Final = 'window="$window"'
+SHOWN: Final = 'service=~"$service"'
+SPAN: Final = "$__rate_interval"
+STALE_SECONDS: Final = 60
+
+
+def dashboard_manifest(campaign: str, namespace: str, title: str, settings: MonitoringSettings) -> Manifest:
+    """Build the ConfigMap with a campaign's dashboard, as Grafana's sidecar looks for it."""
+    metadata = monitoring_metadata(campaign, namespace, "dashboard", settings.labels)
+    metadata["labels"][DASHBOARD_LABEL] = "1"
+    text = json.dumps(dashboard(campaign, namespace, title, settings), indent=1, ensure_ascii=False) + "\n"
+    # Sidecars put the files of all namespaces into one directory.
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata,
+        "data": {f"{namespace}-{campaign}.json": text},
+    }
+
+
+def dashboard(campaign: str, namespace: str, title: str, settings: MonitoringSettings) -> dict[str, Any]:
+    """Build the dashboard itself."""
+    series = Series(namespace, campaign)
+    rows = [
+        Row("Overview", _overview(series, settings)),
+        Row("Traffic", _traffic(series, settings)),
+        Row("Events", _events(series)),
+        Row("Channels", _channels(series, settings)),
+        Row("Edge", _edge(series, settings)),
+        Row("Freshness of the figures", _freshness(series, settings)),
+    ]
+    return {
+        "uid": f"flywheel-{fingerprint(namespace, campaign)}",
+        "title": f"{title or campaign} ({namespace}/{campaign})",
+        "description": f"Campaign {campaign} in {namespace}. Made by Flywheel: changes by hand do not last.",
+        "tags": ["flywheel", namespace, campaign],
+        "editable": False,
+        "graphTooltip": 1,
+        "refresh": "10s",
+        "schemaVersion": SCHEMA_VERSION,
+        "time": {"from": "now-3h", "to": "now"},
+        "timezone": "browser",
+        "templating": {"list": _variables(series)},
+        "annotations": {"list": _annotations(series)},
+        "links": [],
+        "panels": laid_out(rows),
+    }
+
+
+def _overview(series: Series, settings: MonitoringSettings) -> list[Panel]:
+    def figure(metric: str) -> Query:
+        return Query(f"max({series.of(metric, WINDOW)})")
+
+    goal = []
+    if settings.goal:
+        wanted = f"{settings.goal.count:,} times {settings.goal.event}"
+        query = Query(f"max({series.of('campaign_goal_ratio')})")
+        goal = [gauge("Goal", query, "percentunit", f"Progress towards {wanted}.")]
+    return [
+        stat("Visitors", figure("campaign_unique_visitors"), "short", "Different visitors in the window."),
+        stat("Sessions", figure("campaign_sessions"), "short", "Visits in the window."),
+        stat("Orders", figure("campaign_orders"), "short", f"Different orders ({settings.order_event})."),
+        stat("Revenue", figure("campaign_revenue"), _money(settings), "Value of these orders."),
+        stat("Conversion", figure("campaign_conversion_ratio"), "percentunit", "Share of visitors who ordered."),
+        stat("Average order", figure("campaign_average_order_value"), _money(settings), "Revenue by orders."),
+        stat(
+            "Errors",
+            figure("campaign_error_ratio"),
+            "percentunit",
+            "Share of requests that failed.",
+            bad=Thresholds(settings.error_rate / 2, settings.error_rate),
+        ),
+        *goal,
+        course(
+            "Orders per minute",
+            [Query(f"60 * sum({series.rate('campaign_orders_total', SPAN)})", "orders")],
+            "short",
+            "As the edge pods count them.",
+        ),
+        course(
+            "Revenue per minute",
+            [Query(f"60 * sum({series.rate('campaign_revenue_total', SPAN)})", "revenue")],
+            _money(settings),
+            "As the edge pods count it, in the reporting currency.",
+        ),
+        course(
+            "Page views per minute",
+            [Query(f"60 * sum({series.rate('campaign_page_views_total', SPAN)})", "page views")],
+            "short",
+            "Pages seen by people.",
+        ),
+    ]
+
+
+def _traffic(series: Series, settings: MonitoringSettings) -> list[Panel]:
+    requests = series.rate("campaign_requests_total", SPAN, SHOWN)
+    errors = series.rate("campaign_request_errors_total", SPAN, SHOWN)
+    buckets = series.rate("campaign_request_duration_seconds_bucket", SPAN, SHOWN)
+    # A service that never failed has no series of errors: it had none.
+    ratio = f"(sum by (service) ({errors}) or 0 * sum by (service) ({requests})) / (sum by (service) ({requests}) > 0)"
+    exact = 'window="$window",service=~"$service",quantile="0.95"'
+    return [
+        course(
+            "Requests", [Query(f"sum by (service) ({requests})", "{{service}}")], "reqps", "By service.", stacked=True
+        ),
+        course(
+            "Errors",
+            [Query(ratio, "{{service}}")],
+            "percentunit",
+            "Share of requests answered with 5xx or not at all, by service.",
+            bad=Thresholds(settings.error_rate / 2, settings.error_rate),
+        ),
+        course(
+            "p95 latency",
+            [Query(f"histogram_quantile(0.95, sum by (service, le) ({buckets}))", "{{service}}")],
+            "s",
+            "95 of 100 requests were answered faster, by service.",
+            bad=Thresholds(settings.latency / 2, settings.latency),
+        ),
+        course(
+            "Latency of all services shown",
+            [
+                Query(f"histogram_quantile({quantile}, sum by (le) ({buckets}))", name)
+                for quantile, name in ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
+            ],
+            "s",
+            "Between two bounds of the histogram it is estimated.",
+        ),
+        course(
+            "Answers", [Query(f"sum by (code) ({requests})", "{{code}}")], "reqps", "By class of status.", stacked=True
+        ),
+        bars(
+            "p95 latency in the window",
+            [Query(f"max by (service) ({series.of('campaign_latency_seconds', exact)})", "{{service}}")],
+            "s",
+            "From every single request in the store.",
+        ),
+    ]
+
+
+def _events(series: Series) -> list[Panel]:
+    return [
+        course(
+            "Events",
+            [Query(f"sum by (event) ({series.rate('campaign_events_total', SPAN)})", "{{event}}")],
+            "cps",
+            "Of people, by declared name; undeclared ones are other.",
+            width=12,
+        ),
+        bars(
+            "Events in the time shown",
+            [Query(f"sort_desc(sum by (event) ({series.increase('campaign_events_total', '$__range')}))", "{{event}}")],
+            "short",
+            "From the first step of a purchase to the last, side by side.",
+            width=12,
+        ),
+        course(
+            "Page views by variant",
+            [
+                Query(
+                    f"sum by (service, variant) ({series.rate('campaign_page_views_total', SPAN, SHOWN)})",
+                    "{{service}} {{variant}}",
+                )
+            ],
+            "cps",
+            "Who is shown which variant of a service.",
+            width=12,
+        ),
+        course(
+            "Events not taken in",
+            [
+                Query(f"sum by (reason) ({series.rate('flywheel_events_rejected_total', SPAN)})", "{{reason}}"),
+                Query(f"sum({series.rate('flywheel_events_duplicate_total', SPAN)})", "duplicate"),
+            ],
+            "cps",
+            "Why; each is in the table dead_letters. Duplicates were counted before.",
+            width=12,
+        ),
+    ]
+
+
+def _channels(series: Series, settings: MonitoringSettings) -> list[Panel]:
+    orders = f"sum by (channel) ({series.increase('campaign_orders_total', '$__range')})"
+    views = f"sum by (channel) ({series.increase('campaign_page_views_total', '$__range')})"
+    revenue = series.rate("campaign_revenue_total", SPAN)
+    return [
+        bars(
+            "Visitors in the window",
+            [Query(f"max by (channel) ({series.of('campaign_visitors_by_channel', WINDOW)})", "{{channel}}")],
+            "short",
+            "Different visitors, by the channel through which they came.",
+            width=6,
+        ),
+        course(
+            "Page views",
+            [Query(f"sum by (channel) ({series.rate('campaign_page_views_total', SPAN)})", "{{channel}}")],
+            "cps",
+            "By channel.",
+            width=6,
+            stacked=True,
+        ),
+        course(
+            "Revenue per minute",
+            [Query(f"60 * sum by (channel) ({revenue})", "{{channel}}")],
+            _money(settings),
+            "By channel.",
+            width=6,
+            stacked=True,
+        ),
+        bars(
+            "Orders per page view in the time shown",
+            [Query(f"{orders} / ({views} >= 100)", "{{channel}}")],
+            "percentunit",
+            "Of channels with at least 100 page views: fewer tell nothing.",
+            width=6,
+        ),
+    ]
+
+
+def _edge(series: Series, settings: MonitoringSettings) -> list[Panel]:
+    applying = [series.rate(f"flywheel_edge_apply_seconds_{part}", SPAN) for part in ("sum", "count")]
+    return [
+        course(
+            "Pods by generation of their orders",
+            [Query(f"count by (generation) ({series.of('flywheel_edge_generation_info')} == 1)", "{{generation}}")],
+            "short",
+            "After a change all pods go over to one generation.",
+            stacked=True,
+        ),
+        course(
+            "Reloads",
+            [Query(f"sum by (result) ({series.increase('flywheel_edge_reloads_total', SPAN)})", "{{result}}")],
+            "short",
+            "Of HAProxy, for changes of structure.",
+        ),
+        course(
+            "Time to apply a change",
+            [Query(f"sum({applying[0]}) / (sum({applying[1]}) > 0)", "mean")],
+            "s",
+            "From the change of the ConfigMap to its effect in a pod.",
+        ),
+        course(
+            "Trouble",
+            [Query(f"sum by (reason) ({series.of('flywheel_edge_trouble')})", "{{reason}}")],
+            "short",
+            "Pods that are not as they should be, and why.",
+        ),
+        course(
+            "Undelivered events",
+            [Query(f"max({series.of('flywheel_spool_oldest_seconds')})", "age of the oldest")],
+            "s",
+            "Of any edge pod: how long the store has not taken something.",
+        ),
+        course(
+            "Undelivered bytes",
+            [Query(f"sum({series.of('flywheel_spool_bytes')})", "spooled")],
+            "bytes",
+            f"On the disks of all edge pods; each may hold {settings.spool_bytes >> 20:,} MiB.",
+        ),
+    ]
+
+
+def _freshness(series: Series, settings: MonitoringSettings) -> list[Panel]:
+    inserting = [series.rate(f"flywheel_store_insert_seconds_{part}", SPAN) for part in ("sum", "count")]
+    success = series.of("campaign_analytics_last_success_timestamp_seconds")
+    return [
+        stat(
+            "Age of the key figures",
+            Query(f"time() - max({success})"),
+            "s",
+            "Since the store last computed them.",
+            width=4,
+            bad=Thresholds(STALE_SECONDS, 2 * STALE_SECONDS),
+        ),
+        stat(
+            "Lost access log",
+            Query(f"sum({series.increase('flywheel_log_records_lost_total', '$__range')})"),
+            "short",
+            "Requests that were answered and not recorded, in the time shown.",
+            width=4,
+            bad=Thresholds(1, 1000),
+        ),
+        stat(
+            "Lost events",
+            Query(f"sum({series.increase('flywheel_spool_dropped_total', '$__range')}) or vector(0)"),
+            "short",
+            "Rows that can no longer be delivered, in the time shown.",
+            width=4,
+            bad=Thresholds(1, 1),
+        ),
+        stat("Store", Query(f"max({series.of('flywheel_store_bytes')})"), "bytes", "What the campaign keeps.", width=4),
+        course(
+            "Rows delivered",
+            [Query(f"sum by (table) ({series.rate('flywheel_delivered_rows_total', SPAN)})", "{{table}}")],
+            "cps",
+            "By the edge pods, to the store.",
+        ),
+        course(
+            "Failed deliveries",
+            [Query(f"sum by (reason) ({series.rate('flywheel_delivery_failures_total', SPAN)})", "{{reason}}")],
+            "cps",
+            "They are tried again.",
+        ),
+        course(
+            "Rows in the store",
+            [
+                Query(
+                    f"sum by (table, result) ({series.rate('flywheel_store_rows_total', SPAN)})", "{{table}} {{result}}"
+                )
+            ],
+            "cps",
+            "What became of them there.",
+        ),
+        course(
+            "Time to insert",
+            [Query(f"sum({inserting[0]}) / (sum({inserting[1]}) > 0)", "mean")],
+            "s",
+            "For a batch of rows.",
+        ),
+    ]
+
+
+def _money(settings: MonitoringSettings) -> str:
+    # Grafana has a unit of its own for some currencies; this form is there for all.
+    return f"currency:{settings.currency} "
+
+
+def _variables(series: Series) -> list[dict[str, Any]]:
+    services = f"label_values({series.of('campaign_requests_total')}, service)"
+    return [
+        {
+            "name": "datasource",
+            "label": "Data source",
+            "type": "datasource",
+            "query": "prometheus",
+            "refresh": 1,
+            "includeAll": False,
+            "multi": False,
+        },
+        {
+            "name": "window",
+            "label": "Window",
+            "type": "custom",
+            "query": ",".join(WINDOWS),
+            "current": {"selected": True, "text": "campaign", "value": "campaign"},
+            "options": [{"selected": each == "campaign", "text": each, "value": each} for each in WINDOWS],
+            "includeAll": False,
+            "multi": False,
+        },
+        {
+            "name": "service",
+            "label": "Service",
+            "type": "query",
+            "datasource": DATASOURCE,
+            "definition": services,
+            "query": {"query": services, "refId": "services"},
+            "refresh": 2,
+            "sort": 1,
+            "includeAll": True,
+            "allValue": ".*",
+            "multi": True,
+            "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
+        },
+    ]
+
+
+def _annotations(series: Series) -> list[dict[str, Any]]:
+    generation = f"count by (generation) ({series.of('flywheel_edge_generation_info')} == 1)"
+    earlier = f"count by (generation) ({series.of('flywheel_edge_generation_info')} offset 1m == 1)"
+    alerts = series.of("ALERTS", 'alertstate="firing"')
+    return [
+        _annotation("Changes of the edge", "blue", f"{generation} unless {earlier}", "Generation {{generation}}"),
+        _annotation(
+            "Alerts", "red", f"max by (alertname, service, reason) ({alerts})", "{{alertname}} {{service}}{{reason}}"
+        ),
+    ]
+
+
+def _annotation(name: str, color: str, expression: str, title: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "datasource": DATASOURCE,
+        "enable": True,
+        "hide": False,
+        "iconColor": color,
+        "expr": expression,
+        "titleFormat": title,
+        "step": "30s",
+    }

@@ -1,0 +1,197 @@
+"""The parts of a Grafana dashboard: rows of panels, laid out from left to right."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+Panel = dict[str, Any]
+
+DATASOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
+WIDTH: Final = 24
+"""Columns of Grafana's grid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One question to Prometheus, and how its answers are called."""
+
+    expression: str
+    legend: str = "__auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Where a figure turns from green to amber to red; below them where little of it is bad."""
+
+    amber: float
+    red: float
+    low_is_bad: bool = False
+
+    def steps(self) -> list[dict[str, Any]]:
+        """Write them as Grafana does, from the lowest on."""
+        if self.low_is_bad:
+            return [
+                {"color": "red", "value": None},
+                {"color": "yellow", "value": self.red},
+                {"color": "green", "value": self.amber},
+            ]
+        return [
+            {"color": "green", "value": None},
+            {"color": "yellow", "value": self.amber},
+            {"color": "red", "value": self.red},
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row with a title, and what is in it."""
+
+    title: str
+    panels: Sequence[Panel] = field(default_factory=tuple)
+
+
+def stat(
+    title: str, query: Query, unit: str, help_text: str, *, width: int = 3, bad: Thresholds | None = None
+) -> Panel:
+    """Show one figure, large, with its course in the background."""
+    panel = _panel("stat", title, [query], unit, help_text, width, 4)
+    panel["options"] = {
+        "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+        "colorMode": "value",
+        "graphMode": "area",
+        "justifyMode": "auto",
+        "textMode": "value",
+        "orientation": "auto",
+    }
+    return _judged(panel, bad)
+
+
+def gauge(
+    title: str, query: Query, unit: str, help_text: str, *, width: int = 3, bad: Thresholds | None = None
+) -> Panel:
+    """Show how far a share has come."""
+    panel = _panel("gauge", title, [query], unit, help_text, width, 4)
+    panel["fieldConfig"]["defaults"] |= {"min": 0, "max": 1}
+    panel["options"] = {
+        "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+        "showThresholdLabels": False,
+        "showThresholdMarkers": False,
+    }
+    return _judged(panel, bad)
+
+
+def course(
+    title: str,
+    queries: Sequence[Query],
+    unit: str,
+    help_text: str,
+    *,
+    width: int = 8,
+    stacked: bool = False,
+    bad: Thresholds | None = None,
+) -> Panel:
+    """Show how figures went over time."""
+    panel = _panel("timeseries", title, queries, unit, help_text, width, 8)
+    panel["fieldConfig"]["defaults"] |= {
+        "min": 0,
+        "custom": {
+            "drawStyle": "line",
+            "lineWidth": 1,
+            "fillOpacity": 30 if stacked else 5,
+            "showPoints": "never",
+            "spanNulls": False,
+            "stacking": {"mode": "normal" if stacked else "none", "group": "A"},
+            "thresholdsStyle": {"mode": "dashed" if bad else "off"},
+        },
+    }
+    panel["options"] = {
+        "legend": {"displayMode": "table", "placement": "bottom", "showLegend": True, "calcs": ["mean", "max"]},
+        "tooltip": {"mode": "multi", "sort": "desc"},
+    }
+    return _judged(panel, bad)
+
+
+def bars(title: str, queries: Sequence[Query], unit: str, help_text: str, *, width: int = 8) -> Panel:
+    """Compare figures of now with each other."""
+    panel = _panel("bargauge", title, queries, unit, help_text, width, 8)
+    panel["options"] = {
+        "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+        "orientation": "horizontal",
+        "displayMode": "basic",
+        "showUnfilled": True,
+        "valueMode": "color",
+        "minVizHeight": 16,
+        "minVizWidth": 8,
+    }
+    for target in panel["targets"]:
+        target |= {"instant": True, "range": False}
+    return panel
+
+
+def laid_out(rows: Iterable[Row]) -> list[Panel]:
+    """Give every panel its place and number."""
+    placed: list[Panel] = []
+    down = 0
+    for row in rows:
+        placed.append(
+            {
+                "id": len(placed) + 1,
+                "type": "row",
+                "title": row.title,
+                "collapsed": False,
+                "gridPos": {"x": 0, "y": down, "w": WIDTH, "h": 1},
+                "panels": [],
+            }
+        )
+        down += 1
+        across = tallest = 0
+        for panel in row.panels:
+            width, height = panel["gridPos"]["w"], panel["gridPos"]["h"]
+            if across + width > WIDTH:
+                down, across, tallest = down + tallest, 0, 0
+            placed.append(
+                {"id": len(placed) + 1, **panel, "gridPos": {"x": across, "y": down, "w": width, "h": height}}
+            )
+            across, tallest = across + width, max(tallest, height)
+        down += tallest
+    return placed
+
+
+def _panel(
+    kind: str, title: str, queries: Sequence[Query], unit: str, help_text: str, width: int, height: int
+) -> Panel:
+    return {
+        "type": kind,
+        "title": title,
+        "description": help_text,
+        "datasource": DATASOURCE,
+        "gridPos": {"w": width, "h": height},
+        "targets": [
+            {
+                "refId": chr(ord("A") + number),
+                "datasource": DATASOURCE,
+                "editorMode": "code",
+                "expr": query.expression,
+                "legendFormat": query.legend,
+                "range": True,
+                "instant": False,
+            }
+            for number, query in enumerate(queries)
+        ],
+        "fieldConfig": {
+            "defaults": {
+                "unit": unit,
+                "color": {"mode": "palette-classic"},
+                "thresholds": {"mode": "absolute", "steps": [{"color": "green", "value": None}]},
+            },
+            "overrides": [],
+        },
+    }
+
+
+def _judged(panel: Panel, bad: Thresholds | None) -> Panel:
+    if bad:
+        panel["fieldConfig"]["defaults"]["thresholds"]["steps"] = bad.steps()
+        if panel["type"] != "timeseries":
+            panel["fieldConfig"]["defaults"]["color"] = {"mode": "thresholds"}
+    return panel

@@ -1,0 +1,41 @@
+"""How a Prometheus with its operator finds the pods that have figures. Others go by the annotations of the pods."""
+
+from flywheel.edge.naming import COMPONENT as EDGE
+from flywheel.events.naming import COMPONENT as ANALYTICS
+from flywheel.events.naming import WORKER
+from flywheel.insight.monitoring import MonitoringSettings, monitoring_metadata
+from flywheel.plan import CAMPAIGN_LABEL, MANAGED_BY_LABEL, Manifest
+
+PORT = "metrics"
+"""Name of the port in both pods."""
+INTERVAL = "15s"
+
+
+def pod_monitor_manifest(campaign: str, namespace: str, settings: MonitoringSettings) -> Manifest:
+    """Build the object by which the edge pods of a campaign are scraped."""
+    metadata = monitoring_metadata(campaign, namespace, "edge", settings.labels)
+    return _pod_monitor(metadata, {CAMPAIGN_LABEL: campaign, "app.kubernetes.io/component": EDGE})
+
+
+def worker_monitor_manifest(namespace: str, labels: dict[str, str]) -> Manifest:
+    """Build the object by which a namespace's analytics worker is scraped."""
+    own = {
+        "app.kubernetes.io/name": WORKER,
+        "app.kubernetes.io/component": ANALYTICS,
+        MANAGED_BY_LABEL: "flywheel",
+    }
+    metadata = {"name": WORKER, "namespace": namespace, "labels": {**labels, **own}}
+    return _pod_monitor(metadata, {"app.kubernetes.io/name": WORKER})
+
+
+def _pod_monitor(metadata: Manifest, selector: dict[str, str]) -> Manifest:
+    endpoint = {
+        "port": PORT,
+        "path": "/metrics",
+        "interval": INTERVAL,
+        "scrapeTimeout": "10s",
+        # The figures say themselves to which campaign they belong.
+        "honorLabels": True,
+    }
+    spec = {"selector": {"matchLabels": selector}, "podMetricsEndpoints": [endpoint]}
+    return {"apiVersion": "monitoring.coreos.com/v1", "kind": "PodMonitor", "metadata": metadata, "spec": spec}
