@@ -203,6 +203,7 @@ class Gateway:
         namespace: str | None = None,
         label_selector: str = "",
         *,
+        field_selector: str = "",
         limit: int = PAGE,
         continue_from: str = "",
         metadata_only: bool = False,
@@ -211,6 +212,8 @@ class Gateway:
         query = [("limit", str(limit))]
         if label_selector:
             query.append(("labelSelector", label_selector))
+        if field_selector:
+            query.append(("fieldSelector", field_selector))
         if continue_from:
             query.append(("continue", continue_from))
         accept = PARTIAL_LIST if metadata_only else "application/json"
@@ -224,6 +227,7 @@ class Gateway:
         namespace: str | None = None,
         label_selector: str = "",
         *,
+        field_selector: str = "",
         limit: int = PAGE,
         metadata_only: bool = False,
     ) -> AsyncIterator[Manifest]:
@@ -234,6 +238,7 @@ class Gateway:
                 resource,
                 namespace,
                 label_selector,
+                field_selector=field_selector,
                 limit=limit,
                 continue_from=continue_from,
                 metadata_only=metadata_only,

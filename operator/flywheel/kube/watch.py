@@ -49,12 +49,14 @@ class Watch:
         namespace: str | None,
         label_selector: str = "",
         *,
+        field_selector: str = "",
         inactivity: float = INACTIVITY,
     ) -> None:
         self.resource = resource
         self.namespace = namespace
         self._gateway = gateway
         self._selector = label_selector
+        self._fields = field_selector
         self._inactivity = inactivity
         self._heard = time.monotonic()
         self._failures = 0
@@ -115,7 +117,9 @@ class Watch:
     async def _list(self) -> AsyncIterator[Change | Synced]:
         uids: set[str] = set()
         version = 0
-        async for page in self._gateway.list_all(self.resource, self.namespace, self._selector):
+        async for page in self._gateway.list_all(
+            self.resource, self.namespace, self._selector, field_selector=self._fields
+        ):
             self._alive()
             version = int(page["metadata"]["resourceVersion"])
             for item in page.get("items") or ():
@@ -134,6 +138,8 @@ class Watch:
         ]
         if self._selector:
             query.append(("labelSelector", self._selector))
+        if self._fields:
+            query.append(("fieldSelector", self._fields))
         opened = time.monotonic()
         async with self._gateway.open_watch(self.resource, self.namespace, query, self._inactivity) as lines:
             self._alive()
