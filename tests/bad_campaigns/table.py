@@ -9,6 +9,9 @@ from typing import Any
 import yaml
 
 HERE = Path(__file__).parent
+BASES = ("base", "edge")
+"""Campaigns without fault, the files from which the bad ones are made."""
+TABLES = ("table", "edge_table")
 
 
 class _Loader(yaml.SafeLoader):
@@ -48,19 +51,20 @@ def as_yaml(manifest: dict[str, Any]) -> str:
     return yaml.safe_dump(manifest, allow_unicode=True, sort_keys=False)
 
 
-def good_campaign() -> dict[str, Any]:
-    """A fresh copy of the Campaign without fault."""
-    manifest: dict[str, Any] = read_yaml((HERE / "base.yaml").read_text("utf-8"))
+def good_campaign(base: str = "base") -> dict[str, Any]:
+    """A fresh copy of a Campaign without fault."""
+    manifest: dict[str, Any] = read_yaml((HERE / f"{base}.yaml").read_text("utf-8"))
     return manifest
 
 
 def bad_campaigns() -> list[BadCampaign]:
-    """The whole table."""
-    return [_entry(row) for row in read_yaml((HERE / "table.yaml").read_text("utf-8"))]
+    """The rows of all tables."""
+    rows = [(row, table) for table in TABLES for row in read_yaml((HERE / f"{table}.yaml").read_text("utf-8"))]
+    return [_entry(row, base=BASES[TABLES.index(table)]) for row, table in rows]
 
 
-def _entry(row: dict[str, Any]) -> BadCampaign:
-    manifest = good_campaign()
+def _entry(row: dict[str, Any], base: str) -> BadCampaign:
+    manifest = good_campaign(base)
     for path, value in row.get("set", {}).items():
         parent, last = _parent(manifest, path)
         parent[last] = copy.deepcopy(value)

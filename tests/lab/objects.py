@@ -83,6 +83,22 @@ class Objects:
         """Create an object as kubectl create does."""
         return self._call("POST", self._path(manifest["kind"]), body=manifest)
 
+    def refusal(self, manifest: Manifest, *, applied: bool) -> str:
+        """Say why the API server would not take an object that is created, or applied, by kubectl; empty if it would.
+
+        Without kubectl itself: a process for each of hundreds of objects takes a minute.
+        """
+        kind, query = manifest["kind"], {"dryRun": "All", "fieldValidation": "Strict"}
+        try:
+            if applied:
+                path = self._path(kind, manifest["metadata"]["name"])
+                self._call("PATCH", path, query={**query, "fieldManager": "kubectl"}, body=manifest, content_type=APPLY)
+            else:
+                self._call("POST", self._path(kind), query=query, body=manifest)
+        except client.ApiException as error:
+            return str(json.loads(error.body)["message"])
+        return ""
+
     def apply(self, manifest: Manifest, manager: str = "somebody") -> Manifest:
         """Apply an object on the server's side, taking over what others own."""
         path = self._path(manifest["kind"], manifest["metadata"]["name"])

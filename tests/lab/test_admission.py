@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.bad_campaigns.table import BadCampaign, as_yaml, bad_campaigns, good_campaign
+from tests.bad_campaigns.table import BASES, BadCampaign, as_yaml, bad_campaigns, good_campaign
 from tests.lab.cluster.client import Cluster, CommandFailedError
+from tests.lab.objects import Objects
 from tests.lab.steps import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -27,31 +28,43 @@ def try_to(cluster: Cluster, *command: str, text: str) -> tuple[bool, str]:
         return False, str(error)
 
 
+@pytest.fixture(scope="module")
+def objects(campaigns: Cluster) -> Objects:
+    """The API server without kubectl."""
+    return Objects(campaigns.kubeconfig, "default")
+
+
 @pytest.mark.parametrize("bad", [bad for bad in BAD if bad.refused == "admission"], ids=lambda bad: bad.name)
-def test_a_bad_campaign_is_refused_with_field_and_remedy(campaigns: Cluster, bad: BadCampaign) -> None:
-    taken, said = try_to(campaigns, "create", text=bad.text)
-    assert not taken
+def test_a_bad_campaign_is_refused_with_field_and_remedy(objects: Objects, bad: BadCampaign) -> None:
+    said = objects.refusal(bad.manifest, applied=False)
+    assert said
     assert [fragment for fragment in (bad.path, *bad.admission) if fragment not in said] == [], said
 
 
 @pytest.mark.parametrize("bad", [bad for bad in BAD if bad.refused == "admission"], ids=lambda bad: bad.name)
-def test_a_bad_campaign_is_refused_by_server_side_apply(campaigns: Cluster, bad: BadCampaign) -> None:
-    taken, said = try_to(campaigns, "apply", "--server-side", text=bad.text)
-    assert not taken
+def test_a_bad_campaign_is_refused_by_server_side_apply(objects: Objects, bad: BadCampaign) -> None:
+    said = objects.refusal(bad.manifest, applied=True)
     # Server-side apply compares types before the schema is asked, and names items by their keys instead of numbers.
     field = bad.path.rpartition(".")[2].partition("[")[0]
     assert field in said
 
 
 @pytest.mark.parametrize("bad", [bad for bad in BAD if bad.refused == "operator"], ids=lambda bad: bad.name)
-def test_what_only_the_operator_can_know_is_taken(campaigns: Cluster, bad: BadCampaign) -> None:
+def test_what_only_the_operator_can_know_is_taken(objects: Objects, bad: BadCampaign) -> None:
+    assert objects.refusal(bad.manifest, applied=False) == ""
+
+
+def test_kubectl_says_what_the_api_server_says(campaigns: Cluster) -> None:
+    bad = next(bad for bad in BAD if bad.name == "ends before it starts")
     taken, said = try_to(campaigns, "create", text=bad.text)
-    assert taken, said
+    assert not taken
+    assert all(fragment in said for fragment in (bad.path, *bad.admission))
 
 
+@pytest.mark.parametrize("base", BASES)
 @pytest.mark.parametrize("command", [("create",), ("apply", "--server-side")], ids=" ".join)
-def test_the_good_campaign_is_taken(campaigns: Cluster, command: tuple[str, ...]) -> None:
-    taken, said = try_to(campaigns, *command, text=as_yaml(good_campaign()))
+def test_a_good_campaign_is_taken(campaigns: Cluster, command: tuple[str, ...], base: str) -> None:
+    taken, said = try_to(campaigns, *command, text=as_yaml(good_campaign(base)))
     assert taken, said
 
 

@@ -1,13 +1,16 @@
 """Analytics: where events are kept, and how they are read as channels, orders and money."""
 
+import re
 from datetime import timedelta
 from typing import Annotated
 
 from pydantic import Field
 
+from flywheel.api.durations import between
 from flywheel.api.edge import PropertyName
 from flywheel.api.kubernetes import Labels, ResourcesManifest, well_formed_keys
 from flywheel.api.model import Distinct, KeyedBy, Model, Rule
+from flywheel.api.pod_template import reserved_labels
 from flywheel.api.quantities import (
     Duration,
     Flag,
@@ -19,11 +22,18 @@ from flywheel.api.quantities import (
     read_duration,
 )
 from flywheel.api.service import EventName
+from flywheel.api.web import HttpAddress, ReferrerHost
 
 Currency = Annotated[str, Text("^[A-Z]{3}$", "a currency code of ISO 4217 such as CNY", 3, explain=True)]
 Rate = Annotated[
     float,
-    Text("^[0-9]{1,9}(\\.[0-9]{1,9})?$", 'a decimal number as text, such as "7.1"', 20, read=float),
+    Text(
+        "^([1-9][0-9]{0,8}(\\.[0-9]{1,9})?|0\\.[0-9]{0,8}[1-9])$",
+        'a decimal number above 0 as text, such as "7.1"',
+        20,
+        read=float,
+        explain=True,
+    ),
 ]
 Days = Annotated[timedelta, Text("^[1-9][0-9]{0,3}d$", "a number of days such as 90d", 5, 2, read_duration, True)]
 ChannelName = Annotated[
@@ -33,23 +43,13 @@ MarkValue = Annotated[
     str, Text("^[^\\x00-\\x20\\x7fA-Z]+$", "the value of a UTM parameter in lower case, such as cpc", 128)
 ]
 ParameterName = Annotated[str, Text("^[A-Za-z0-9_.-]+$", "the name of a query parameter such as gclid", 64)]
-ReferrerHost = Annotated[
-    str,
-    Text("^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", "a host name such as baidu.com", 253),
-]
-ClickHouseAddress = Annotated[
-    str,
-    Text(
-        "^https?://[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?(:[0-9]{1,5})?$",
-        "an address such as https://clickhouse.example:8443, without path",
-        270,
-        explain=True,
-    ),
-]
 DatabaseName = Annotated[str, Text("^[A-Za-z_][A-Za-z0-9_]*$", "the name of a database such as flywheel", 63)]
 
 _PARTS = ("utmSource", "utmMedium", "utmCampaign", "referrers", "parameters")
-_METADATA_HOST = "^https?://(169[.]254[.]|metadata[.]|100[.]100[.]100[.]200)"
+_NO_CLICKHOUSE = (
+    "^https?://(169[.]254[.]|100[.]100[.]100[.]200|(metadata|instance-data)([.:]|$)|127[.]|0[.]|localhost(:|$))"
+)
+_SYSTEM_DATABASES = ("system", "information_schema", "INFORMATION_SCHEMA")
 
 
 class ClickHouse(Model):
@@ -57,23 +57,24 @@ class ClickHouse(Model):
 
     constraints = (
         Rule(
-            cel=f"!self.url.matches('{_METADATA_HOST}')",
-            holds=lambda model: not _is_metadata(model.url),
-            message="this is the address of a cloud's metadata service, never a ClickHouse: correct it",
+            cel=f"!self.url.matches('{_NO_CLICKHOUSE}')",
+            holds=lambda model: not re.match(_NO_CLICKHOUSE, model.url),
+            message="this is the worker itself or a cloud's metadata service, never a ClickHouse: correct the address",
             field="url",
+        ),
+        Rule(
+            cel=f"!has(self.database) || !(self.database in {list(_SYSTEM_DATABASES)})",
+            holds=lambda model: model.database not in _SYSTEM_DATABASES,
+            message="ClickHouse keeps this database for itself: name one of your own, such as flywheel",
+            field="database",
         ),
     )
 
-    url: ClickHouseAddress = Field(description="Address of its HTTP interface.")
+    url: HttpAddress = Field(description="Address of its HTTP interface.")
     database: DatabaseName = Field(default="flywheel", description="Database for the tables. Default flywheel.")
     secret_name: Name | None = Field(
         default=None, description="Secret with the keys username and password. Default: the user default, no password."
     )
-
-
-def _is_metadata(url: str) -> bool:
-    host = url.partition("://")[2]
-    return host.startswith(("169.254.", "metadata.", "100.100.100.200"))
 
 
 class Store(Model):
@@ -156,7 +157,11 @@ class Channel(Model):
 class Monitoring(Model):
     """What is handed to Grafana and Prometheus."""
 
-    constraints = (well_formed_keys("labels"),)
+    constraints = (
+        well_formed_keys("labels"),
+        reserved_labels("labels"),
+        between("latency", "latency", "1s", "1h", "an alert that always or never fires tells nothing"),
+    )
 
     dashboard: Flag = Field(default=True, description="Make a ConfigMap with a Grafana dashboard. Default true.")
     rules: Flag = Field(
@@ -183,6 +188,14 @@ class Analytics(Model):
             message="each key of rates must be a currency code such as USD: correct it",
             field="rates",
         ),
+        Rule(
+            cel="!has(self.rates) || !((has(self.currency) ? self.currency : 'USD') in self.rates)",
+            holds=lambda model: model.currency not in model.rates,
+            message="one unit of the reporting currency is worth one: take it out of rates, or correct "
+            "analytics.currency",
+            field="rates",
+        ),
+        between("sessionTimeout", "session_timeout", "1m", "24h", "a visit has an end, and is longer than a page view"),
     )
 
     store: Store = Field(default=Store(), description="Where events are kept. All campaigns of a namespace share it.")

@@ -6,38 +6,29 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from flywheel.api.analytics import Analytics
-from flywheel.api.edge import Edge, EdgeRoute
+from flywheel.api.durations import DURATION_CEL, seconds_cel
+from flywheel.api.edge import Edge
+from flywheel.api.entry_rules import EDGE_RULES, ROUTE_RULES
 from flywheel.api.model import KeyedBy, Model, Rule
 from flywheel.api.quantities import (
-    DURATION_PATTERN,
     MOMENT_PATTERN,
     Duration,
     Flag,
     Integer,
     Moment,
     Text,
-    Word,
     cel_text,
 )
-from flywheel.api.route import Route, RouteRule
-from flywheel.api.service import Service
+from flywheel.api.route import Route
+from flywheel.api.service import EventName, Service
 
 MAX_CHILD_NAME = 52
 CAMPAIGN_NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
 DEFAULT_PREPARE = timedelta(hours=1)
 DEFAULT_WARM = timedelta(minutes=10)
 
-_DURATION = f"matches({cel_text(DURATION_PATTERN)})"
 _MOMENT = f"matches({cel_text(MOMENT_PATTERN)})"
 _OFFSET = "matches('(Z|[+-][0-9]{2}:[0-9]{2})$')"
-
-
-def _seconds(cel: str) -> str:
-    """CEL for the seconds of a duration: Go's own durations know no days."""
-    return (
-        f"(int('0' + {cel}.find('^[0-9]+d').replace('d', '')) * 86400 + "
-        f"duration('0s' + {cel}.substring({cel}.indexOf('d') + 1)).getSeconds())"
-    )
 
 
 def _ends_after_start(schedule: "Schedule") -> bool:
@@ -60,9 +51,9 @@ class Schedule(Model):
             field="endsAt",
         ),
         Rule(
-            cel=f"!has(self.warmFor) || !self.warmFor.{_DURATION} || (has(self.prepareFor) && "
-            f"!self.prepareFor.{_DURATION}) || {_seconds('self.warmFor')} <= "
-            f"(has(self.prepareFor) ? {_seconds('self.prepareFor')} : 3600)",
+            cel=f"!has(self.warmFor) || !self.warmFor.{DURATION_CEL} || (has(self.prepareFor) && "
+            f"!self.prepareFor.{DURATION_CEL}) || {seconds_cel('self.warmFor')} <= "
+            f"(has(self.prepareFor) ? {seconds_cel('self.prepareFor')} : 3600)",
             holds=lambda model: model.warm_for <= model.prepare_for,
             message="schedule.warmFor must be at most schedule.prepareFor (default 1h), since only what was "
             "prepared can "
@@ -127,143 +118,14 @@ class Schedule(Model):
 class Goal(Model):
     """What the campaign is to reach."""
 
-    event: Annotated[Word, Field(max_length=128)] = Field(
-        description="Name of the event that counts, such as Order Completed."
-    )
+    event: EventName = Field(description="Name of the event that counts, such as Order Completed.")
     count: Annotated[Integer, Field(ge=1, le=1_000_000_000_000)] = Field(description="How many of them, at least 1.")
-
-
-def _reached(spec: "CampaignSpec") -> list[Service]:
-    return [service for service in spec.services if service.listening_ports]
-
-
-def _service_of(spec: "CampaignSpec", rule: RouteRule) -> Service | None:
-    return next((service for service in _reached(spec) if service.name == rule.service), None)
-
-
-def _port_fits(spec: "CampaignSpec", rule: RouteRule) -> bool:
-    service = _service_of(spec, rule)
-    if service is None:
-        return True  # said by the rule on services
-    if rule.port is None:
-        return len(service.listening_ports) == 1
-    return any(rule.port == port.port for port in service.listening_ports)
-
-
-def _route_rules(spec: "CampaignSpec") -> tuple[RouteRule, ...]:
-    return spec.route.rules if spec.route else ()
-
-
-def _edge_routes(spec: "CampaignSpec") -> tuple[EdgeRoute, ...]:
-    return spec.edge.routes if spec.edge else ()
-
-
-def _one_port_for_each(routes: tuple[EdgeRoute, ...]) -> bool:
-    ports: dict[str, int | None] = {}
-    return all(ports.setdefault(route.service, route.port) == route.port for route in routes)
-
-
-def _counts_at_the_edge(service: Service) -> bool:
-    metrics = service.autoscaling.metrics if service.autoscaling else ()
-    return any(metric.event is not None or metric.requests is not None for metric in metrics)
-
-
-_TARGET = "s.name == r.service && (has(s.port) || has(s.ports))"
-
-
-_EDGE_RULES = (
-    Rule(
-        cel="!has(self.edge) || !has(self.route) || !has(self.route.rules)",
-        holds=lambda spec: spec.edge is None or not _route_rules(spec),
-        message="with an edge everything enters through it: move route.rules to edge.routes",
-        field="route.rules",
-    ),
-    Rule(
-        cel="!has(self.edge) || has(self.edge.routes) || "
-        "self.services.filter(s, has(s.port) || has(s.ports)).size() == 1",
-        holds=lambda spec: spec.edge is None or bool(spec.edge.routes) or len(_reached(spec)) == 1,
-        message="edge.routes may be absent only when exactly one service has a port: add routes, or a port to the "
-        "service to be reached",
-        field="edge",
-    ),
-    Rule(
-        cel=f"!has(self.edge) || !has(self.edge.routes) || self.edge.routes.all(r, self.services.exists(s, {_TARGET}))",
-        holds=lambda spec: all(_service_of(spec, rule) for rule in _edge_routes(spec)),
-        message="each of edge.routes must name a service of this campaign that has a port: correct service, or add "
-        "the port",
-        field="edge.routes",
-    ),
-    Rule(
-        cel="!has(self.edge) || !has(self.edge.routes) || self.edge.routes.all(r, self.services.all(s, "
-        f"!({_TARGET}) || (has(r.port) ? (has(s.port) ? s.port == r.port : s.ports.exists(p, p.port == r.port)) : "
-        "(has(s.port) || s.ports.size() == 1))))",
-        holds=lambda spec: all(_port_fits(spec, rule) for rule in _edge_routes(spec)),
-        message="each of edge.routes must lead to one port of its service: set port to one of the service's port "
-        "numbers (it may be absent only when the service has a single port)",
-        field="edge.routes",
-    ),
-    Rule(
-        cel="!has(self.edge) || !has(self.edge.routes) || self.edge.routes.all(r, self.edge.routes.all(o, "
-        "r.service != o.service || (has(r.port) ? r.port : 0) == (has(o.port) ? o.port : 0)))",
-        holds=lambda spec: _one_port_for_each(_edge_routes(spec)),
-        message="edge.routes to one service must all lead to the same port of it: give them the same port",
-        field="edge.routes",
-    ),
-    Rule(
-        cel="!has(self.edge) || self.services.all(s, s.name != 'edge')",
-        holds=lambda spec: spec.edge is None or all(service.name != "edge" for service in spec.services),
-        message="the name edge is taken by spec.edge: rename the service",
-        field="services",
-    ),
-    Rule(
-        cel="has(self.edge) || !has(self.analytics)",
-        holds=lambda spec: spec.edge is not None or spec.analytics is None,
-        message="what is measured enters through the edge: add edge, or take analytics out",
-        field="analytics",
-    ),
-    Rule(
-        cel="has(self.edge) || self.services.all(s, !has(s.autoscaling) || s.autoscaling.metrics.all(m, "
-        "!has(m.event) && !has(m.requests)))",
-        holds=lambda spec: spec.edge is not None or not any(_counts_at_the_edge(service) for service in spec.services),
-        message="metrics of events and requests are counted at the edge: add edge, or scale on cpu or memory",
-        field="services",
-    ),
-)
 
 
 class CampaignSpec(Model):
     """What a person wants."""
 
-    constraints = (
-        *_EDGE_RULES,
-        Rule(
-            cel="!has(self.route) || has(self.edge) || has(self.route.rules) || "
-            "self.services.filter(s, has(s.port) || has(s.ports)).size() == 1",
-            holds=lambda spec: (
-                spec.route is None or spec.edge is not None or bool(spec.route.rules) or len(_reached(spec)) == 1
-            ),
-            message="route.rules may be absent only when exactly one service has a port: add rules, or a port to the "
-            "service to be reached",
-            field="route",
-        ),
-        Rule(
-            cel=f"!has(self.route) || !has(self.route.rules) || self.route.rules.all(r, "
-            f"self.services.exists(s, {_TARGET}))",
-            holds=lambda spec: all(_service_of(spec, rule) for rule in _route_rules(spec)),
-            message="each of route.rules must name a service of this campaign that has a port: correct service, or add "
-            "the port",
-            field="route.rules",
-        ),
-        Rule(
-            cel="!has(self.route) || !has(self.route.rules) || self.route.rules.all(r, self.services.all(s, "
-            f"!({_TARGET}) || (has(r.port) ? (has(s.port) ? s.port == r.port : s.ports.exists(p, p.port == r.port)) : "
-            "(has(s.port) || s.ports.size() == 1))))",
-            holds=lambda spec: all(_port_fits(spec, rule) for rule in _route_rules(spec)),
-            message="each of route.rules must lead to one port of its service: set port to one of the service's port "
-            "numbers (it may be absent only when the service has a single port)",
-            field="route.rules",
-        ),
-    )
+    constraints = (*EDGE_RULES, *ROUTE_RULES)
 
     title: Annotated[str, Field(max_length=256)] | None = Field(
         default=None, description="Name of the campaign for people, such as 优购网 618. At most 256 characters."

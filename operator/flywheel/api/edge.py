@@ -1,13 +1,15 @@
 """The edge: where visitors enter, are known again, limited, routed and counted."""
 
-import ipaddress
+import re
 from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from flywheel.api.kubernetes import Annotations, ResourcesManifest
+from flywheel.api.durations import between
+from flywheel.api.kubernetes import Annotations, ResourcesManifest, well_formed_keys
 from flywheel.api.model import Distinct, KeyedBy, Model, Rule
+from flywheel.api.pod_template import RESERVED_PREFIX
 from flywheel.api.quantities import (
     ByteSize,
     Duration,
@@ -17,55 +19,85 @@ from flywheel.api.quantities import (
     Name,
     Percentage,
     Text,
+    cel_text,
     read_bytes,
 )
 from flywheel.api.route import Hostname, RouteRule
 from flywheel.api.service import EventName
+from flywheel.api.web import HEADER_NAME, AddressRange, CookieName, CookieValue, Domain, HeaderName, HeaderValue, Origin
 
-ADDRESS_RANGE_PATTERN = (
-    "^(((25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])\\.){3}(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-    "(/(3[0-2]|[12]?[0-9]))?|[0-9a-fA-F]{0,4}(:[0-9a-fA-F]{0,4}){2,7}(/(12[0-8]|1[01][0-9]|[1-9]?[0-9]))?)$"
-)
-
-
-def _network(text: str) -> str:
-    return str(ipaddress.ip_network(text, strict=False))
-
-
-AddressRange = Annotated[
-    str,
-    Text(ADDRESS_RANGE_PATTERN, "an address or range such as 10.0.0.0/8 or 2001:db8::/32", 64, 2, _network, True),
-]
 PropertyName = Annotated[
-    str, Text("^[^\\x00-\\x1f\\x7f]+$", "the name of a property such as revenue, on one line", 128)
-]
-Origin = Annotated[
     str,
     Text(
-        "^https?://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?$",
-        "an origin such as https://m.shop.example: lower case, without path",
-        270,
-        explain=True,
+        "^[^\\x00-\\x20\\x7f]([^\\x00-\\x1f\\x7f]*[^\\x00-\\x20\\x7f])?$",
+        "the name of a property such as revenue, on one line",
+        128,
     ),
 ]
 WriteKey = Annotated[str, Text("^[A-Za-z0-9._~-]+$", "letters, digits and . _ ~ - such as yougou-618", 64)]
-HeaderName = Annotated[str, Text("^[A-Za-z0-9-]+$", "the name of a header such as X-Region", 64, explain=True)]
-HeaderValue = Annotated[str, Text("^[ -~]*$", "printable ASCII on one line", 4096, min_length=0)]
-CookieName = Annotated[str, Text("^[A-Za-z0-9_-]+$", "the name of a cookie such as fw_consent", 64, explain=True)]
-CookieValue = Annotated[str, Text("^[!#-+\\--:<-\\[\\]-~]+$", "the value of a cookie such as granted", 128)]
 HeadSize = Annotated[
     int,
     Text(
         "^([4-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-6])Ki$", "4Ki to 256Ki, such as 16Ki", 5, 3, read_bytes, True
     ),
 ]
-Domain = Annotated[
-    str,
-    Text("^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+$", "a domain such as shop.example", 253),
+SpoolSize = Annotated[
+    int,
+    Text(
+        "^((1[6-9]|[2-9][0-9]|[1-9][0-9]{2,4})Mi|[1-9][0-9]{0,3}Gi)$",
+        "16Mi or more, in Mi or Gi, such as 1Gi",
+        7,
+        3,
+        read_bytes,
+        True,
+    ),
 ]
 
 _RESERVED = "^/(v1(/.*)?|fw[.]js)$"
-_UNSETTABLE = "^(?i)(set-cookie|content-length|transfer-encoding|connection|content-type|date|server|x-fw-.*)$"
+# What the edge needs itself, what frames an answer on the wire, and what every answer needs another value of.
+_OWN_HEADERS = frozenset(
+    [
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-range",
+        "content-type",
+        "date",
+        "keep-alive",
+        "location",
+        "proxy-connection",
+        "server",
+        "set-cookie",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "x-request-id",
+    ]
+)
+_UNSETTABLE = f"^(?i)({'|'.join(sorted(_OWN_HEADERS))}|x-fw-.*)$"
+_NO_REGIONS = frozenset(
+    [
+        "authorization",
+        "connection",
+        "content-length",
+        "cookie",
+        "forwarded",
+        "host",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "user-agent",
+        "x-forwarded-for",
+        "x-request-id",
+    ]
+)
+_NO_REGION = f"^(?i)({'|'.join(sorted(_NO_REGIONS))}|x-fw-.*)$"
+# %41 is A, %2e is '.', %2f is '/', %5c is '\\', and so on: two spellings of one path lead past a route.
+_NEEDLESSLY_ENCODED = "%([01][0-9a-fA-F]|2[dDeEfF]|3[0-9]|4[1-9a-fA-F]|5[0-9aAcCfF]|6[1-9a-fA-F]|7[0-9aAeEfF])"
+_COOKIES = ("fw_vid", "fw_ch")
 
 
 def _is_reserved(path: str) -> bool:
@@ -81,6 +113,19 @@ class EdgeRoute(RouteRule):
             cel=f"!self.path.matches('{_RESERVED}')",
             holds=lambda model: not _is_reserved(model.path),
             message="/v1 and /fw.js are the edge's own, where events are taken in: choose another path",
+            field="path",
+        ),
+        Rule(
+            cel="self.path == '/' || !self.path.endsWith('/')",
+            holds=lambda model: model.path == "/" or not model.path.endswith("/"),
+            message="leave out the '/' at the end of a path: /coupon already means everything below it",
+            field="path",
+        ),
+        Rule(
+            cel=f"!self.path.matches({cel_text(_NEEDLESSLY_ENCODED)})",
+            holds=lambda model: not re.search(_NEEDLESSLY_ENCODED, model.path),
+            message="a path must not hide letters, digits, dots, slashes or control characters behind %: write them as "
+            "they are",
             field="path",
         ),
     )
@@ -101,6 +146,16 @@ class EdgeScaling(Model):
 
 class EdgeService(Model):
     """How the edge is reached."""
+
+    constraints = (
+        well_formed_keys("annotations"),
+        Rule(
+            cel=f"!has(self.annotations) || self.annotations.all(k, !k.startsWith('{RESERVED_PREFIX}'))",
+            holds=lambda model: not any(key.startswith(RESERVED_PREFIX) for key in model.annotations or ()),
+            message="annotations flywheel.dev/* are reserved for the operator: remove them",
+            field="annotations",
+        ),
+    )
 
     type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = Field(
         default="ClusterIP", description="Type of the edge's Service. Default ClusterIP: a Gateway is in front of it."
@@ -124,6 +179,16 @@ class EdgeTls(Model):
 class VisitorConsent(Model):
     """Visitors are known only when they agreed."""
 
+    constraints = (
+        Rule(
+            cel=f"!has(self.cookie) || !(self.cookie in {list(_COOKIES)})",
+            holds=lambda model: model.cookie not in _COOKIES,
+            message="fw_vid and fw_ch are set by the edge itself and say nothing of consent: name the cookie of your "
+            "consent banner",
+            field="cookie",
+        ),
+    )
+
     cookie: CookieName = Field(default="fw_consent", description="Cookie that holds the answer. Default fw_consent.")
     granted: Annotated[tuple[CookieValue, ...], Field(min_length=1, max_length=16), Distinct("remove one")] = Field(
         default=("granted",), description="Values of the cookie that say yes. Default [granted]."
@@ -133,14 +198,7 @@ class VisitorConsent(Model):
 class EdgeVisitor(Model):
     """How visitors are known again: the first-party cookie fw_vid."""
 
-    constraints = (
-        Rule(
-            cel="!has(self.maxAge) || self.maxAge != '0s'",
-            holds=lambda model: model.max_age > timedelta(),
-            message="a cookie that lives for no time knows nobody: use a duration above 0s",
-            field="maxAge",
-        ),
-    )
+    constraints = (between("maxAge", "max_age", "1m", "9999d", "a cookie of no time knows nobody again"),)
 
     max_age: Duration = Field(
         default=timedelta(days=365), description="How long a visitor is known after the last visit. Default 365d."
@@ -159,6 +217,13 @@ class EdgeVisitor(Model):
 
 class EdgeLimits(Model):
     """What one visitor, and all together, may take."""
+
+    constraints = (
+        between(
+            "clientTimeout", "client_timeout", "1s", "1h", "slow clients must neither be cut off nor stay for ever"
+        ),
+        between("serverTimeout", "server_timeout", "1s", "1h", "visitors must neither be cut off nor wait for ever"),
+    )
 
     requests_per_second: Annotated[Integer, Field(ge=1, le=1_000_000)] = Field(
         default=100, description="Requests of one address, on average over 10 s; more get 429. Default 100."
@@ -197,6 +262,15 @@ class EventProperty(Model):
 class EventDeclaration(Model):
     """One event that the campaign knows."""
 
+    constraints = (
+        Rule(
+            cel="self.name != 'other'",
+            holds=lambda model: model.name != "other",
+            message="in metrics other stands for all events that are not declared: choose another name",
+            field="name",
+        ),
+    )
+
     name: EventName = Field(description="Name of the event, such as Order Completed.")
     properties: Annotated[
         tuple[EventProperty, ...], Field(max_length=64), KeyedBy(("name",), "remove one of the two")
@@ -225,7 +299,7 @@ class EdgeEvents(Model):
     addresses: Literal["Hash", "Store", "Drop"] = Field(
         default="Hash", description="What is kept of client addresses: a salted hash (default), the address, nothing."
     )
-    spool: ByteSize = Field(
+    spool: SpoolSize = Field(
         default=1 << 30, description="Disk of an edge pod for events that the store has not taken yet. Default 1Gi."
     )
 
@@ -250,13 +324,36 @@ class Edge(Model):
             field="visitor",
         ),
         Rule(
-            cel=f"!has(self.responseHeaders) || self.responseHeaders.all(k, k.matches('^[A-Za-z0-9-]+$') && "
-            f"!k.matches('{_UNSETTABLE}'))",
-            holds=lambda model: not any(_is_unsettable(name) for name in model.response_headers),
-            message="each of responseHeaders must be the name of a header that may be set, such as "
-            "Content-Security-Policy: cookies, lengths and X-FW headers are the edge's own",
+            cel="!has(self.routes) || self.routes.all(r, self.routes.exists_one(o, o.path == r.path && "
+            "((!has(r.hostnames) || r.hostnames.size() == 0) ? (!has(o.hostnames) || o.hostnames.size() == 0) : "
+            "(has(o.hostnames) && o.hostnames.exists(h, h in r.hostnames)))))",
+            holds=lambda model: _each_place_once(model.routes),
+            message="a path of one host name leads to one service: remove one of the two routes",
+            field="routes",
+        ),
+        Rule(
+            cel=f"!has(self.responseHeaders) || self.responseHeaders.all(k, size(k) <= 64 && "
+            f"k.matches('^[A-Za-z0-9-]+$') && !k.matches('{_UNSETTABLE}') && "
+            "self.responseHeaders.exists_one(o, o.lowerAscii() == k.lowerAscii()))",
+            holds=lambda model: _may_be_set(list(model.response_headers)),
+            message="each of responseHeaders must be the name of a header that may be set, and be there once, such as "
+            "Content-Security-Policy: cookies, lengths, Location and X-FW headers are not for every answer",
             field="responseHeaders",
         ),
+        Rule(
+            cel=f"!has(self.regionHeader) || !self.regionHeader.matches('{_NO_REGION}')",
+            holds=lambda model: not _is_one_of(model.region_header or "", _NO_REGIONS),
+            message="this header holds no region, and it would be kept with every request: name the header in which "
+            "your CDN or gateway tells the region, such as X-Region",
+            field="regionHeader",
+        ),
+        Rule(
+            cel="!has(self.regionHeader) || (has(self.trustedProxies) && self.trustedProxies.size() > 0)",
+            holds=lambda model: model.region_header is None or bool(model.trusted_proxies),
+            message="regionHeader is believed only when a trusted proxy sends it: add trustedProxies",
+            field="regionHeader",
+        ),
+        between("drainFor", "drain_for", "1s", "1h", "a pod must be left by every client, and must go in the end"),
     )
 
     replicas: Annotated[Integer, Field(ge=1, le=200)] = Field(
@@ -300,8 +397,17 @@ class Edge(Model):
     events: EdgeEvents = Field(default=EdgeEvents(), description="How events are taken in.")
 
 
-def _is_unsettable(name: str) -> bool:
-    own = {"set-cookie", "content-length", "transfer-encoding", "connection", "content-type", "date", "server"}
+def _each_place_once(routes: tuple[EdgeRoute, ...]) -> bool:
+    places = [(route.path, host) for route in routes for host in route.hostnames or ("",)]
+    return len(set(places)) == len(places)
+
+
+def _is_one_of(name: str, headers: frozenset[str]) -> bool:
     lowered = name.lower()
-    plain = all(character.isascii() and (character.isalnum() or character == "-") for character in name)
-    return not name or not plain or lowered in own or lowered.startswith("x-fw-")
+    return lowered in headers or lowered.startswith("x-fw-")
+
+
+def _may_be_set(names: list[str]) -> bool:
+    return len({name.lower() for name in names}) == len(names) and all(
+        HEADER_NAME.matches(name) and not _is_one_of(name, _OWN_HEADERS) for name in names
+    )

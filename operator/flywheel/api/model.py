@@ -137,19 +137,20 @@ class Distinct:
     remedy: str
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        """Check the items, then that they differ."""
+        """Check the items, then that they differ as they were written."""
 
-        def check(items: tuple[Any, ...]) -> tuple[Any, ...]:
+        def check(value: Any, check_items: core_schema.ValidatorFunctionWrapHandler) -> Any:
+            items = check_items(value)
             complaints = [
                 (f"[{index}]", f"duplicate of {item}: {self.remedy}")
-                for index, item in enumerate(items)
-                if item in items[:index]
+                for index, item in enumerate(value)
+                if item in value[:index]
             ]
             if complaints:
                 raise broken(complaints)
             return items
 
-        return core_schema.no_info_after_validator_function(check, handler(source))
+        return core_schema.no_info_wrap_validator_function(check, handler(source))
 
     def __get_pydantic_json_schema__(
         self, core: core_schema.CoreSchema, handler: GetJsonSchemaHandler

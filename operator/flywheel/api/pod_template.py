@@ -23,18 +23,23 @@ def _free_of_reserved(keys: dict[str, Any] | None) -> bool:
     return not any(key.startswith(RESERVED_PREFIX) or key in RESERVED_LABELS for key in keys or ())
 
 
+def reserved_labels(field: str) -> Rule:
+    """A rule that keeps people from the labels by which the operator finds its own."""
+    return Rule(
+        cel=f"!has(self.{field}) || self.{field}.all(k, !k.startsWith('{RESERVED_PREFIX}') && "
+        f"!(k in {sorted(RESERVED_LABELS)}))",
+        holds=lambda model: _free_of_reserved(getattr(model, field)),
+        message="labels flywheel.dev/* and app.kubernetes.io/{name,instance,component,managed-by} are reserved for "
+        "the operator: remove them",
+        field=field,
+    )
+
+
 class PodTemplateMetadata(Model):
     """Labels and annotations of the pods."""
 
     constraints = (
-        Rule(
-            cel=f"!has(self.labels) || self.labels.all(k, !k.startsWith('{RESERVED_PREFIX}') && "
-            f"!(k in {sorted(RESERVED_LABELS)}))",
-            holds=lambda model: _free_of_reserved(model.labels),
-            message="labels flywheel.dev/* and app.kubernetes.io/{name,instance,component,managed-by} are reserved for "
-            "the operator: remove them",
-            field="labels",
-        ),
+        reserved_labels("labels"),
         Rule(
             cel=f"!has(self.annotations) || self.annotations.all(k, !k.startsWith('{RESERVED_PREFIX}'))",
             holds=lambda model: not any(key.startswith(RESERVED_PREFIX) for key in model.annotations or ()),

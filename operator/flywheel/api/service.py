@@ -1,5 +1,6 @@
 """One service of a Campaign: what runs, how much of it, and how it is reached."""
 
+import re
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
@@ -49,7 +50,12 @@ ServiceName = Annotated[
     ),
 ]
 EventName = Annotated[
-    str, Text("^[^\\x00-\\x1f\\x7f]+$", "the name of an event such as Order Completed, on one line", 128)
+    str,
+    Text(
+        "^[^\\x00-\\x20\\x7f]([^\\x00-\\x1f\\x7f]*[^\\x00-\\x20\\x7f])?$",
+        "the name of an event such as Order Completed, on one line, without spaces around it",
+        128,
+    ),
 ]
 PortName = Annotated[
     str,
@@ -81,6 +87,22 @@ class Port(Model):
         return self.port if self.target_port is None else self.target_port
 
 
+def _above_zero(field: str, attribute: str) -> Rule:
+    def holds(metric: "Metric") -> bool:
+        value = getattr(metric, attribute)
+        return value is None or re.match(_ABOVE_ZERO, str(value)) is not None
+
+    return Rule(
+        cel=f"!has(self.{field}) || string(self.{field}).matches('{_ABOVE_ZERO}')",
+        holds=holds,
+        message=f"{field} of nothing would ask for endless replicas: use a number above 0",
+        field=field,
+    )
+
+
+_ABOVE_ZERO = "^[0.]*[1-9]"
+
+
 class Metric(Model):
     """One thing that the autoscaler watches."""
 
@@ -94,6 +116,8 @@ class Metric(Model):
             message="event and perSecond belong together, such as {event: Order Completed, perSecond: 50}",
             field="perSecond",
         ),
+        _above_zero("perSecond", "per_second"),
+        _above_zero("requests", "requests"),
     )
 
     cpu: Percentage | None = Field(

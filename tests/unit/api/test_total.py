@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.bad_campaigns.table import good_campaign
+from tests.bad_campaigns.table import BASES, good_campaign
 
 from flywheel.api.load import InvalidResource, load_campaign, unknown_fields
 from flywheel.api.quantities import MOMENT_PATTERN, Text, read_duration, read_moment
@@ -47,23 +47,25 @@ def places(value: Any, parent: Any = None, key: Any = None) -> list[tuple[Any, A
     return found
 
 
-GOOD = good_campaign()
-PLACES = len(places(GOOD))
+GOOD = [good_campaign(base) for base in BASES]
+PLACES = [(index, place) for index, good in enumerate(GOOD) for place in range(len(places(good)))]
 
 
 @settings(max_examples=400)
-@given(st.integers(0, PLACES - 1), python_values)
-def test_a_good_campaign_with_anything_in_any_place(place: int, value: Any) -> None:
-    manifest = copy.deepcopy(GOOD)
+@given(st.sampled_from(PLACES), python_values)
+def test_a_good_campaign_with_anything_in_any_place(where: tuple[int, int], value: Any) -> None:
+    good, place = where
+    manifest = copy.deepcopy(GOOD[good])
     container, key = places(manifest)[place]
     container[key] = value
     check(manifest)
 
 
 @settings(max_examples=200)
-@given(st.integers(0, PLACES - 1), st.text(max_size=8), python_values)
-def test_a_good_campaign_with_anything_beside_any_place(place: int, name: str, value: Any) -> None:
-    manifest = copy.deepcopy(GOOD)
+@given(st.sampled_from(PLACES), st.text(max_size=8), python_values)
+def test_a_good_campaign_with_anything_beside_any_place(where: tuple[int, int], name: str, value: Any) -> None:
+    good, place = where
+    manifest = copy.deepcopy(GOOD[good])
     container, _ = places(manifest)[place]
     if isinstance(container, dict):
         container[name] = value
@@ -73,9 +75,10 @@ def test_a_good_campaign_with_anything_beside_any_place(place: int, name: str, v
 
 
 @settings(max_examples=200)
-@given(st.integers(0, PLACES - 1))
-def test_a_good_campaign_with_one_place_empty(place: int) -> None:
-    manifest = copy.deepcopy(GOOD)
+@given(st.sampled_from(PLACES))
+def test_a_good_campaign_with_one_place_empty(where: tuple[int, int]) -> None:
+    good, place = where
+    manifest = copy.deepcopy(GOOD[good])
     container, key = places(manifest)[place]
     del container[key]
     check(manifest)
