@@ -6,6 +6,9 @@ from typing import Literal
 
 import click
 
+from flywheel.commands import edge
+from flywheel.commands.options import Duration
+
 SHORTEST_LEASE = 3
 
 
@@ -14,27 +17,14 @@ def main() -> None:
     """Marketing campaigns as code on Kubernetes."""
 
 
+main.add_command(edge.sidecar)
+main.add_command(edge.edge_drain)
+
+
 @main.command()
 def version() -> None:
     """Print the version."""
     click.echo(importlib.metadata.version("flywheel"))
-
-
-class Duration(click.ParamType[float]):
-    """A duration like `90s`, `10m`, `1h30m`; seconds as a number."""
-
-    name = "duration"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read a duration."""
-        if isinstance(value, int | float):
-            return float(value)
-        from flywheel.api.quantities import read_duration
-
-        try:
-            return read_duration(str(value)).total_seconds()
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
 
 
 @main.command(context_settings={"auto_envvar_prefix": "FLYWHEEL"})
