@@ -25,6 +25,8 @@ def eventually(holds: Callable[[], bool], what: str, seconds: float = 90, else_t
 class Shop:
     """A Campaign of two services, Live from its apply to its deletion."""
 
+    name = NAME
+
     def __init__(self, cluster: Cluster, namespace: str) -> None:
         self.cluster, self.namespace = cluster, namespace
         self.image = cluster.images["shop"]
@@ -69,7 +71,7 @@ class Shop:
     def apply(self, manifest: Manifest) -> int:
         """Apply a Campaign and return its generation."""
         self.cluster.kubectl("apply", "-n", self.namespace, "-f", "-", input=json.dumps(manifest))
-        return int(self.get("campaign", NAME)["metadata"]["generation"])
+        return int(self.get("campaign", self.name)["metadata"]["generation"])
 
     def get(self, kind: str, name: str) -> Manifest:
         """Read one object."""
@@ -78,7 +80,7 @@ class Shop:
 
     def condition(self, type_: str) -> Manifest:
         """A condition of the Campaign; empty while it is not there."""
-        status = self.get("campaign", NAME).get("status", {})
+        status = self.get("campaign", self.name).get("status", {})
         return next((each for each in status.get("conditions", []) if each["type"] == type_), {})
 
     def becomes_ready(self, generation: int) -> None:
@@ -93,7 +95,7 @@ class Shop:
     def describe(self) -> str:
         """All that helps to understand a failure."""
         pods = self.cluster.kubectl("get", "pods,events", "-n", self.namespace, check=False)
-        return self.cluster.kubectl("describe", "campaign", NAME, "-n", self.namespace, check=False) + pods
+        return self.cluster.kubectl("describe", "campaign", self.name, "-n", self.namespace, check=False) + pods
 
     def ready_pods(self) -> set[str]:
         """Names of the flash sale's pods that serve now and are to stay."""

@@ -26,6 +26,7 @@ _CAMPAIGN_COLUMNS = [
     _column("Starts", "string", ".spec.schedule.startsAt", "When it goes live."),
     _column("Ends", "string", ".spec.schedule.endsAt", "When it stops being live."),
     _column("Next", "string", ".status.nextTransition.stage", "The next stage."),
+    _column("Goal", "string", ".status.kpis.goal.progress", "How much of the goal is reached."),
     _column("At", "string", ".status.nextTransition.at", "When the next stage begins, in UTC.", priority=1),
     _column("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason', "Why it is (not) ready.", priority=1),
     _column("Age", "date", ".metadata.creationTimestamp", "Time since it was created."),

@@ -46,7 +46,7 @@ def _figures(observed: Observed) -> Manifest | None:
     told = observed.status.get("kpis")
     if not isinstance(told, dict):
         return None
-    whole = next((each for each in told.get("windows") or () if each.get("window") == "campaign"), {})
+    whole: Manifest = next((each for each in told.get("windows") or () if each.get("window") == "campaign"), {})
     kept = {name: value for name, value in whole.items() if name != "window"}
     return {"currency": told.get("currency"), "goal": told.get("goal"), **kept}
 

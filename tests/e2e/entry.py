@@ -1,0 +1,139 @@
+"""A Campaign that is entered through its edge and measures itself, in words of a shop."""
+
+import json
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+from tests.e2e.steps import Manifest, Shop, eventually
+from tests.lab.cluster.client import Cluster
+
+NAME = "measured-sale"
+WRITE_KEY = NAME
+BROWSER = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"
+MINUTES = 60.0
+
+
+class EntryShop(Shop):
+    """Landing page, catalogue and store behind an edge of two pods."""
+
+    name = NAME
+
+    def __init__(self, cluster: Cluster, namespace: str) -> None:
+        super().__init__(cluster, namespace)
+        self.port = 0
+
+    def campaign(self, image: str | None = None, version: str = "1.0.0", **edge: Any) -> Manifest:
+        """The Campaign; keywords are fields of spec.edge."""
+        store = {"name": "STORE_URL", "value": f"http://{NAME}-store:8080"}
+        page = {"env": [store, {"name": "SHOP_VERSION", "value": version}]}
+        return {
+            "apiVersion": "flywheel.dev/v1alpha1",
+            "kind": "Campaign",
+            "metadata": {"name": NAME},
+            "spec": {
+                "title": "会计数的小促销",
+                "goal": {"event": "Order Completed", "count": 40},
+                "services": [
+                    {**self._service("landing", image or self.image), **page},
+                    {**self._service("browse", image or self.image), **page},
+                    {
+                        **self._service("store", self.image),
+                        "volumes": [{"name": "data", "emptyDir": {}}],
+                        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+                    },
+                ],
+                "edge": {
+                    "replicas": 2,
+                    "autoscaling": {"max": 2},
+                    "drainFor": "5s",
+                    "routes": [{"path": "/", "service": "landing"}, {"path": "/browse", "service": "browse"}],
+                    "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}},
+                    "sidecarResources": {"requests": {"cpu": "50m", "memory": "96Mi"}},
+                    "limits": {"requestsPerSecond": 5000, "eventsPerSecond": 5000, "connections": 2000},
+                    "events": {
+                        "declared": [
+                            {
+                                "name": "Order Completed",
+                                "properties": [
+                                    {"name": "order_id", "required": True},
+                                    {"name": "revenue", "type": "number", "required": True},
+                                ],
+                            }
+                        ]
+                    },
+                    **edge,
+                },
+                "analytics": {
+                    "currency": "CNY",
+                    "channels": [{"name": "wechat", "utmSource": ["wechat"]}],
+                    "store": {"resources": {"requests": {"cpu": "50m", "memory": "512Mi"}}},
+                },
+            },
+        }
+
+    @contextmanager
+    def entered(self) -> Iterator["EntryShop"]:
+        """Make the edge reachable from this machine."""
+        with self.cluster.forward(f"{NAME}-edge", 80, self.namespace) as self.port:
+            yield self
+
+    @contextmanager
+    def visitor(self, **headers: str) -> Iterator[httpx.Client]:
+        """One person with a browser of their own: cookies are kept, connections are reused."""
+        base = f"http://127.0.0.1:{self.port}"
+        own = {"user-agent": BROWSER, **headers}
+        with httpx.Client(base_url=base, headers=own, timeout=20, trust_env=False) as client:
+            yield client
+
+    def figures(self, window: str = "campaign") -> Manifest:
+        """The key figures on the Campaign's status; empty before there are any."""
+        told = self.get("campaign", NAME).get("status", {}).get("kpis", {})
+        found: Manifest = next((each for each in told.get("windows", []) if each["window"] == window), {})
+        return found
+
+    def figures_become(self, **wanted: Any) -> None:
+        """Wait until the status shows these figures of the whole campaign."""
+
+        def shown() -> bool:
+            figures = self.figures()
+            return {name: figures.get(name) for name in wanted} == wanted
+
+        eventually(shown, f"key figures {wanted}", 2 * MINUTES, self.describe)
+
+    def condition_becomes(self, type_: str, status: str, *reasons: str, seconds: float = 2 * MINUTES) -> Manifest:
+        """Wait for a condition."""
+
+        def so() -> bool:
+            said = self.condition(type_)
+            return said.get("status") == status and (not reasons or said.get("reason") in reasons)
+
+        eventually(so, f"{type_}={status} {reasons}", seconds, self.describe)
+        return self.condition(type_)
+
+
+def order(number: int | str, revenue: float, *, message: str = "", **more: Any) -> Manifest:
+    """An order as a shop tells it; the same number gives the same message, as a client that tries again does."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return {
+        "messageId": message or f"order-message-{number}",
+        "event": "Order Completed",
+        "timestamp": now,
+        "sentAt": now,
+        "properties": {"order_id": f"order-{number}", "revenue": revenue, "currency": "CNY"},
+        **more,
+    }
+
+
+def tell(client: httpx.Client, event: Manifest) -> httpx.Response:
+    """Send one event; an answer of 200 is a promise."""
+    return client.post("/v1/track", content=json.dumps(event), auth=httpx.BasicAuth(WRITE_KEY, ""))
+
+
+def dice(seed: int) -> random.Random:
+    """A source of chance that says its seed."""
+    print(f"seed {seed}")
+    return random.Random(seed)
