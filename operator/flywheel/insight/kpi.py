@@ -1,0 +1,388 @@
+"""Key figures of a campaign over one window of time: the questions to the store, and the answers as dataclasses.
+
+What the words mean:
+
+- A *record* is an event, or a request that was answered with a page. Records of bots are left out of everything, and
+  counted apart.
+- *Page views*: pages that the edge answered (`pageViews: Edge`), or `page` calls of script and libraries (`Script`).
+- *Visitors*: different visitors with a record. Whoever did not consent has no identity and is no visitor.
+- *Sessions*: a visitor's records, cut where more than `sessionTimeout` lies between two of them. The start of a window
+  cuts too: a session that goes on counts in each window in which it has a record.
+- *Orders*: events of the order event, each `order_id` once; without one each event is an order. Of several events of
+  one order the first counts, one with a known currency before all without.
+- *Revenue*: of those orders, in the reporting currency. Orders in a currency without a rate count as orders, and once
+  more as `unpriced_orders`; the average order value leaves them out.
+- *Conversion*: visitors with an order among all visitors.
+- *Requests* are those that were passed on to a service. *Errors* are 5xx among them, or no answer at all, unless the
+  client went away first. *Latency* is the time to the last byte of those that were answered; percentiles are nearest
+  ranks, so each is a latency that somebody had.
+
+Windows follow the time of the event, not of its arrival: what comes late is counted where it belongs, as soon as it is
+there. A figure of the past may thus still grow; what Prometheus sampled earlier stays as it was seen then.
+
+By channel, service, variant or region, a figure is about the records that carry the value: a visitor counts under each
+value that they came with, a session under that of its first record (of several in one millisecond, the first in the
+alphabet), an order under that of the event that counts. So page views, sessions and orders add up, visitors do not.
+The most frequent values are told apart, all others are one: `OTHERS`.
+"""
+
+# ruff: noqa: S608 - all names in the SQL are our own; what comes from outside is a parameter
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+Dimension = Literal["channel", "service", "variant", "region"]
+DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
+WINDOWS: Mapping[str, int] = {"1m": 60_000, "15m": 900_000, "1h": 3_600_000, "campaign": 0}
+"""Name and length in milliseconds; the campaign's own goes back to its start."""
+MOST_VALUES = 60
+OTHERS = "(others)"
+QUANTILES = (0.5, 0.95, 0.99)
+VISITOR_KEY = "sipHash64(visitor)"
+"""A number instead of the visitor's text: twice as fast. Among a million visitors two share one with a chance of
+1 : 37 million, and then count as one."""
+RECORDS_AT_ONCE = 20_000_000
+"""Visitors are counted in several rounds where there are more, so that memory stays bounded."""
+
+Parameters = dict[str, str | int | float | bool | list[str] | list[int]]
+"""Texts from outside travel as hexadecimal digits: every client and engine takes those alike."""
+Rows = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One question to the store."""
+
+    sql: str
+    parameters: Parameters
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What is asked about: a campaign, a stretch of time, and how the campaign counts."""
+
+    campaign: str
+    start: int
+    """Milliseconds since 1970; included."""
+    end: int
+    """Excluded."""
+    by: Dimension | None = None
+    order_event: str = "Order Completed"
+    page_views: Literal["Edge", "Script"] = "Edge"
+    session_timeout: int = 1800
+    """Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Key figures of all records of a window, or of those with one value of a dimension. None: nothing to tell from."""
+
+    page_views: int = 0
+    visitors: int = 0
+    sessions: int = 0
+    orders: int = 0
+    unpriced_orders: int = 0
+    buyers: int = 0
+    """Visitors with an order."""
+    revenue: float = 0.0
+    requests: int = 0
+    errors: int = 0
+    latency_p50: float | None = None
+    """Seconds."""
+    latency_p95: float | None = None
+    latency_p99: float | None = None
+
+    @property
+    def average_order_value(self) -> float | None:
+        """Revenue of an order whose value is known."""
+        return _ratio(self.revenue, self.orders - self.unpriced_orders)
+
+    @property
+    def conversion(self) -> float | None:
+        """Share of visitors with an order."""
+        return _ratio(self.buyers, self.visitors)
+
+    @property
+    def error_rate(self) -> float | None:
+        """Share of requests that failed."""
+        return _ratio(self.errors, self.requests)
+
+    def plain(self) -> dict[str, Any]:
+        """Give them all for JSON."""
+        derived = {name: getattr(self, name) for name in ("average_order_value", "conversion", "error_rate")}
+        return asdict(self) | derived
+
+
+@dataclass(frozen=True, slots=True)
+class WindowFigures:
+    """The key figures of one window."""
+
+    window: str
+    start: int
+    end: int
+    total: Figures
+    by: Dimension | None = None
+    parts: dict[str, Figures] = field(default_factory=dict)
+    """By value of the dimension, the most frequent first."""
+    bot_events: int = 0
+    bot_requests: int = 0
+
+    def plain(self) -> dict[str, Any]:
+        """Give them for JSON."""
+        return {
+            "window": self.window,
+            "start": self.start,
+            "end": self.end,
+            "bot_events": self.bot_events,
+            "bot_requests": self.bot_requests,
+            "total": self.total.plain(),
+            "by": self.by,
+            "parts": {value: figures.plain() for value, figures in self.parts.items()},
+        }
+
+
+def bounds(window: str, campaign_start: int, now: int) -> tuple[int, int]:
+    """Give start and end of a window that ends now; one of `WINDOWS`, or the campaign's own."""
+    length = WINDOWS[window]
+    return (now - length if length else min(campaign_start, now)), now
+
+
+def values_statement(scope: Scope) -> Statement:
+    """Ask which values of the dimension there are, the most frequent first."""
+    if scope.by is None:
+        raise ValueError("without a dimension there are no values to ask for")
+    both = " UNION ALL ".join(
+        f"SELECT {scope.by} AS value, count() AS records FROM {table} WHERE {_WITHIN} AND NOT bot GROUP BY value"
+        for table in ("events", "requests")
+    )
+    sql = f"SELECT value FROM ({both}) GROUP BY value ORDER BY sum(records) DESC, value LIMIT {MOST_VALUES}"
+    return Statement(sql, _parameters(scope))
+
+
+def events_statement(scope: Scope, values: Sequence[str] = ()) -> Statement:
+    """Ask for page views of scripts, for the number of records, and for the bots."""
+    pages = "countIf(NOT bot AND type = 'page' AND source != 'edge')" if scope.page_views == "Script" else "0"
+    sql = (
+        f"SELECT {_grouped(scope)} count() AS records, {pages} AS page_views, countIf(bot) AS bots "
+        f"FROM events WHERE {_WITHIN}{_grouping(scope)}"
+    )
+    return Statement(sql, _parameters(scope, values))
+
+
+def requests_statement(scope: Scope, values: Sequence[str] = ()) -> Statement:
+    """Ask for requests, errors, latency and page views of the edge."""
+    levels = ", ".join(map(str, QUANTILES))
+    sql = (
+        f"WITH NOT bot AND refused = '' AND service != '' AND NOT startsWith(termination, 'L') AS served, "
+        "server_ms < 0 AS unanswered, "
+        "status >= 500 OR (unanswered AND NOT startsWith(termination, 'C')) AS failed "
+        f"SELECT {_grouped(scope)} countIf(page AND NOT bot) AS pages, countIf(served) AS requests, "
+        "countIf(served AND failed) AS errors, countIf(served AND NOT unanswered) AS answered, countIf(bot) AS bots, "
+        f"quantilesExactWeightedIf({levels})(toFloat64(duration_ms), 1, served AND NOT unanswered) AS latencies "
+        f"FROM requests WHERE {_WITHIN}{_grouping(scope)}"
+    )
+    return Statement(sql, _parameters(scope, values))
+
+
+def orders_statement(scope: Scope, values: Sequence[str] = ()) -> Statement:
+    """Ask for orders, what they were worth, and how many visitors gave one."""
+    of_event = f"tuple({_place(scope)}, {VISITOR_KEY}, visitor != '', revenue, revenue_unknown)"
+    sql = (
+        f"SELECT {_grouped(scope, 'counted.1')} count() AS orders, countIf(counted.5) AS unpriced, "
+        "sumIf(counted.4, NOT counted.5) AS revenue, uniqExactIf(counted.2, counted.3) AS buyers FROM ("
+        f"SELECT argMin({of_event}, tuple(revenue_unknown, time, message_id)) AS counted FROM events "
+        f"WHERE {_WITHIN} AND NOT bot AND type = 'track' AND event = unhex({{order:String}}) "
+        f"GROUP BY order_id, if(order_id = '', message_id, '')){_grouping(scope)}"
+    )
+    return Statement(sql, _parameters(scope, values) | {"order": _hex(scope.order_event)})
+
+
+def goal_statement(scope: Scope, event: str) -> Statement:
+    """Ask how often an event that is no order happened."""
+    of_event = "NOT bot AND type = 'track' AND event = unhex({goal:String})"
+    return Statement(
+        f"SELECT count() AS reached FROM events WHERE {_WITHIN} AND {of_event}",
+        _parameters(scope) | {"goal": _hex(event)},
+    )
+
+
+def visitors_statements(scope: Scope, values: Sequence[str] = (), records: int = 0) -> tuple[Statement, ...]:
+    """Ask for visitors and sessions; the answers of all rounds together are the answer."""
+    rounds = 1 + records // RECORDS_AT_ONCE
+    sql = _visitors(scope) if scope.by is None else _visitors_by(scope)
+    own = _parameters(scope, values) | {"timeout": scope.session_timeout * 1000, "rounds": rounds}
+    return tuple(Statement(sql, own | {"round": number}) for number in range(rounds))
+
+
+def shape(
+    window: str,
+    scope: Scope,
+    values: Sequence[str],
+    *,
+    events: Rows,
+    requests: Rows,
+    orders: Rows,
+    visitors: Rows,
+) -> WindowFigures:
+    """Put the answers together. `values` as the store ranked them; `visitors` holds the rows of all rounds."""
+    answers = tuple(map(_by_place, (events, requests, orders)))
+    counted = _visitors_by_place(visitors)
+    parts: dict[str, Figures] = {}
+    places = {value: place for place, value in enumerate(sorted(values), 1)} | {OTHERS: _OTHER_PLACE}
+    for value in (*values, OTHERS) if scope.by else ():
+        place = places[value]
+        own = _Answers(*(rows.get(place, {}) for rows in answers))
+        figures = _figures(scope, own, counted.get(place, (0, 0)))
+        if figures != Figures():
+            parts[value] = figures
+    whole = _Answers(*(rows.get(_TOTAL, {}) for rows in answers))
+    return WindowFigures(
+        window=window,
+        start=scope.start,
+        end=scope.end,
+        total=_figures(scope, whole, counted.get(_TOTAL, (0, 0))),
+        by=scope.by,
+        parts=parts,
+        bot_events=int(whole.events.get("bots", 0)),
+        bot_requests=int(whole.requests.get("bots", 0)),
+    )
+
+
+_WITHIN = "campaign = {campaign:String} AND time >= {start:Int64} AND time < {end:Int64}"
+_TOTAL = -1
+_OTHER_PLACE = 0
+# A visitor's codes: places of the values seen, then 64 more for the places of the starts of sessions.
+_SESSION_CODES = 64
+_VISITOR_CODE = 128
+
+
+def _parameters(scope: Scope, values: Sequence[str] = ()) -> Parameters:
+    own: Parameters = {"campaign": scope.campaign, "start": scope.start, "end": scope.end}
+    return own | ({"values": _hex(json.dumps(sorted(values)))} if scope.by else {})
+
+
+def _hex(text: str) -> str:
+    return text.encode().hex()
+
+
+def _place(scope: Scope) -> str:
+    """The place of a row's value in the alphabet of values, from 1; 0 for the others."""
+    if scope.by is None:
+        return "toUInt8(0)"
+    values = "JSONExtract(unhex({values:String}), 'Array(String)')"
+    return f"transform({scope.by}, {values}, arrayMap(place -> toUInt8(place), arrayEnumerate({values})), toUInt8(0))"
+
+
+def _grouped(scope: Scope, place: str = "") -> str:
+    if scope.by is None:
+        return ""
+    return (
+        f"toInt16({place or _place(scope)}) AS own_place, if(grouping(own_place) = 1, {_TOTAL}, own_place) AS place, "
+    )
+
+
+def _grouping(scope: Scope) -> str:
+    return "" if scope.by is None else " GROUP BY GROUPING SETS ((), (own_place))"
+
+
+def _records(columns: str) -> str:
+    """The records of visitors, of both tables."""
+    share = f"{VISITOR_KEY} % {{rounds:UInt32}} = {{round:UInt32}}"
+    return " UNION ALL ".join(
+        f"SELECT {VISITOR_KEY} AS visitor_number, {columns} FROM {table} "
+        f"WHERE {_WITHIN} AND NOT bot AND visitor != '' AND {share}{only}"
+        for table, only in (("events", ""), ("requests", " AND page"))
+    )
+
+
+def _visitors(scope: Scope) -> str:
+    gaps = "arrayDifference(arraySort(groupArray(time)))"
+    return (
+        f"SELECT {_VISITOR_CODE} AS code, count() AS visitors, sum(sessions) AS sessions FROM ("
+        f"SELECT 1 + arrayCount(gap -> gap > {{timeout:Int64}}, {gaps}) AS sessions "
+        f"FROM ({_records('time')}) GROUP BY visitor_number)"
+    )
+
+
+def _visitors_by(scope: Scope) -> str:
+    # A moment is the time in its upper bits and the place below: one number, so that one sort brings both in order.
+    # Two of the same visitor differ by 128 for each millisecond, give or take 63 for the places.
+    moment = f"bitShiftLeft(toUInt64(time - {{start:Int64}}), 7) + {_place(scope)} AS moment"
+    bit = f"bitShiftLeft(toUInt64(1), {_place(scope)}) AS bit"
+    codes = (
+        f"arrayConcat([toUInt8({_VISITOR_CODE})], arrayMap(place -> toUInt8(place), bitPositionsToArray(places)), "
+        f"arrayMap(start -> toUInt8({_SESSION_CODES} + bitAnd(start, 63)), starts))"
+    )
+    return (
+        "SELECT code, count() AS visitors FROM ("
+        "SELECT arraySort(groupArray(moment)) AS moments, groupBitOr(bit) AS places, "
+        "arrayPushFront(arrayFilter((start, gap) -> gap >= 128 * {timeout:Int64} + 64, moments, "
+        f"arrayDifference(moments)), moments[1]) AS starts, {codes} AS codes "
+        f"FROM ({_records(f'{moment}, {bit}')}) GROUP BY visitor_number) ARRAY JOIN codes AS code GROUP BY code"
+    )
+
+
+def _by_place(rows: Rows) -> dict[int, Mapping[str, Any]]:
+    return {int(row.get("place", _TOTAL)): row for row in rows}
+
+
+def _visitors_by_place(rows: Rows) -> dict[int, tuple[int, int]]:
+    """Visitors and sessions by place, and in all."""
+    visitors: dict[int, int] = {}
+    sessions: dict[int, int] = {}
+    for row in rows:
+        code, count = int(row["code"]), int(row["visitors"])
+        if code == _VISITOR_CODE:
+            visitors[_TOTAL] = visitors.get(_TOTAL, 0) + count
+            sessions[_TOTAL] = sessions.get(_TOTAL, 0) + int(row.get("sessions") or 0)
+        elif code < _SESSION_CODES:
+            visitors[code] = visitors.get(code, 0) + count
+        else:
+            for place in (code - _SESSION_CODES, _TOTAL):
+                sessions[place] = sessions.get(place, 0) + count
+    return {place: (count, sessions.get(place, 0)) for place, count in visitors.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """The rows about one value, or about all."""
+
+    events: Mapping[str, Any]
+    requests: Mapping[str, Any]
+    orders: Mapping[str, Any]
+
+
+def _figures(scope: Scope, answers: _Answers, visitors: tuple[int, int]) -> Figures:
+    events, requests, orders = answers.events, answers.requests, answers.orders
+    pages = requests.get("pages", 0) if scope.page_views == "Edge" else events.get("page_views", 0)
+    return Figures(
+        page_views=int(pages),
+        visitors=visitors[0],
+        sessions=visitors[1],
+        orders=int(orders.get("orders", 0)),
+        unpriced_orders=int(orders.get("unpriced", 0)),
+        buyers=int(orders.get("buyers", 0)),
+        revenue=round(float(orders.get("revenue") or 0.0), 4),
+        requests=int(requests.get("requests", 0)),
+        errors=int(requests.get("errors", 0)),
+        **_latencies(requests),
+    )
+
+
+def _latencies(requests: Mapping[str, Any]) -> dict[str, float | None]:
+    names = ("latency_p50", "latency_p95", "latency_p99")
+    if not int(requests.get("answered", 0)):
+        return dict.fromkeys(names)
+    return {name: round(float(value) / 1000, 6) for name, value in zip(names, requests["latencies"], strict=True)}
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    return part / whole if whole and math.isfinite(part) else None
+
+
+def merge_rows(answers: Iterable[Rows]) -> list[Mapping[str, Any]]:
+    """Put the rows of several rounds one after the other."""
+    return [row for rows in answers for row in rows]

@@ -1,0 +1,64 @@
+"""Asking the store for key figures."""
+
+import asyncio
+from typing import Any, Protocol
+
+from flywheel.insight import kpi
+from flywheel.insight.kpi import Dimension, Rows, Statement, WindowFigures
+from flywheel.insight.settings import CampaignSettings
+from flywheel.insight.summary import Goal
+
+
+class Queries(Protocol):
+    """The store, as far as it is asked."""
+
+    async def query(self, sql: str, parameters: Any = None) -> list[dict[str, Any]]:
+        """Answer with rows."""
+
+
+QUESTION_TIMEOUT = 60.0
+
+
+async def ask(store: Queries, statement: Statement) -> Rows:
+    """Ask one question. The store has limits of its own; this one ends the waiting.
+
+    Raises:
+        TimeoutError: There is no answer.
+    """
+    async with asyncio.timeout(QUESTION_TIMEOUT):
+        return await store.query(statement.sql, statement.parameters)
+
+
+async def measure(
+    store: Queries,
+    campaign: str,
+    settings: CampaignSettings,
+    window: str,
+    now: int,
+    by: Dimension | None = None,
+) -> WindowFigures:
+    """Measure one window that ends `now`, one question after the other so that inserts get their turn between them."""
+    scope = settings.scope(campaign, window, now, by)
+    # Where there are no records, an empty value stands for all of them.
+    values = [str(row["value"]) for row in await ask(store, kpi.values_statement(scope))] or [""] if by else []
+    events = await ask(store, kpi.events_statement(scope, values))
+    requests = await ask(store, kpi.requests_statement(scope, values))
+    orders = await ask(store, kpi.orders_statement(scope, values))
+    records = sum(int(row["records"]) for row in events if row.get("place", -1) == -1)
+    rounds = kpi.visitors_statements(scope, values, records)
+    visitors = kpi.merge_rows([await ask(store, each) for each in rounds])
+    return kpi.shape(window, scope, values, events=events, requests=requests, orders=orders, visitors=visitors)
+
+
+async def measure_goal(
+    store: Queries, campaign: str, settings: CampaignSettings, now: int, whole: WindowFigures
+) -> Goal | None:
+    """Measure the goal over the whole campaign; orders are known from its figures."""
+    goal = settings.goal
+    if goal is None:
+        return None
+    if goal.event == settings.order.event:
+        return Goal(goal.event, goal.count, whole.total.orders)
+    scope = settings.scope(campaign, "campaign", now)
+    rows = await ask(store, kpi.goal_statement(scope, goal.event))
+    return Goal(goal.event, goal.count, int(rows[0]["reached"]) if rows else 0)
