@@ -7,8 +7,9 @@ from typing import Any
 
 from flywheel.api.load import unknown_fields
 from flywheel.campaign.conditions import condition_list, timestamp
-from flywheel.campaign.decide import ROUTE_API, deployment_key
+from flywheel.campaign.decide import deployment_key
 from flywheel.campaign.decision import Course, Decision
+from flywheel.campaign.desired import ROUTE_API
 from flywheel.campaign.entry import edge_state
 from flywheel.campaign.inventory import entries
 from flywheel.campaign.observed import Observed
@@ -16,6 +17,7 @@ from flywheel.campaign.report import finished_report, unfinished_report
 from flywheel.campaign.stages import BEGINNING, Stage
 from flywheel.campaign.verdict import Facts, conditions
 from flywheel.edge.naming import edge_name
+from flywheel.events.state import AnalyticsState, analytics_state, store_conflict
 from flywheel.plan import LiveObject, Manifest, Notice, ObjectKey, Outcome, content_hash
 from flywheel.workload.naming import child_name
 from flywheel.workload.state import ServiceState, service_state
@@ -64,10 +66,18 @@ def _facts(observed: Observed, decision: Decision, outcomes: tuple[Outcome, ...]
         states=states,
         refused=[each.problem for each in outcomes if each.problem and each.terminal],
         waiting=[each.problem for each in outcomes if each.problem and not each.terminal],
+        analytics=_analytics(observed) if decision.edge else None,
         edge=edge_state(observed, decision.edge, lives) if decision.edge else None,
         route=lives.get(ObjectKey(*ROUTE_API, observed.namespace, observed.name)),
         unknown_fields=unknown_fields(observed.manifest),
     )
+
+
+def _analytics(observed: Observed) -> AnalyticsState:
+    conflict = store_conflict(observed.manifest, observed.neighbours)
+    if conflict:
+        return AnalyticsState(False, "StoreConflict", conflict)
+    return analytics_state(observed.shared, observed.shared_trouble)
 
 
 def _shown_stage(observed: Observed, decision: Decision) -> Stage:

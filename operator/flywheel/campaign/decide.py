@@ -12,6 +12,7 @@ from flywheel.api.campaign import Campaign
 from flywheel.api.load import InvalidResource, load_campaign
 from flywheel.api.problem import Problem
 from flywheel.campaign.decision import Course, Decision
+from flywheel.campaign.desired import ROUTE_API, desired, optional_apis
 from flywheel.campaign.entry import EdgeOrders, deployment_of, gone, needs_pods
 from flywheel.campaign.inventory import in_creation_order, owned, recorded
 from flywheel.campaign.observed import Observed, Questions
@@ -19,16 +20,13 @@ from flywheel.campaign.report import report_config_map, report_key
 from flywheel.campaign.stages import Stage, Timeline, current_stage, resolve
 from flywheel.campaign.teardown import tear_down
 from flywheel.edge.compose import compose
-from flywheel.edge.manifests import edge_manifests, edge_size
+from flywheel.edge.manifests import edge_size
 from flywheel.edge.naming import COMPONENT as EDGE
-from flywheel.plan import Deletion, LiveObject, Manifest, ObjectKey, Plan
-from flywheel.workload.manifests import service_manifests
+from flywheel.plan import Deletion, LiveObject, ObjectKey, Plan
 from flywheel.workload.naming import child_name
-from flywheel.workload.route import GATEWAY_GROUP, route_manifest
 from flywheel.workload.scaling import Phase, Size, size_of
 from flywheel.workload.state import Health, service_state
 
-ROUTE_API = (GATEWAY_GROUP, "HTTPRoute")
 AUTOSCALER = "HorizontalPodAutoscaler"
 ROUTE_LOOK_AGAIN = timedelta(seconds=15)
 PODS_LOOK_AGAIN = timedelta(seconds=10)
@@ -125,9 +123,9 @@ def _rest_in_retirement(observed: Observed) -> Decision:
 
 
 def _run(observed: Observed, campaign: Campaign, phase: Phase, now: datetime) -> Decision:
-    desired, origins = _desired(observed, campaign, phase)
+    wanted, origins = desired(observed, campaign, phase)
     orders = _edge_orders(campaign, phase)
-    keys = [ObjectKey.of(each) for each in desired]
+    keys = [ObjectKey.of(each) for each in wanted]
     questions = _questions(observed, campaign, phase, orders, keys)
     if questions:
         return Decision(Course.RUN, questions=questions)
@@ -141,7 +139,7 @@ def _run(observed: Observed, campaign: Campaign, phase: Phase, now: datetime) ->
         Course.RUN,
         plan=Plan(
             inventory=in_creation_order([*keys, *stale]),
-            apply=tuple(desired),
+            apply=tuple(wanted),
             # An autoscaler goes first: it would argue with the fixed size that takes its place.
             delete=tuple(each for each in going if each.key.kind == AUTOSCALER),
             prune=tuple(each for each in going if each.key.kind != AUTOSCALER),
@@ -165,7 +163,7 @@ def _edge_orders(campaign: Campaign, phase: Phase) -> EdgeOrders | None:
 def _questions(
     observed: Observed, campaign: Campaign, phase: Phase, orders: EdgeOrders | None, wanted: list[ObjectKey]
 ) -> Questions:
-    apis = frozenset({ROUTE_API} if campaign.spec.route else ()) - observed.served.keys()
+    apis = optional_apis(campaign) - observed.served.keys()
     known = recorded(observed)
     lookups = frozenset(known) - set(wanted) - observed.children.keys() - observed.absent
     unready = _unready(observed, campaign, phase)
@@ -195,35 +193,3 @@ def deployment_key(observed: Observed, service: str) -> ObjectKey:
 
 def _sizes(campaign: Campaign, phase: Phase) -> dict[str, Size]:
     return {service.name: size_of(service, phase) for service in campaign.spec.services}
-
-
-def _lifted_from_zero(observed: Observed, manifest: Manifest, size: Size) -> Manifest:
-    """Name the number of replicas once where an autoscaler finds none: it takes zero for switched off, for ever.
-
-    Source: kubernetes.io, "Horizontal Pod Autoscaling", implicit maintenance-mode deactivation.
-    """
-    live = observed.children.get(ObjectKey.of(manifest))
-    if manifest["kind"] != "Deployment" or size.replicas is not None or live is None or live.replicas != 0:
-        return manifest
-    return {**manifest, "spec": {**manifest["spec"], "replicas": size.minimum}}
-
-
-def _desired(observed: Observed, campaign: Campaign, phase: Phase) -> tuple[list[Manifest], dict[ObjectKey, str]]:
-    """Build every child, with the field of the spec that each comes from."""
-    desired: list[Manifest] = []
-    origins: dict[ObjectKey, str] = {}
-    for index, service in enumerate(campaign.spec.services):
-        for manifest in service_manifests(observed.name, observed.namespace, service, phase):
-            desired.append(_lifted_from_zero(observed, manifest, size_of(service, phase)))
-            origins[ObjectKey.of(manifest)] = f"spec.services[{index}]"
-    edge = campaign.spec.edge
-    if edge:
-        size = edge_size(edge, zero=phase.zero)
-        for manifest in edge_manifests(campaign, edge, compose(campaign, edge), size, observed.images.edge):
-            desired.append(_lifted_from_zero(observed, manifest, size))
-            origins[ObjectKey.of(manifest)] = "spec.edge"
-    if campaign.spec.route and observed.served.get(ROUTE_API, False):
-        route = route_manifest(campaign)
-        desired.append(route)
-        origins[ObjectKey.of(route)] = "spec.route"
-    return desired, origins

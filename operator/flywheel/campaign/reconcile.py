@@ -17,10 +17,11 @@ from flywheel.campaign.statuswrite import StatusWrites
 from flywheel.edge.manifests import edge_selector
 from flywheel.edge.naming import COMPONENT as EDGE
 from flywheel.edge.naming import applied_name
+from flywheel.events.sharing import has_edge
 from flywheel.kube.applier import Applier, Claim
 from flywheel.kube.gateway import ApiError, Gateway
 from flywheel.kube.live import live_object
-from flywheel.kube.resources import resource_of
+from flywheel.kube.resources import POD, resource_for
 from flywheel.plan import (
     CAMPAIGN_LABEL,
     FINALIZER,
@@ -38,7 +39,6 @@ API_VERSION = f"{GROUP}/v1alpha1"
 ROUNDS = 4
 """How often a decision may ask for more. A plan with open questions is never carried out."""
 PODS_LOOKED_AT = 20
-POD = resource_of(ObjectKey("", "Pod", "", ""))
 
 
 class World(Protocol):
@@ -49,6 +49,15 @@ class World(Protocol):
 
     def children(self, namespace: str, name: str) -> dict[ObjectKey, LiveObject]:
         """Return the objects that carry a Campaign's label, as last seen."""
+
+    def campaigns_in(self, namespace: str) -> tuple[Manifest, ...]:
+        """Return all Campaigns of a namespace, as last seen."""
+
+    def shared(self, namespace: str) -> dict[ObjectKey, LiveObject]:
+        """Return what they share, as last seen."""
+
+    def shared_trouble(self, namespace: str) -> str:
+        """Tell why that is not as it should be, where a look at the objects does not tell."""
 
     def put(self, live: LiveObject) -> None:
         """Remember what the API server answered to a write."""
@@ -104,7 +113,15 @@ class CampaignReconciler:
     def _observe(self, manifest: Manifest) -> Observed:
         metadata = manifest["metadata"]
         children = self._world.children(metadata["namespace"], metadata["name"])
-        return Observed(manifest, children, images=self._images)
+        observed = Observed(manifest, children, images=self._images)
+        if not has_edge(manifest):
+            return observed
+        return replace(
+            observed,
+            neighbours=self._world.campaigns_in(observed.namespace),
+            shared=self._world.shared(observed.namespace),
+            shared_trouble=self._world.shared_trouble(observed.namespace),
+        )
 
     async def _up_to_date(self, observed: Observed) -> Observed:
         """Read the Campaign anew where its children are ahead of it.
@@ -132,7 +149,7 @@ class CampaignReconciler:
         questions = decision.questions
         found = {key: await self._gateway.get(key) for key in sorted(questions.lookups)}
         children = {key: live_object(manifest) for key, manifest in found.items() if manifest}
-        served = {api: await self._gateway.is_served(api[0], "v1", api[1]) for api in sorted(questions.apis)}
+        served = {api: await self._is_served(*api) for api in sorted(questions.apis)}
         troubles = {service: await self._trouble(observed, service) for service in sorted(questions.pods)}
         edge_pods = await self._edge_pods(observed) if questions.edge_pods else observed.edge_pods
         sweep = observed.sweep
@@ -147,6 +164,9 @@ class CampaignReconciler:
             edge_pods=edge_pods,
             sweep=sweep,
         )
+
+    async def _is_served(self, group: str, kind: str) -> bool:
+        return await self._gateway.is_served(group, resource_for(group, kind).version, kind)
 
     async def _trouble(self, observed: Observed, service: str) -> Trouble | None:
         own = _text(edge_selector(observed.name))
@@ -173,6 +193,10 @@ class CampaignReconciler:
         plan = decision.plan
         for key in plan.release:
             await self._applier.release(key, claim)
+        if decision.course is Course.LET_GO:
+            # The edge that stays behind still delivers to it.
+            for key in observed.shared:
+                await self._applier.release(key, claim)
         outcomes = [await self._applier.delete(deletion) for deletion in plan.delete]
         for manifest in plan.apply:
             key = ObjectKey.of(manifest)

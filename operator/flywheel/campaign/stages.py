@@ -116,6 +116,14 @@ def resolve(schedule: Schedule | None) -> Timeline | tuple[Problem, ...]:
         )
 
 
+def beginning_of(schedule: Schedule | None) -> datetime | None:
+    """Tell when a Campaign with this schedule begins to run; None where the schedule cannot be followed."""
+    timeline = resolve(schedule)
+    if not isinstance(timeline, Timeline):
+        return None
+    return next(each.at for each in timeline.transitions if each.stage is not Stage.SCHEDULED)
+
+
 def _timeline(schedule: Schedule, starts_at: datetime | None, ends_at: datetime | None) -> Timeline:
     moments: list[tuple[Stage, datetime]] = []
     if starts_at:

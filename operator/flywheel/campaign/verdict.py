@@ -9,6 +9,7 @@ from flywheel.campaign.decision import Course, Decision, Teardown
 from flywheel.campaign.entry import EdgeState
 from flywheel.campaign.observed import Observed
 from flywheel.campaign.stages import Stage
+from flywheel.events.state import AnalyticsState
 from flywheel.plan import LiveObject
 from flywheel.workload.state import Health, ServiceState
 
@@ -26,6 +27,8 @@ class Facts:
     waiting: Sequence[Problem] = ()
     """Objects that could not be applied yet."""
     edge: EdgeState | None = None
+    analytics: AnalyticsState | None = None
+    """The store that the Campaigns of the namespace share."""
     route: LiveObject | None = None
     unknown_fields: Sequence[str] = ()
 
@@ -162,11 +165,15 @@ def _edge_ready(facts: Facts) -> list[Condition]:
 
 
 def _analytics_ready(facts: Facts) -> list[Condition]:
-    if facts.edge is None:
+    """Say whether what is measured is kept. The site serves either way, so this does not make a Campaign unready."""
+    if facts.edge is None or facts.analytics is None:
         return []
+    said = facts.analytics
+    if not said.ready:
+        return [Condition("AnalyticsReady", "False", said.reason, said.message)]
     if facts.edge.delivery:
         return [Condition("AnalyticsReady", "False", facts.edge.delivery.reason, facts.edge.delivery.message)]
-    return [Condition("AnalyticsReady", "True", "Delivering", "every edge pod delivers what it measures")]
+    return [Condition("AnalyticsReady", "True", said.reason, said.message)]
 
 
 def _route_ready(decision: Decision, facts: Facts) -> list[Condition]:

@@ -65,6 +65,8 @@ def test_a_pod_that_cannot_follow_is_named_with_the_cause(world: World) -> None:
 def test_a_store_that_is_away_leaves_the_site_ready(world: World) -> None:
     trouble = {"reason": "StoreUnreachable", "message": "the store does not answer: connection refused"}
     said = {"generation": wanted(world), "trouble": trouble}
+    assert world.condition("AnalyticsReady")["reason"] == "Creating"
+    world.store_serves()
     world.edge_says(edge_a=said, edge_b=said)
     world.settle(NOW)
     assert world.condition("EdgeReady")["status"] == "True"

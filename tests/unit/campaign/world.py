@@ -38,6 +38,7 @@ class World:
         self.notices: list[str] = []
         self.broken_images: set[str] = set()
         self.edge_pods: tuple[str, ...] = ()
+        self.shared: dict[ObjectKey, LiveObject] = {}
 
     @property
     def status(self) -> Mapping[str, Any]:
@@ -66,7 +67,7 @@ class World:
 
     def observed(self) -> Observed:
         labelled = {key: live for key, live in self.children.items() if live.campaign}
-        return Observed(self.manifest, labelled)
+        return Observed(self.manifest, labelled, neighbours=(self.manifest,), shared=self.shared)
 
     def decide(self, now: datetime) -> tuple[Observed, Decision]:
         observed = self.observed()
@@ -119,6 +120,12 @@ class World:
         key = ObjectKey("", "ConfigMap", "shop", f"{self.manifest['metadata']['name']}-edge-applied")
         data = {name.replace("_", "-"): json.dumps(entry) for name, entry in said.items()}
         self.children[key] = replace(self.children[key], status={"data": data})
+
+    def store_serves(self) -> None:
+        """Let there be a worker of the namespace's store, at work."""
+        key = ObjectKey("apps", "StatefulSet", "shop", "flywheel-analytics")
+        status = {"observedGeneration": 1, "updatedReplicas": 1, "readyReplicas": 1}
+        self.shared[key] = LiveObject(key, "uid", 1, 1, "", "", "", "", False, status=status)
 
     def settle(self, now: datetime, rounds: int = 12) -> None:
         """Reconcile until a round writes nothing."""

@@ -1,0 +1,81 @@
+"""Every child that a Campaign shall have, and the field of the spec that each comes from."""
+
+from collections.abc import Iterator
+
+from flywheel.api.analytics import Analytics
+from flywheel.api.campaign import Campaign
+from flywheel.campaign.observed import Observed
+from flywheel.edge.compose import compose
+from flywheel.edge.manifests import edge_manifests, edge_size
+from flywheel.insight.dashboard import dashboard_manifest
+from flywheel.insight.monitoring import MonitoringSettings
+from flywheel.insight.rules import prometheus_rule_manifest, rules_config_map
+from flywheel.insight.scraping import pod_monitor_manifest
+from flywheel.plan import Manifest, ObjectKey
+from flywheel.workload.manifests import service_manifests
+from flywheel.workload.route import GATEWAY_GROUP, route_manifest
+from flywheel.workload.scaling import Phase, Size, size_of
+
+Api = tuple[str, str]
+"""Group and kind of an API that a cluster may lack."""
+
+ROUTE_API: Api = (GATEWAY_GROUP, "HTTPRoute")
+RULE_API: Api = ("monitoring.coreos.com", "PrometheusRule")
+MONITOR_API: Api = ("monitoring.coreos.com", "PodMonitor")
+
+
+def optional_apis(campaign: Campaign) -> frozenset[Api]:
+    """Name the APIs of which the Campaign makes use where the cluster serves them."""
+    spec = campaign.spec
+    route = {ROUTE_API} if spec.route else set()
+    monitoring = {RULE_API, MONITOR_API} if spec.edge else set()
+    return frozenset(route | monitoring)
+
+
+def desired(observed: Observed, campaign: Campaign, phase: Phase) -> tuple[list[Manifest], dict[ObjectKey, str]]:
+    """Build every child, with the field of the spec that each comes from."""
+    made: list[Manifest] = []
+    origins: dict[ObjectKey, str] = {}
+    for origin, size, manifest in _children(observed, campaign, phase):
+        made.append(_lifted_from_zero(observed, manifest, size))
+        origins[ObjectKey.of(manifest)] = origin
+    return made, origins
+
+
+def _children(observed: Observed, campaign: Campaign, phase: Phase) -> Iterator[tuple[str, Size, Manifest]]:
+    for index, service in enumerate(campaign.spec.services):
+        for manifest in service_manifests(observed.name, observed.namespace, service, phase):
+            yield f"spec.services[{index}]", size_of(service, phase), manifest
+    edge = campaign.spec.edge
+    if edge:
+        size = edge_size(edge, zero=phase.zero)
+        for manifest in edge_manifests(campaign, edge, compose(campaign, edge), size, observed.images.edge):
+            yield "spec.edge", size, manifest
+        for manifest in _monitoring(observed, campaign, phase):
+            yield "spec.analytics.monitoring", Size(), manifest
+    if campaign.spec.route and observed.served.get(ROUTE_API, False):
+        yield "spec.route", Size(), route_manifest(campaign)
+
+
+def _monitoring(observed: Observed, campaign: Campaign, phase: Phase) -> Iterator[Manifest]:
+    wanted = (campaign.spec.analytics or Analytics()).monitoring
+    settings = MonitoringSettings.of(campaign, serving=not phase.zero)
+    name, namespace = campaign.name, campaign.namespace
+    if wanted.dashboard:
+        yield dashboard_manifest(name, namespace, campaign.spec.title or name, settings)
+    if wanted.rules:
+        as_rule = observed.served.get(RULE_API, False)
+        yield (prometheus_rule_manifest if as_rule else rules_config_map)(name, namespace, settings)
+    if observed.served.get(MONITOR_API, False):
+        yield pod_monitor_manifest(name, namespace, settings)
+
+
+def _lifted_from_zero(observed: Observed, manifest: Manifest, size: Size) -> Manifest:
+    """Name the number of replicas once where an autoscaler finds none: it takes zero for switched off, for ever.
+
+    Source: kubernetes.io, "Horizontal Pod Autoscaling", implicit maintenance-mode deactivation.
+    """
+    live = observed.children.get(ObjectKey.of(manifest))
+    if manifest["kind"] != "Deployment" or size.replicas is not None or live is None or live.replicas != 0:
+        return manifest
+    return {**manifest, "spec": {**manifest["spec"], "replicas": size.minimum}}
