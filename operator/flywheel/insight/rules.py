@@ -149,6 +149,9 @@ def _event_alerts(series: Series, settings: MonitoringSettings) -> list[Rule]:
     taken = _all(series.increase("campaign_events_total", "10m"))
     lost = _all(series.increase("flywheel_log_records_lost_total", "5m"))
     asked = _all(series.increase("campaign_requests_total", "5m"))
+    dropped = series.of("flywheel_spool_dropped_total")
+    # A reason has no series before it first happens, and no growth from nothing to its first value.
+    grown = series.increase("flywheel_spool_dropped_total", "10m")
     spooled = f"max by (namespace, campaign) (sum without (table) ({series.of('flywheel_spool_bytes')}))"
     return [
         _alert(
@@ -179,7 +182,7 @@ def _event_alerts(series: Series, settings: MonitoringSettings) -> list[Rule]:
         ),
         _alert(
             "CampaignEventsLost",
-            f"{_by('reason', series.increase('flywheel_spool_dropped_total', '10m'))} > 0",
+            f"{_by('reason', f'{grown} > 0 or ({dropped} > 0 unless {dropped} offset 10m)')} > 0",
             "0s",
             "critical",
             "Events were lost: {{ $labels.reason }}",

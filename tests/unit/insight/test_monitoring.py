@@ -41,7 +41,7 @@ def manifests() -> list[Manifest]:
 def expressions() -> list[str]:
     board = dashboard(CAMPAIGN, NAMESPACE, TITLE, SETTINGS)
     shown = [target["expr"] for panel in board["panels"] for target in panel.get("targets", ())]
-    marked = [each["expr"] for each in board["annotations"]["list"]]
+    marked = [each["target"]["expr"] for each in board["annotations"]["list"]]
     asked = [rule["expr"] for group in rules(CAMPAIGN, NAMESPACE, SETTINGS)["groups"] for rule in group["rules"]]
     return shown + marked + asked
 
