@@ -74,8 +74,11 @@ class Cluster:
 
     def install(self, *arguments: str) -> None:
         """Install the chart with the images of this tree and wait until the operator is ready."""
-        repository, _, tag = self.images["operator"].rpartition(":")
-        image = ["--set", f"image.repository={repository}", "--set", f"image.tag={tag}"]
+        chosen = {"image": "operator", "images.edge": "edge", "images.analytics": "analytics"}
+        image = []
+        for value, name in chosen.items():
+            repository, _, tag = self.images[name].rpartition(":")
+            image += ["--set", f"{value}.repository={repository}", "--set", f"{value}.tag={tag}"]
         chart = [
             "upgrade",
             "--install",
