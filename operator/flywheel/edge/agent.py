@@ -1,0 +1,388 @@
+"""Keeps HAProxy as the operator says: compares what shall be with what HAProxy has, and changes what differs.
+
+Level-triggered: it does not matter what was missed, who died or who has changed something by hand. Everything is
+written to files before HAProxy is told, so that a HAProxy that starts anew has it too.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from flywheel.edge import files, naming
+from flywheel.edge.document import Applied, EdgeDocument, Trouble, encode
+from flywheel.edge.endpoints import Endpoints, Slots, place_all
+from flywheel.edge.livemaps import LIVE_MAPS, RANGES, Maps
+from flywheel.edge.quoting import DocumentProblem
+from flywheel.edge.render import Layout, Rendered, ServerState, render
+from flywheel.edge.reporter import Reporter
+from flywheel.edge.runtime_api import LiveServer, Master, ReloadRefused, RuntimeApi, RuntimeApiError
+from flywheel.edge.sources import TRUST_VOLUME_AFTER, Sources, parse_document
+from flywheel.kube.gateway import Gateway
+
+log = logging.getLogger(__name__)
+
+DEBOUNCE = 0.005
+"""Seconds in which changes gather: a rollout brings several at once."""
+LOOK = 5.0
+"""Seconds after which HAProxy is compared with what shall be although nothing has changed."""
+RETRY = 0.5
+WITHOUT_PODS = 20.0
+"""Seconds for which the first start waits to hear of the pods."""
+
+
+def _ignore(*_: object) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Observer:
+    """Who is told of what the agent does, for metrics and for the collector. Called in the agent's event loop."""
+
+    on_document: Callable[[EdgeDocument], None] = _ignore
+    """A document has become the one that is carried out."""
+    on_applied: Callable[[str, float], None] = _ignore
+    """Generation, and seconds from hearing of a change to its effect."""
+    on_reload: Callable[[str], None] = _ignore
+    """Result of a reload: ok, refused, failed."""
+    on_trouble: Callable[[Trouble | None], None] = _ignore
+
+
+class Agent:
+    """One edge pod's hand on its HAProxy."""
+
+    def __init__(
+        self,
+        gateway: Gateway | None,
+        *,
+        namespace: str,
+        campaign: str,
+        pod: str,
+        layout: Layout,
+        document_directory: str = naming.DOCUMENT_DIRECTORY,
+        tls_directory: str | None = naming.TLS_DIRECTORY,
+        observer: Observer | None = None,
+    ) -> None:
+        self.layout = replace(layout, ipv6=layout.ipv6 and files.has_ipv6())
+        self._observer = observer or Observer()
+        self._changed = asyncio.Event()
+        self._heard_at = 0.0
+        self._run_directory = Path(layout.run_directory)
+        self._gateway = gateway
+        self._good: EdgeDocument | None = self._remembered()
+        self.sources = Sources(
+            namespace,
+            campaign,
+            Path(document_directory),
+            Path(tls_directory) if tls_directory else None,
+            self._run_directory,
+            self._note_change,
+            # What is mounted may be older than what was last carried out; the API server knows better, if there is one.
+            patience=TRUST_VOLUME_AFTER if gateway is not None and self._good is not None else 0.0,
+        )
+        self._reporter = Reporter(namespace, campaign, pod)
+        self._api = RuntimeApi(layout.stats_socket)
+        self._master = Master(layout.master_socket)
+        self._began = time.monotonic()
+        self._endpoints: Endpoints = files.load_endpoints(self._endpoints_file)
+        self._parsed: tuple[str, EdgeDocument] | None = None
+        self._checked = ""
+        """Text of the configuration that HAProxy's own check took last."""
+        self._refused: dict[str, str] = {}
+        self._certificate_in_use: tuple[int, str] | None = None
+        self._known_maps: tuple[int, Maps] = (0, {})
+        """Process, and what its maps hold as far as we know."""
+        self._reached = False
+        self._applied_generation = ""
+        self._applied_at = ""
+        self._trouble: Trouble | None = None
+        self._other_troubles: dict[str, Trouble] = {}
+        self.started = False
+        """Whether HAProxy may start: there is a configuration. What the startup probe of the sidecar asks."""
+
+    @property
+    def _document_file(self) -> Path:
+        return self._run_directory / "document.json"
+
+    @property
+    def _endpoints_file(self) -> Path:
+        return self._run_directory / "endpoints.json"
+
+    @property
+    def document(self) -> EdgeDocument | None:
+        """The document that is carried out; None before there is a usable one."""
+        return self._good
+
+    @property
+    def applied(self) -> Applied:
+        """What this pod says of itself."""
+        trouble = self._trouble or next(iter(self._other_troubles.values()), None)
+        return Applied(generation=self._applied_generation, at=self._applied_at, trouble=trouble)
+
+    def report_trouble(self, part: str, trouble: Trouble | None) -> None:
+        """Take the trouble of another part of the pod (its spool, the store) into the report; None: it is over."""
+        if trouble is None:
+            self._other_troubles.pop(part, None)
+        else:
+            self._other_troubles[part] = trouble
+        self._reporter.tell(self.applied)
+
+    def _note_change(self) -> None:
+        if not self._changed.is_set():
+            self._heard_at = time.monotonic()
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Keep HAProxy as it shall be, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.sources.poll(), name="edge files")
+            group.create_task(self._keep(), name="edge agent")
+            if self._gateway is not None:
+                group.create_task(self.sources.follow(self._gateway), name="edge watches")
+                group.create_task(self._reporter.run(self._gateway), name="edge report")
+
+    async def _keep(self) -> None:
+        pause = LOOK
+        while True:
+            # What another hand has changed shows only when everything is read again.
+            everything = False
+            try:
+                async with asyncio.timeout(pause):
+                    await self._changed.wait()
+                await asyncio.sleep(DEBOUNCE)
+            except TimeoutError:
+                self._heard_at = time.monotonic()
+                everything = True
+            self._changed.clear()
+            if everything:
+                self._known_maps = (0, {})
+            pause = LOOK if await self._turn() else RETRY
+
+    def _remembered(self) -> EdgeDocument | None:
+        """Read what was carried out before this process started: it holds on where what comes now cannot be used."""
+        try:
+            document = parse_document(self._document_file.read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+        return document
+
+    async def _turn(self) -> bool:
+        """Bring HAProxy to what shall be; give whether that is done."""
+        try:
+            await self._converge()
+        except RuntimeApiError as error:
+            self._known_maps = (0, {})
+            self._say_of_haproxy(error)
+        except OSError as error:
+            self._say(Trouble(reason="VolumeUnusable", message=f"{self._run_directory} cannot be written: {error}"))
+        else:
+            return True
+        return False
+
+    async def _converge(self) -> None:
+        document, problem = self._choose_document()
+        if document is None:
+            if problem is not None:
+                self._say(problem)
+            return
+        if not self._knows_pods():
+            return
+        found = await self._usable(document, problem)
+        if found is None:
+            return
+        rendered, document, self._endpoints, problem = found
+        files.save_endpoints(self._endpoints_file, self._endpoints)
+        self._write_certificate(document)
+        files.take_structure(rendered, self.layout)
+        if not self.started:
+            self.started = True
+            self._observer.on_document(document)
+        await self._bring(rendered, document)
+        self._reached = True
+        self._remember(document)
+        self._done(document, problem or self._certificate_trouble(document))
+
+    def _remember(self, document: EdgeDocument) -> None:
+        if document is not self._good:
+            self._good = document
+            files.write_if_changed(self._document_file, encode(document))
+
+    def _knows_pods(self) -> bool:
+        """Whether it is worth starting: a HAProxy that knows no pod answers 503 to everybody."""
+        sources = self.sources
+        waited = time.monotonic() - self._began > WITHOUT_PODS
+        return sources.slices_known or bool(self._endpoints) or self.started or waited
+
+    def _choose_document(self) -> tuple[EdgeDocument | None, Trouble | None]:
+        """Read the newest document, or give the last good one with what is wrong with the newest."""
+        text = self.sources.document_text
+        if text is None:
+            return self._good, None
+        if self._parsed is not None and self._parsed[0] == text:
+            return self._parsed[1], None
+        try:
+            self._parsed = (text, parse_document(text))
+        except DocumentProblem as error:
+            return self._good, Trouble(reason="InvalidDocument", message=str(error))
+        return self._parsed[1], None
+
+    async def _usable(
+        self, document: EdgeDocument, problem: Trouble | None
+    ) -> tuple[Rendered, EdgeDocument, Endpoints, Trouble | None] | None:
+        """Give a configuration that HAProxy takes: the newest, else the last good one."""
+        candidates = [document] if self._good is None or self._good is document else [document, self._good]
+        for candidate in candidates:
+            try:
+                endpoints = self._placed(candidate)
+                return await self._prepared(candidate, endpoints), candidate, endpoints, problem
+            except DocumentProblem as error:
+                problem = Trouble(reason="InvalidDocument", message=str(error))
+            except files.ConfigurationRefused as error:
+                problem = Trouble(reason="ConfigurationRefused", message=str(error))
+        if problem is not None:
+            self._say(problem)
+        return None
+
+    async def _prepared(self, document: EdgeDocument, endpoints: Endpoints) -> Rendered:
+        """Render a document, write its files and let HAProxy judge them, where their structure is a new one."""
+        rendered = render(document, endpoints, certificate=self._has_certificate(document), layout=self.layout)
+        if said := self._refused.get(rendered.structure):
+            raise files.ConfigurationRefused(said)
+        if rendered.structure == self._checked:
+            files.write_structure(rendered)
+            return rendered
+        self._write_certificate(document)
+        path = files.write_structure(rendered)
+        try:
+            await files.check(path)
+        except files.ConfigurationRefused as error:
+            if len(self._refused) > 100:
+                self._refused.clear()
+            self._refused[rendered.structure] = str(error)
+            raise
+        self._checked = rendered.structure
+        return rendered
+
+    def _placed(self, document: EdgeDocument) -> dict[str, Slots]:
+        if not self.sources.slices_known and self._endpoints:
+            return {name: tuple(slots) for name, slots in self._endpoints.items()}
+        return place_all(document, self._endpoints, self.sources.slices)
+
+    def _has_certificate(self, document: EdgeDocument) -> bool:
+        return document.tls is not None and (
+            self.sources.certificate is not None or Path(self.layout.certificate).exists()
+        )
+
+    def _write_certificate(self, document: EdgeDocument) -> None:
+        if document.tls is not None and self.sources.certificate is not None:
+            files.write_if_changed(Path(self.layout.certificate), self.sources.certificate)
+
+    def _certificate_trouble(self, document: EdgeDocument) -> Trouble | None:
+        if document.tls is None or not self.sources.certificate_problem:
+            return None
+        return Trouble(reason="CertificateUnusable", message=self.sources.certificate_problem)
+
+    async def _bring(self, rendered: Rendered, document: EdgeDocument) -> None:
+        """Bring the running HAProxy to a configuration whose files are written."""
+        process = await self._api.process()
+        if process.description != rendered.structure:
+            await self._reload(rendered)
+            process = await self._api.process()
+        if process.description != rendered.structure:
+            raise RuntimeApiError(f"HAProxy runs {process.description!r} after a reload, not {rendered.structure!r}")
+        await self._bring_maps(rendered, process.pid)
+        await self._bring_servers(rendered)
+        if document.tls is not None:
+            await self._bring_certificate(process.pid)
+        files.forget_structures(self.layout, rendered.structure)
+
+    async def _reload(self, rendered: Rendered) -> None:
+        began = time.monotonic()
+        try:
+            await self._master.reload()
+        except ReloadRefused as error:
+            self._observer.on_reload("refused")
+            self._refused[rendered.structure] = str(error)
+            raise
+        except RuntimeApiError:
+            self._observer.on_reload("failed")
+            raise
+        self._observer.on_reload("ok")
+        log.info("HAProxy has the structure %s after %.2f s.", rendered.structure, time.monotonic() - began)
+
+    async def _bring_maps(self, rendered: Rendered, pid: int) -> None:
+        """Bring the maps up to date, so that no request meets a test whose ranges are not there."""
+        known = self._known_maps[1] if self._known_maps[0] == pid else {}
+        found = {
+            name: known[name] if name in known else await self._api.map(rendered.map_path(name)) for name in LIVE_MAPS
+        }
+        # Until all is done, what is known is not certain.
+        self._known_maps = (0, {})
+        for name in LIVE_MAPS:
+            wanted = rendered.maps[name]
+            if name == RANGES:
+                # Ranges of tests that go stay until no test points to them any more.
+                wanted = {**found[name], **wanted}
+            await self._change_map(rendered, name, found, wanted)
+        await self._change_map(rendered, RANGES, found, rendered.maps[RANGES])
+        self._known_maps = (pid, found)
+
+    async def _change_map(self, rendered: Rendered, name: str, found: Maps, wanted: dict[str, str]) -> None:
+        if found[name] != wanted:
+            await self._api.change_map(rendered.map_path(name), found[name], wanted)
+            found[name] = dict(wanted)
+
+    async def _bring_servers(self, rendered: Rendered) -> None:
+        running = await self._api.servers()
+        for backend, servers in rendered.servers.items():
+            live = running.get(backend, {})
+            for name, state in servers.items():
+                found = live.get(name)
+                if not _is_as_wanted(state, found):
+                    wanted = LiveServer(state.address, state.port, state.weight, state.enabled)
+                    await self._api.set_server(backend, name, wanted, found)
+
+    async def _bring_certificate(self, pid: int) -> None:
+        certificate = self.sources.certificate
+        if certificate is None or self._certificate_in_use == (pid, certificate):
+            return
+        # Also after a start of our own or of HAProxy: which certificate it has read then is not known.
+        await self._api.set_certificate(self.layout.certificate, certificate)
+        self._certificate_in_use = (pid, certificate)
+
+    def _done(self, document: EdgeDocument, problem: Trouble | None) -> None:
+        generation = document.generation
+        if generation != self._applied_generation:
+            self._applied_generation = generation
+            self._applied_at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            self._observer.on_document(document)
+            self._observer.on_applied(generation, time.monotonic() - self._heard_at)
+        self._say(problem)
+
+    def _say_of_haproxy(self, error: RuntimeApiError) -> None:
+        if isinstance(error, ReloadRefused):
+            self._say(Trouble(reason="ConfigurationRefused", message=str(error)))
+        elif self._reached or time.monotonic() - self._began > WITHOUT_PODS:
+            # Before, HAProxy has only just been allowed to start.
+            self._say(Trouble(reason="HAProxyUnreachable", message=str(error)))
+
+    def _say(self, trouble: Trouble | None) -> None:
+        before, self._trouble = self._trouble, trouble
+        if (before and before.reason) != (trouble and trouble.reason):
+            self._observer.on_trouble(trouble)
+            if trouble is not None:
+                log.warning("%s: %s", trouble.reason, trouble.message)
+            else:
+                log.info("All is well again.")
+        self._reporter.tell(self.applied)
+
+
+def _is_as_wanted(wanted: ServerState, found: LiveServer | None) -> bool:
+    if found is None or found.enabled != wanted.enabled:
+        return False
+    same_place = (found.address, found.port) == (wanted.address, wanted.port)
+    # A free place may keep the address of the pod that left it: nobody is sent there.
+    return not wanted.enabled or (same_place and found.weight == wanted.weight)

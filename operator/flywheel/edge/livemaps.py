@@ -1,0 +1,144 @@
+"""The maps that change without a reload: a document's slots, shares, tests and blocks in HAProxy's terms. Pure."""
+
+import hashlib
+import ipaddress
+import re
+from collections.abc import Mapping
+
+from flywheel.edge.document import BUCKETS, Block, EdgeDocument, EdgeService, Test
+from flywheel.edge.quoting import DocumentProblem, between, network, percent_encoded, token
+from flywheel.edge.routing import destination
+
+ACTIVE = "active"
+"""Service -> `backend|slot`."""
+SHARES = "shares"
+"""Service -> `basis points|backend|slot`."""
+TESTS = "tests"
+"""`<service>/<number>` -> `test|base|salt`: where its buckets begin in `ranges`, and the salt, percent-encoded."""
+RANGES = "ranges"
+"""`<from>:<to>` -> `test|variant|backend|slot`."""
+ADDRESSES = "addresses"
+"""Network -> seconds since 1970 until which it is refused."""
+VISITORS = "visitors"
+"""Visitor -> likewise."""
+LIVE_MAPS = (ACTIVE, SHARES, RANGES, TESTS, ADDRESSES, VISITORS)
+"""In the order in which they are brought up to date: a test is known only once its ranges are."""
+TESTS_PER_SERVICE = 4
+VISITOR_PATTERN = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_VISITOR = re.compile(VISITOR_PATTERN)
+_LATEST = 1 << 40
+
+Maps = dict[str, dict[str, str]]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def live_maps(document: EdgeDocument) -> Maps:
+    """Give the entries of each live map.
+
+    Raises:
+        DocumentProblem: It speaks of a service or slot that is not there, or shares visitors out wrongly.
+    """
+    services = {service.name: service for service in document.services}
+    tests, ranges = _tests(document, services)
+    addresses, visitors = _blocks(document.live.blocks)
+    return {
+        ACTIVE: _active(document, services),
+        SHARES: _shares(document, services),
+        RANGES: ranges,
+        TESTS: tests,
+        ADDRESSES: addresses,
+        VISITORS: visitors,
+    }
+
+
+def _slot(services: Mapping[str, EdgeService], service: str, slot: str, path: str) -> str:
+    if service not in services:
+        raise DocumentProblem(path, f"there is no service {service!r}")
+    slots = [backend.slot for backend in services[service].backends]
+    if slot not in slots:
+        raise DocumentProblem(path, f"the service {service!r} has no slot {slot!r}, only {', '.join(map(repr, slots))}")
+    return destination(service, slot)
+
+
+def _active(document: EdgeDocument, services: Mapping[str, EdgeService]) -> dict[str, str]:
+    chosen = {token(name): destination(name, service.backends[0].slot) for name, service in services.items()}
+    for service, slot in document.live.active.items():
+        chosen[token(service)] = _slot(services, service, slot, f"live.active[{service!r}]")
+    return chosen
+
+
+def _shares(document: EdgeDocument, services: Mapping[str, EdgeService]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for index, share in enumerate(document.live.shares):
+        path = f"live.shares[{index}]"
+        if token(share.service) in found:
+            raise DocumentProblem(path, f"the service {share.service!r} has a share already")
+        between(share.basis_points, 0, BUCKETS, f"{path}.basisPoints")
+        found[token(share.service)] = f"{share.basis_points}|{_slot(services, share.service, share.slot, path)}"
+    return found
+
+
+def _tests(document: EdgeDocument, services: Mapping[str, EdgeService]) -> tuple[dict[str, str], dict[str, str]]:
+    tests: dict[str, str] = {}
+    ranges: dict[str, str] = {}
+    count: dict[str, int] = {}
+    for index, test in enumerate(document.live.tests):
+        path = f"live.tests[{index}]"
+        number = count.get(test.service, 0)
+        count[test.service] = number + 1
+        if number >= TESTS_PER_SERVICE:
+            raise DocumentProblem(path, f"{test.service!r} has more than {TESTS_PER_SERVICE} tests at once")
+        arms = _arms(test, services, path)
+        base = _base(test, arms)
+        ranges |= {f"{base + start}:{base + end - 1}": value for (start, end), value in arms.items()}
+        tests[f"{token(test.service)}/{number}"] = f"{token(test.name)}|{base}|{percent_encoded(test.salt)}"
+    return tests, ranges
+
+
+def _arms(test: Test, services: Mapping[str, EdgeService], path: str) -> dict[tuple[int, int], str]:
+    if not test.salt or len(test.salt) > 256:
+        raise DocumentProblem(f"{path}.salt", f"has {len(test.salt)} characters; 1 to 256 are wanted")
+    if test.service not in services:
+        raise DocumentProblem(f"{path}.service", f"there is no service {test.service!r}")
+    arms: dict[tuple[int, int], str] = {}
+    last = 0
+    for arm in sorted(test.ranges, key=lambda each: (each.start, each.end)):
+        if not last <= arm.start <= arm.end <= BUCKETS:
+            raise DocumentProblem(
+                f"{path}.ranges",
+                f"{arm.start} to {arm.end} of {arm.variant!r} overlaps another or leaves 0 to {BUCKETS}",
+            )
+        last = arm.end
+        where = _slot(services, test.service, arm.slot, f"{path}.ranges")
+        if arm.end > arm.start:
+            arms[arm.start, arm.end] = f"{token(test.name)}|{token(arm.variant)}|{where}"
+    return arms
+
+
+def _base(test: Test, arms: Mapping[tuple[int, int], str]) -> int:
+    """Give each form of a test its own stretch of numbers, so that an old and a new one never mix while maps change."""
+    digest = hashlib.sha256(repr((test.service, test.name, test.salt, sorted(arms.items()))).encode()).digest()
+    return int.from_bytes(digest[:5]) * BUCKETS
+
+
+def _blocks(blocks: tuple[Block, ...]) -> tuple[dict[str, str], dict[str, str]]:
+    networks: dict[Network, int] = {}
+    visitors: dict[str, str] = {}
+    for index, block in enumerate(blocks):
+        until = int(between(block.until, 0, _LATEST, f"live.blocks[{index}].until"))
+        if block.kind == "address":
+            found = ipaddress.ip_network(network(block.value, f"live.blocks[{index}].value"))
+            networks[found] = max(until, networks.get(found, 0))
+        elif _VISITOR.fullmatch(block.value):
+            # Any other value cannot be a visitor of ours, so there is nobody to refuse.
+            visitors[block.value] = str(max(until, int(visitors.get(block.value, 0))))
+    return {str(each): str(_longest(each, networks)) for each in networks}, visitors
+
+
+def _longest(inner: Network, networks: Mapping[Network, int]) -> int:
+    """HAProxy takes the narrowest network that fits: it must know how long the wider ones around it are refused."""
+    lengths = {
+        each.prefixlen for each in networks if each.version == inner.version and each.prefixlen < inner.prefixlen
+    }
+    around = (networks.get(inner.supernet(new_prefix=length), 0) for length in lengths)
+    return max((networks[inner], *around))

@@ -1,0 +1,87 @@
+"""Which service answers where, resolved beforehand: HAProxy then needs one look-up by host and one by path."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from flywheel.edge.document import EdgeDocument, EdgeRoute, EdgeService
+from flywheel.edge.quoting import DocumentProblem, host_name, token, url_path
+
+ANY = "*"
+
+
+@dataclass(frozen=True)
+class RouteTables:
+    """Texts of three map files."""
+
+    hosts: str
+    """Host name -> class of hosts that are routed alike."""
+    wildcards: str
+    """End of a host name -> class; the longest first, as HAProxy takes the first that fits."""
+    routes: str
+    """Class and path with a slash at its end -> `service|backend|slot` with the backend to take by default."""
+
+
+def backend_name(service: str, slot: str) -> str:
+    """Name of HAProxy's backend for a slot of a service."""
+    return f"{token(service)}:{token(slot)}" if slot else token(service)
+
+
+def destination(service: str, slot: str) -> str:
+    """What maps say of where a request goes: `backend|slot`."""
+    return f"{backend_name(service, slot)}|{token(slot)}"
+
+
+def route_tables(document: EdgeDocument) -> RouteTables:
+    """Resolve the routes: the longest path wins; of equal paths the host that says most.
+
+    Raises:
+        DocumentProblem: A route names no service of the document, or its host or path cannot be one.
+    """
+    services = {service.name: service for service in document.services}
+    for index, route in enumerate(document.routes):
+        if route.service not in services:
+            raise DocumentProblem(f"routes[{index}].service", f"there is no service {route.service!r}")
+        url_path(route.path, f"routes[{index}].path")
+        for number, host in enumerate(route.hosts):
+            host_name(host, f"routes[{index}].hosts[{number}]")
+    patterns = sorted({host for route in document.routes for host in route.hosts})
+    classes = {pattern: f"h{index}" for index, pattern in enumerate(patterns)} | {ANY: ANY}
+    lines: dict[str, str] = {}
+    for pattern, name in classes.items():
+        for route in _ranked(document.routes, pattern):
+            key = f"{name}{route.path.rstrip('/')}/"
+            lines.setdefault(key, _value(services[route.service]))
+    wildcards = sorted((each for each in patterns if each.startswith("*.")), key=len, reverse=True)
+    return RouteTables(
+        hosts=_text((each, classes[each]) for each in patterns if not each.startswith("*.")),
+        wildcards=_text((each[1:], classes[each]) for each in wildcards),
+        routes=_text(lines.items()),
+    )
+
+
+def _ranked(routes: Sequence[EdgeRoute], pattern: str) -> list[EdgeRoute]:
+    """Give the routes that hold for all hosts of a pattern, those that say most of the host first."""
+    fitting = []
+    for route in routes:
+        scores = [_score(own, pattern) for own in route.hosts or (ANY,)]
+        best = max(scores)
+        if best >= 0:
+            fitting.append((best, route))
+    return [route for _, route in sorted(fitting, key=lambda each: -each[0])]
+
+
+def _score(own: str, pattern: str) -> int:
+    """Say how much the host of a route says of the hosts of `pattern`; -1 where it does not hold for them."""
+    if own == ANY:
+        return 0
+    if own == pattern:
+        return 1000
+    return len(own) if own.startswith("*.") and pattern.endswith(own[1:]) else -1
+
+
+def _value(service: EdgeService) -> str:
+    return f"{token(service.name)}|{destination(service.name, service.backends[0].slot)}"
+
+
+def _text(lines: Iterable[tuple[str, str]]) -> str:
+    return "".join(f"{key} {value}\n" for key, value in lines)

@@ -1,0 +1,249 @@
+"""What HAProxy does with each request and answer, line by line. Pure; `render` puts the lines into their sections."""
+
+from collections.abc import Iterator
+
+from flywheel.edge import livemaps
+from flywheel.edge.bucket import share_salt
+from flywheel.edge.channelrules import channel_rules
+from flywheel.edge.document import BUCKETS, EdgeDocument
+from flywheel.edge.naming import CHANNEL_COOKIE, VISITOR_COOKIE
+from flywheel.edge.quoting import acl_lines, cookie_domain, cookie_name, header_name, quote_format
+
+UNSIZED_BODY = 16_384
+"""Bytes of a body whose length is not said beforehand: it must fit the buffer, where it is counted."""
+LONGEST_URI = 8192
+HOPS = 5
+"""Trusted proxies in a row."""
+CHANNEL_COOKIE_AGE = 30 * 86400
+
+REFUSALS = {
+    "method": (405, "This method is not allowed here.", ""),
+    "host": (400, "The Host header is missing or cannot be one.", ""),
+    "blocked": (403, "Access is refused.", ""),
+    "rate": (429, "Too many requests. Try again in a few seconds.", "10"),
+    "header": (431, "The headers of the request are too large.", ""),
+    "uri": (414, "The address is too long.", ""),
+    "body": (413, "The body of the request is too large.", ""),
+    "path": (404, "There is nothing at this address.", ""),
+}
+"""Reason as in the access log -> status, text, Retry-After."""
+
+_STRIPPED = "^(x-fw-|x-forwarded-|(forwarded|x-real-ip|x-request-id|proxy|http2-settings)$)|_"
+_TRUSTED = "{ src -f %s/trusted.lst }"
+
+
+def request_rules(document: EdgeDocument, directory: str) -> Iterator[str]:
+    """Give the rules of a request, in order."""
+    yield from _client(document, directory)
+    yield from _visitor(document)
+    yield from _refusals(document, directory)
+    if document.tls is not None and document.tls.redirect:
+        plain = "{ var(txn.redirect) -m found } !refused"
+        yield f"http-request redirect code 308 location https://%[var(txn.host)]%[pathq] if {plain}"
+    yield from _cleaned()
+    yield from channel_rules(document)
+    yield from _assignment(directory)
+    yield "http-request set-var(txn.nav) int(1) if METH_GET !collect !{ req.hdr(sec-purpose) -m sub prefetch }"
+    yield "http-request set-var(txn.nav) int(2) if { var(txn.nav) -m found } { req.hdr(accept) -m sub text/html }"
+
+
+def _client(document: EdgeDocument, directory: str) -> Iterator[str]:
+    trusted = _TRUSTED % directory
+    yield "http-request set-var(txn.now) date()"
+    yield "http-request set-var(txn.ip) src"
+    yield "http-request set-var(txn.id) uuid()"
+    yield "http-request set-var(txn.tls) int(1) if { ssl_fc }"
+    if document.trusted_proxies:
+        yield f"http-request set-var(txn.hop) int(0) if {trusted}"
+        for hop in range(1, HOPS + 1):
+            fetch = f"req.hdr_ip(x-forwarded-for,-{hop})"
+            here = f"{{ var(txn.hop) -m int {hop - 1} }} {{ {fetch} -m found }}"
+            yield f"http-request set-var(txn.ip) {fetch} if {here}"
+            yield f"http-request set-var(txn.hop) int({hop}) if {here} {{ {fetch} -f {directory}/trusted.lst }}"
+        proxied = "{ var(txn.hop) -m found }"
+        given = "{ req.hdr(x-request-id) -m reg ^[A-Za-z0-9._-]{1,128}$ }"
+        yield f"http-request set-var(txn.id) req.hdr(x-request-id) if {proxied} {given}"
+        yield (f"http-request set-var(txn.tls) int(1) if {proxied} {{ req.hdr(x-forwarded-proto) -m str -i https }}")
+        if document.region_header:
+            fetch = f"req.hdr({header_name(document.region_header, 'regionHeader').lower()})"
+            yield f"http-request set-var(txn.reg) {fetch} if {proxied} {{ {fetch} -m reg ^[A-Za-z0-9_-]{{1,32}}$ }}"
+    yield "http-request set-var(txn.host) req.hdr(host),host_only"
+    yield "http-request set-var(txn.path) path"
+    yield "http-request set-var(txn.ua) req.hdr(user-agent)"
+    yield "http-request set-var(txn.svc) str(_collect) if collect"
+
+
+def _visitor(document: EdgeDocument) -> Iterator[str]:
+    consent = document.visitor.consent
+    cookie = f"req.cook({VISITOR_COOKIE})"
+    if consent is None:
+        yield "http-request set-var(txn.cns) int(1)"
+    else:
+        name = cookie_name(consent.cookie, "visitor.consent.cookie")
+        yield from acl_lines("consents", f"req.cook({name})", "str", consent.granted, "visitor.consent.granted")
+        if consent.granted:
+            yield "http-request set-var(txn.cns) int(1) if consents"
+    yield (
+        f"http-request set-var(txn.vid) {cookie} if {{ var(txn.cns) -m found }} "
+        f"{{ {cookie} -m reg ^{livemaps.VISITOR_PATTERN}$ }}"
+    )
+
+
+def _refusals(document: EdgeDocument, directory: str) -> Iterator[str]:
+    limits = document.limits
+    client = "var(txn.ip),ipmask(32,64)"
+    yield f"http-request track-sc0 {client} table _requests if !collect"
+    yield f"http-request track-sc0 {client} table _events if collect"
+    blocked = "{ var(txn.until),sub(txn.now) gt 0 }"
+    yield f"http-request set-var(txn.until) var(txn.ip),map_ip_int({directory}/{livemaps.ADDRESSES}.map,0)"
+    yield f"http-request set-var(txn.rf) str(blocked) if {blocked}"
+    yield (
+        f"http-request set-var(txn.until) var(txn.vid),map_str_int({directory}/{livemaps.VISITORS}.map,0) "
+        "if { var(txn.vid) -m found }"
+    )
+    yield f"http-request set-var(txn.rf) str(blocked) if {blocked}"
+    rates = (("collect", limits.events_per_second), ("!collect", limits.requests_per_second))
+    for which, rate in rates:
+        yield f"http-request set-var(txn.rf) str(rate) if !refused {which} {{ sc0_http_req_rate gt {rate * 10} }}"
+    yield "http-request set-var(txn.rf) str(method) if !refused { method TRACE CONNECT }"
+    yield (
+        "http-request set-var(txn.rf) str(host) if !refused "
+        r"!{ req.hdr(host) -m reg '^([A-Za-z0-9._-]{1,255}|\[[0-9a-fA-F:.]{2,45}\])(:[0-9]{1,5})?$' }"
+    )
+    yield "http-request set-var(txn.rf) str(host) if !refused { req.fhdr_cnt(host) gt 1 }"
+    yield f"http-request set-var(txn.rf) str(uri) if !refused {{ url,length gt {LONGEST_URI} }}"
+    yield f"http-request set-var(txn.rf) str(header) if !refused {{ req.hdrs,length gt {limits.header_bytes} }}"
+    yield f"http-request set-var(txn.rf) str(body) if !refused {{ req.hdr_val(content-length) gt {limits.body_bytes} }}"
+    if document.tls is not None and document.tls.redirect:
+        yield "http-request set-var(txn.redirect) int(1) if !refused !{ var(txn.tls) -m found } has_certificate"
+    room = min(UNSIZED_BODY, limits.body_bytes + 1)
+    wait = max(1, round(limits.client_timeout * 1000))
+    yield f"http-request wait-for-body time {wait}ms at-least {room} if !refused"
+    yield (
+        "http-request set-var(txn.rf) str(body) if !refused !{ req.hdr(content-length) -m found } "
+        f"{{ req.body_len ge {room} }}"
+    )
+
+
+def _cleaned() -> Iterator[str]:
+    yield "http-request del-header upgrade if { req.hdr(upgrade) -m found } !{ req.hdr(upgrade) -m str -i websocket }"
+    yield f"http-request del-header {_STRIPPED} -m reg"
+    yield "http-request set-header X-Request-ID %[var(txn.id)]"
+    yield "http-request set-header X-Forwarded-For %[var(txn.ip)]"
+    yield "http-request set-header X-Forwarded-Proto http if !{ var(txn.tls) -m found }"
+    yield "http-request set-header X-Forwarded-Proto https if { var(txn.tls) -m found }"
+
+
+def _assignment(directory: str) -> Iterator[str]:
+    """Choose service, slot, test and variant of a request, and so its backend."""
+    going = "!refused !collect"
+    yield f"http-request set-var(txn.cls) var(txn.host),map_str({directory}/hosts.map) if {going}"
+    yield (
+        f"http-request set-var(txn.cls) var(txn.host),map_end({directory}/wildcards.map) "
+        f"if {going} !{{ var(txn.cls) -m found }}"
+    )
+    yield (
+        f"http-request set-var(txn.route) var(txn.cls,*),concat(,txn.path,/),map_beg({directory}/routes.map) if {going}"
+    )
+    routed = "{ var(txn.route) -m found }"
+    yield f"http-request set-var(txn.rf) str(path) if {going} !{routed}"
+    yield f"http-request set-var(txn.svc) var(txn.route),field(1,|) if {routed}"
+    yield f"http-request set-var(txn.pick) var(txn.route),field(2,|,2) if {routed}"
+    yield f"http-request set-var(txn.pick) var(txn.svc),map({directory}/{livemaps.ACTIVE}.map) if {routed}"
+    new = "{ var(txn.cns) -m found } !{ var(txn.vid) -m found }"
+    yield f"http-request set-var(txn.nv) int(1) if {routed} {new}"
+    yield "http-request set-var(txn.vid) uuid() if { var(txn.nv) -m found }"
+    yield f"http-request set-var(txn.share) var(txn.svc),map({directory}/{livemaps.SHARES}.map) if {routed}"
+    yield from _share()
+    yield from _tests(directory)
+    yield "http-request set-var(txn.be) var(txn.pick),field(1,|)"
+    yield "http-request set-var(txn.slot) var(txn.pick),field(2,|)"
+    yield "http-request set-header X-FW-Visitor %[var(txn.vid)] if { var(txn.vid) -m found }"
+    yield "http-request set-header X-FW-Variant %[var(txn.test)]=%[var(txn.var)] if { var(txn.test) -m found }"
+
+
+def _share() -> Iterator[str]:
+    shared = "{ var(txn.share) -m found }"
+    yield f"http-request set-var(txn.who) var(txn.ip) if {shared}"
+    # Who has not consented has no visitor: such people are shared out by address.
+    yield f"http-request set-var(txn.who) var(txn.vid) if {shared} {{ var(txn.vid) -m found }}"
+    salt = share_salt("")
+    yield (
+        f"http-request set-var(txn.at) str({salt}),concat(,txn.svc,:),concat(,txn.who),xxh32(0),mod({BUCKETS}) "
+        f"if {shared}"
+    )
+    yield f"http-request set-var(txn.upto) var(txn.share),field(1,|),add(0) if {shared}"
+    yield (
+        f"http-request set-var(txn.pick) var(txn.share),field(2,|,2) if {shared} {{ var(txn.at),sub(txn.upto) lt 0 }}"
+    )
+
+
+def _tests(directory: str) -> Iterator[str]:
+    last = "{ var(txn.vid) -m found } { var(txn.route) -m found }"
+    for number in range(livemaps.TESTS_PER_SERVICE):
+        found = f"{{ var(txn.t{number}) -m found }}"
+        yield (
+            f"http-request set-var(txn.t{number}) "
+            f"var(txn.svc),concat(/{number}),map({directory}/{livemaps.TESTS}.map) if {last}"
+        )
+        yield f"http-request set-var(txn.base) var(txn.t{number}),field(2,|),add(0) if {found} {last}"
+        yield (
+            f"http-request set-var(txn.arm) var(txn.t{number}),field(3,|),url_dec,concat(:,txn.vid),xxh32(0),"
+            f"mod({BUCKETS}),add(txn.base),map_int({directory}/{livemaps.RANGES}.map) if {found} {last}"
+        )
+        last = f"{found} !{{ var(txn.arm) -m found }}"
+    armed = "{ var(txn.arm) -m found }"
+    yield f"http-request set-var(txn.test) var(txn.arm),field(1,|) if {armed}"
+    yield f"http-request set-var(txn.var) var(txn.arm),field(2,|) if {armed}"
+    yield f"http-request set-var(txn.pick) var(txn.arm),field(3,|,2) if {armed}"
+
+
+def answer_rules(document: EdgeDocument, directory: str) -> Iterator[str]:
+    """Give the rules of an answer."""
+    visited = "{ var(txn.nav) -m found } { status 200:299 } { res.hdr(content-type) -m beg -i text/html }"
+    yield f"http-response set-var(txn.page) int(1) if {visited}"
+    yield "http-response set-var(txn.page) int(1) if { var(txn.nav) -m int 2 } { status 304 }"
+    yield from _cookies(document)
+    yield "http-after-response set-header X-Request-ID %[var(txn.id)] if { var(txn.id) -m found }"
+    yield from _headers(document)
+    yield f"http-after-response set-header Connection close if {draining(directory)}"
+
+
+def _cookies(document: EdgeDocument) -> Iterator[str]:
+    visitor = document.visitor
+    attributes = f"Path=/; HttpOnly; SameSite={visitor.same_site}"
+    if visitor.domain:
+        attributes += f"; Domain={cookie_domain(visitor.domain, 'visitor.domain')}"
+    age = max(0, visitor.max_age)
+    cookies = (
+        (f"{VISITOR_COOKIE}=%[var(txn.vid)]; Max-Age={age}; {attributes}", "{ var(txn.nv) -m found }"),
+        (
+            f"{CHANNEL_COOKIE}=%[var(txn.came)]; Max-Age={min(age, CHANNEL_COOKIE_AGE)}; {attributes}",
+            "{ var(txn.newch) -m found }",
+        ),
+    )
+    for text, condition in cookies:
+        yield f"http-response add-header Set-Cookie '{text}' if {condition} !{{ var(txn.tls) -m found }}"
+        yield f"http-response add-header Set-Cookie '{text}; Secure' if {condition} {{ var(txn.tls) -m found }}"
+
+
+def _headers(document: EdgeDocument) -> Iterator[str]:
+    own = {header_name(name, "responseHeaders").lower() for name in document.response_headers}
+    defaults = {
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "SAMEORIGIN",
+        "Referrer-Policy": "strict-origin-when-cross-origin",
+    }
+    for name, value in defaults.items():
+        if name.lower() not in own:
+            yield f"http-after-response set-header {name} {value} if !{{ res.hdr({name.lower()}) -m found }}"
+    if document.tls is not None and document.tls.hsts_max_age > 0 and "strict-transport-security" not in own:
+        age = f"max-age={document.tls.hsts_max_age}"
+        yield f"http-after-response set-header Strict-Transport-Security {age} if {{ var(txn.tls) -m found }}"
+    for name, value in document.response_headers.items():
+        yield f"http-after-response set-header {name} {quote_format(value, f'responseHeaders[{name!r}]')}"
+
+
+def draining(directory: str) -> str:
+    """Give the condition under which the pod is about to stop; needs txn.now."""
+    return f"{{ str(draining),map_str_int({directory}/state.map,0),sub(txn.now) gt 0 }}"
