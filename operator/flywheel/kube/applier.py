@@ -33,6 +33,19 @@ class Claim:
     uid: str
     reference: Manifest
 
+    @property
+    def references(self) -> tuple[Manifest, ...]:
+        """The owner references of an object that is ours."""
+        return (self.reference,)
+
+
+@dataclass(frozen=True, slots=True)
+class SharedClaim:
+    """The same for what several owners share: the label that says what it is, and a reference to each owner."""
+
+    shared: str
+    references: tuple[Manifest, ...]
+
 
 class Standing(Enum):
     """How an object that exists stands to the owner who wants one of that name."""
@@ -44,10 +57,13 @@ class Standing(Enum):
     FOREIGN = "foreign"
 
 
-def standing(live: LiveObject, claim: Claim) -> Standing:
+def standing(live: LiveObject, claim: Claim | SharedClaim) -> Standing:
     """Judge whether `live` may be written on behalf of `claim`."""
     if live.deleting:
         return Standing.DYING
+    if isinstance(claim, SharedClaim):
+        ours = live.shared == claim.shared and not live.owner_uid
+        return Standing.OURS if ours else Standing.FOREIGN
     if live.owner_uid == claim.uid:
         return Standing.OURS
     if live.campaign != claim.name:
@@ -66,13 +82,15 @@ class Applier:
         # Without this memory such an object would be applied again at each reconcile.
         self._settled: dict[str, tuple[str, str]] = {}
 
-    async def apply(self, manifest: Manifest, live: LiveObject | None, claim: Claim, path: str) -> Outcome:
+    async def apply(
+        self, manifest: Manifest, live: LiveObject | None, claim: Claim | SharedClaim, path: str
+    ) -> Outcome:
         """Create or correct one object. A refusal is an outcome, not an exception; so is a foreign object.
 
         `path` is the field of the spec that the object comes from: people look there.
         Raises ApiError where trying again later can help.
         """
-        metadata = {**manifest["metadata"], "ownerReferences": [claim.reference]}
+        metadata = {**manifest["metadata"], "ownerReferences": list(claim.references)}
         wanted = stamped({**manifest, "metadata": metadata})
         key = ObjectKey.of(wanted)
         try:
@@ -83,7 +101,7 @@ class Applier:
             return Outcome(key, live, Problem(path, f"the API server refused {key}: {error.message}"), terminal=True)
 
     async def _apply(
-        self, wanted: Manifest, key: ObjectKey, live: LiveObject | None, claim: Claim, path: str
+        self, wanted: Manifest, key: ObjectKey, live: LiveObject | None, claim: Claim | SharedClaim, path: str
     ) -> Outcome:
         if live is None:
             found = await self._gateway.get(key)
@@ -91,7 +109,7 @@ class Applier:
         if live is not None:
             match standing(live, claim):
                 case Standing.FOREIGN:
-                    return Outcome(key, None, _foreign(path, key, live), terminal=True)
+                    return Outcome(key, None, _foreign(path, key, live, claim), terminal=True)
                 case Standing.DYING:
                     return Outcome(key, None, Problem(path, f"waits for the old {key} to be gone"))
                 case Standing.OURS | Standing.ABANDONED:
@@ -181,7 +199,9 @@ def _holds_replicas(live: LiveObject) -> bool:
     return bool(live.replicas) and owns_path(live.owned_fields, "spec", "replicas")
 
 
-def _foreign(path: str, key: ObjectKey, live: LiveObject) -> Problem:
+def _foreign(path: str, key: ObjectKey, live: LiveObject, claim: Claim | SharedClaim) -> Problem:
+    if isinstance(claim, SharedClaim):
+        return Problem(path, f"{key} exists already and was not made by flywheel; it is left untouched: delete it")
     whose = f"belongs to another owner ({live.owner_uid})" if live.owner_uid else "was not made by this Campaign"
     return Problem(
         path,

@@ -18,7 +18,7 @@ FieldSet = Mapping[str, Any]
 
 UNTRACKED = ("apiVersion", "kind")
 UNTRACKED_METADATA = ("name", "namespace", "ownerReferences")
-"""Not in the set at all, or, as for owner references, kept as `LiveObject.owner_uid`."""
+"""Not in the set at all, or, as for owner references, kept as `LiveObject.owner_uid` and `sharers`."""
 
 
 def stamped(manifest: Manifest) -> Manifest:
@@ -34,9 +34,15 @@ def is_in_place(stamped_manifest: Manifest, live: LiveObject) -> bool:
     if live.deleting or live.applied_hash != wanted or not live.owned_fields:
         return False
     references = stamped_manifest["metadata"].get("ownerReferences", [])
-    if any(each["uid"] != live.owner_uid for each in references):
+    if not all(_belongs_to(live, each) for each in references):
         return False
     return owns_all(json.loads(live.owned_fields), stamped_manifest)
+
+
+def _belongs_to(live: LiveObject, reference: Mapping[str, Any]) -> bool:
+    if reference.get("controller"):
+        return bool(reference["uid"] == live.owner_uid)
+    return reference["uid"] in live.sharers
 
 
 def owns_all(owned: FieldSet, manifest: Manifest) -> bool:

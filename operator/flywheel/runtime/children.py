@@ -10,14 +10,15 @@ from collections.abc import Sequence
 from flywheel.kube.errors import ApiError
 from flywheel.kube.gateway import Gateway
 from flywheel.kube.live import live_object
-from flywheel.kube.resources import CHILDREN, OPTIONAL, Resource
+from flywheel.kube.resources import CHILDREN, OPTIONAL
 from flywheel.kube.watch import Change, Watch
 from flywheel.plan import MANAGED_BY_LABEL
 from flywheel.runtime.store import Store
 
 SELECTOR = f"{MANAGED_BY_LABEL}=flywheel"
 LOOK_AGAIN = 15.0
-"""Seconds until an API that the cluster lacks is looked for again."""
+"""Seconds until an API that the cluster lacks, or that we may not use, is looked for again."""
+FORBIDDEN = 403
 FRESH = 180.0
 """Seconds of silence after which a watch is called stale; bookmarks come about every minute."""
 
@@ -31,7 +32,7 @@ class ChildFeed:
         self._watches = [
             Watch(gateway, resource, namespace, SELECTOR) for resource in CHILDREN for namespace in namespaces
         ]
-        self._absent: set[Resource] = set()
+        self._absent: set[Watch] = set()
         for watch in self._watches:
             store.expect(_source(watch))
 
@@ -48,7 +49,7 @@ class ChildFeed:
 
     def _is_absent(self, watch: Watch) -> bool:
         gone = watch.resource in OPTIONAL and watch.error is not None and watch.error.is_not_found
-        return gone or watch.resource in self._absent
+        return gone or watch in self._absent
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -70,19 +71,26 @@ class ChildFeed:
                 self._store.put(live_object(event.manifest))
 
     async def _wait_until_served(self, watch: Watch) -> None:
-        resource = watch.resource
-        while not await self._is_served(resource):
-            self._absent.add(resource)
+        while not await self._may_watch(watch):
+            self._absent.add(watch)
             self._store.complete(_source(watch))
             await asyncio.sleep(LOOK_AGAIN)
-        self._absent.discard(resource)
+        self._absent.discard(watch)
 
-    async def _is_served(self, resource: Resource) -> bool:
+    async def _may_watch(self, watch: Watch) -> bool:
+        """Tell whether the cluster knows an optional kind, and we have the right to look: it can be left out."""
+        resource = watch.resource
         while True:
             try:
-                return await self._gateway.is_served(resource.group, resource.version, resource.kind)
-            except ApiError:
+                if not await self._gateway.is_served(resource.group, resource.version, resource.kind):
+                    return False
+                await self._gateway.list_page(resource, watch.namespace, SELECTOR, limit=1, metadata_only=True)
+            except ApiError as error:
+                if error.is_not_found or error.status == FORBIDDEN:
+                    return False
                 await asyncio.sleep(1)
+            else:
+                return True
 
 
 def _state(watch: Watch) -> str:

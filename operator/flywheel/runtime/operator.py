@@ -10,7 +10,6 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
-from flywheel.campaign.reconcile import CampaignReconciler
 from flywheel.kube.errors import LoginError
 from flywheel.kube.gateway import Gateway
 from flywheel.kube.leases import LeaseFile
@@ -23,6 +22,7 @@ from flywheel.runtime.health import Check, Server
 from flywheel.runtime.leader import Leadership, LeaseElection, LeaseLost
 from flywheel.runtime.metrics import Metrics
 from flywheel.runtime.queue import KeyedQueue
+from flywheel.runtime.reconcilers import Reconcilers
 from flywheel.runtime.store import Owner, Store
 from flywheel.runtime.workers import Reconciler, Workers
 
@@ -34,7 +34,7 @@ PATIENCE = 10.0
 PATIENCE_WITH_SERVER = 10.0
 """Seconds for which an API server that does not answer may be about to: it is restarted, or a connection was cut."""
 
-MakeReconciler = Callable[[Gateway, Store, Clock, Metrics], Reconciler]
+MakeReconciler = Callable[[Gateway, Store, Clock, Metrics, Images], Reconciler]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +54,7 @@ class Settings:
     metrics_port: int = 8080
 
 
-def campaign_reconciler(gateway: Gateway, store: Store, clock: Clock, metrics: Metrics) -> Reconciler:
-    """Make the reconciler of campaigns."""
-    return CampaignReconciler(gateway, store, clock=clock.now, on_write_skipped=metrics.observe_skipped)
-
-
-async def run(settings: Settings, make_reconciler: MakeReconciler = campaign_reconciler) -> int:
+async def run(settings: Settings, make_reconciler: MakeReconciler = Reconcilers) -> int:
     """Run the operator until it is told to end; give the exit status of the process: 0 only when it was told to."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -115,7 +110,7 @@ class Operator:
         namespaces: tuple[str | None, ...] = settings.namespaces or (None,)
         self._campaigns = CampaignFeed(gateway, self._store, namespaces, clock, metrics.observe_missed)
         self._children = ChildFeed(gateway, self._store, namespaces)
-        reconciler = make_reconciler(gateway, self._store, clock, metrics)
+        reconciler = make_reconciler(gateway, self._store, clock, metrics, settings.images)
         self._workers = Workers(self._queue, reconciler, self._store, leadership, metrics, clock, settings.workers)
         metrics.follow_queue(lambda: self._queue.depth, lambda: self._queue.oldest)
         metrics.follow_leader(lambda: leadership.leading)

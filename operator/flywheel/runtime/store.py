@@ -1,14 +1,18 @@
-"""What was last seen of every campaign and its children, never older than what was seen before."""
+"""What was last seen of campaigns, their children and what they share, never older than what was seen before."""
 
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 
+from flywheel.events.sharing import has_edge
 from flywheel.kube.resources import Resource
 from flywheel.plan import LiveObject, Manifest, ObjectKey
 
 Owner = tuple[str, str]
-"""Namespace and name of a campaign."""
+"""Namespace and name of a campaign; with the name SHARED, all that the campaigns of the namespace share."""
+
+SHARED = "*"
+"""No object can have this name."""
 
 MOST_TOMBSTONES = 20_000
 _NONE: Mapping[ObjectKey, LiveObject] = {}
@@ -26,6 +30,7 @@ class Store:
         self._campaigns: dict[Owner, Manifest] = {}
         self._children: dict[Owner, dict[ObjectKey, LiveObject]] = {}
         self._owner_of: dict[ObjectKey, Owner] = {}
+        self._troubles: dict[str, str] = {}
         self._gone: OrderedDict[str, None] = OrderedDict()
         self._unsynced: set[object] = set()
         self._synced = asyncio.Event()
@@ -65,12 +70,34 @@ class Store:
         yield from self._campaigns.values()
 
     def owners(self) -> set[Owner]:
-        """Give every campaign by name, those included that are known only by the children they left."""
-        return set(self._campaigns) | set(self._children)
+        """Give every key there is work for, campaigns included that are known only by the children they left."""
+        sharing = {(namespace, SHARED) for (namespace, _), held in self._campaigns.items() if has_edge(held)}
+        return set(self._campaigns) | set(self._children) | sharing
 
     def children(self, namespace: str, name: str) -> dict[ObjectKey, LiveObject]:
         """Give what carries the campaign's label, as last seen."""
         return dict(self._children.get((namespace, name), _NONE))
+
+    def campaigns_in(self, namespace: str) -> tuple[Manifest, ...]:
+        """Give every campaign of a namespace."""
+        return tuple(held for (where, _), held in self._campaigns.items() if where == namespace)
+
+    def shared(self, namespace: str) -> dict[ObjectKey, LiveObject]:
+        """Give what the campaigns of a namespace share, as last seen."""
+        return self.children(namespace, SHARED)
+
+    def shared_trouble(self, namespace: str) -> str:
+        """Tell why that is not as it should be, where a look at the objects does not tell; empty for no trouble."""
+        return self._troubles.get(namespace, "")
+
+    def put_shared_trouble(self, namespace: str, trouble: str) -> None:
+        """Remember why what is shared is not as it should be; the campaigns that share it hear of a change."""
+        if trouble == self.shared_trouble(namespace):
+            return
+        self._troubles[namespace] = trouble
+        if not trouble:
+            del self._troubles[namespace]
+        self._tell_sharing(namespace)
 
     def campaign_count(self) -> int:
         """Count all campaigns."""
@@ -97,6 +124,8 @@ class Store:
             return
         self._campaigns[owner] = trim_campaign(manifest)
         self._tell(owner)
+        if held is None or _orders(manifest) != _orders(held):
+            self._tell_shared(manifest, held)
 
     def remove_campaign(self, namespace: str, name: str, uid: str) -> None:
         """Forget a campaign that is gone, if it is the one with `uid`."""
@@ -105,26 +134,28 @@ class Store:
         if held is not None and held["metadata"]["uid"] == uid:
             del self._campaigns[namespace, name]
             self._tell((namespace, name))
+            self._tell_shared(held)
 
     def put(self, live: LiveObject) -> None:
         """Remember a child unless something newer is known."""
         if live.uid in self._gone:
             return
         old_owner = self._owner_of.get(live.key)
-        if old_owner is not None:
-            held = self._children[old_owner][live.key]
-            if live.resource_version <= held.resource_version:
-                return
-        owner = (live.key.namespace, live.campaign)
+        held = self._children[old_owner][live.key] if old_owner is not None else None
+        if held is not None and live.resource_version <= held.resource_version:
+            return
+        owner = (live.key.namespace, live.campaign or (SHARED if live.shared else ""))
         if old_owner is not None and old_owner != owner:
             # Its label was changed by hand: the one that has lost it must hear of it too.
             self._forget(live.key)
             self._tell(old_owner)
-        if not live.campaign:
+        if not owner[1]:
             return
         self._children.setdefault(owner, {})[live.key] = live
         self._owner_of[live.key] = owner
         self._tell(owner)
+        if owner[1] == SHARED and (held is None or _standing(held) != _standing(live)):
+            self._tell_sharing(live.key.namespace)
 
     def remove(self, key: ObjectKey, uid: str) -> None:
         """Forget a child that is gone, if it is the one with `uid`."""
@@ -133,6 +164,8 @@ class Store:
         if owner is not None and self._children[owner][key].uid == uid:
             self._forget(key)
             self._tell(owner)
+            if owner[1] == SHARED:
+                self._tell_sharing(key.namespace)
 
     def retain(self, resource: Resource, namespace: str | None, uids: frozenset[str], resource_version: int) -> None:
         """Forget the children of one kind that a complete list does not show, but for those newer than the list."""
@@ -160,6 +193,17 @@ class Store:
         if self.on_change is not None:
             self.on_change(owner)
 
+    def _tell_shared(self, *states: Manifest | None) -> None:
+        """Tell of a campaign that came, changed or went, if that can matter to what campaigns share."""
+        namespace = next(each["metadata"].get("namespace", "") for each in states if each)
+        if any(each and has_edge(each) for each in states) or (namespace, SHARED) in self._children:
+            self._tell((namespace, SHARED))
+
+    def _tell_sharing(self, namespace: str) -> None:
+        for held in self.campaigns_in(namespace):
+            if has_edge(held):
+                self._tell((namespace, held["metadata"]["name"]))
+
 
 def _is_newer(new: Mapping[str, str], held: Mapping[str, str]) -> bool:
     # Versions grow over all objects of a cluster, so that a successor of the same name is newer too.
@@ -170,6 +214,17 @@ def trim_campaign(manifest: Manifest) -> Manifest:
     """Copy a campaign without what no decision needs. The parts that are kept are shared, not copied."""
     metadata = {name: value for name, value in manifest["metadata"].items() if name != "managedFields"}
     return {**manifest, "metadata": metadata}
+
+
+def _orders(campaign: Manifest) -> object:
+    """What of a campaign can change what is shared; its status changes all the time."""
+    metadata = campaign["metadata"]
+    return metadata["uid"], metadata.get("generation"), metadata.get("deletionTimestamp")
+
+
+def _standing(live: LiveObject) -> object:
+    """What of a shared object can change what is told on campaigns."""
+    return live.uid, live.generation, live.deleting, live.status
 
 
 def _is_stalled(campaign: Manifest) -> bool:

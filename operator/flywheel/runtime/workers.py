@@ -12,14 +12,20 @@ from flywheel.runtime.leader import Leadership
 from flywheel.runtime.logs import about
 from flywheel.runtime.metrics import Metrics
 from flywheel.runtime.queue import KeyedQueue
-from flywheel.runtime.store import Owner, Store
+from flywheel.runtime.store import SHARED, Owner, Store
 
 log = logging.getLogger(__name__)
 
-KIND = "Campaign"
+CAMPAIGN = "Campaign"
+WORKER = "AnalyticsWorker"
 LONGEST = 60.0
 """Seconds after which one reconcile is given up and tried again later."""
 STUCK = 3 * LONGEST
+
+
+def kind_of(owner: Owner) -> str:
+    """Tell what a key stands for, in logs and figures."""
+    return WORKER if owner[1] == SHARED else CAMPAIGN
 
 
 class Reconciler(Protocol):
@@ -91,7 +97,7 @@ class Workers:
                 continue
             self._busy_since[owner] = self._clock.elapsed()
             try:
-                with about(KIND, *owner):
+                with about(kind_of(owner), *owner):
                     await self._reconcile(owner)
             finally:
                 del self._busy_since[owner]
@@ -105,7 +111,7 @@ class Workers:
             async with asyncio.timeout(LONGEST):
                 wake_at = await self._reconciler.reconcile(*owner)
             result = "ok"
-            if self._store.campaign(*owner) is None and not self._store.children(*owner):
+            if wake_at is None and self._store.campaign(*owner) is None and not self._store.children(*owner):
                 self._queue.drop(owner)
             else:
                 self._queue.succeed(owner, wake_at)
@@ -127,4 +133,4 @@ class Workers:
             wait = self._queue.fail(owner)
             log.exception("A mistake in flywheel, next attempt in %.1f s. Please report it.", wait)
         finally:
-            self._metrics.reconcile_seconds.labels(KIND, result).observe(self._clock.elapsed() - began)
+            self._metrics.reconcile_seconds.labels(kind_of(owner), result).observe(self._clock.elapsed() - began)

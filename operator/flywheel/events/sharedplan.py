@@ -1,0 +1,161 @@
+"""What shall become of a namespace's analytics worker. Pure: from the Campaigns and what there is of it, no more."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from flywheel.api.analytics import Store
+from flywheel.events.manifests import (
+    access_manifests,
+    disruption_budget,
+    network_manifests,
+    settings_manifest,
+    settings_text,
+    stateful_set,
+)
+from flywheel.events.naming import WORKER
+from flywheel.events.sharing import Sharer, StartOf, sharers
+from flywheel.events.volumeclaim import VolumeClaim, held_claim, is_other, wanted_claim
+from flywheel.plan import GROUP, Deletion, LiveObject, Manifest, ObjectKey
+
+KINDS = (
+    "ServiceAccount",
+    "Role",
+    "RoleBinding",
+    "ConfigMap",
+    "NetworkPolicy",
+    "Service",
+    "PodDisruptionBudget",
+    "StatefulSet",
+)
+"""In the order of creation."""
+
+Held = Mapping[str, Manifest]
+"""The settings as the worker's ConfigMap has them, by the name of the Campaign."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """The worker has to be made anew, as Kubernetes does not let its volume claims be changed."""
+
+    old: Deletion
+    claim: VolumeClaim | None
+    meanwhile: Manifest
+    """What stays for as long as the volume cannot follow."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedPlan:
+    """What to do next, in this order."""
+
+    delete: tuple[Deletion, ...] = ()
+    apply: tuple[Manifest, ...] = ()
+    references: tuple[Manifest, ...] = ()
+    """Owner references of everything that is applied: one for each Campaign that shares it."""
+    adopt: tuple[ObjectKey, ...] = ()
+    """What stays as it is, but for its owner references."""
+    replace: Replacement | None = None
+    trouble: str = ""
+    """What a person has to do something about."""
+    asks_held: bool = False
+    """The settings as they are must be known: they go on holding for a Campaign whose spec cannot be followed."""
+
+
+def plan_worker(
+    namespace: str,
+    campaigns: Sequence[Manifest],
+    live: Mapping[ObjectKey, LiveObject],
+    image: str,
+    start_of: StartOf,
+    held: Held | None = None,
+) -> SharedPlan:
+    """Decide the next step for the worker of one namespace.
+
+    Campaigns that are being deleted keep the worker, but nothing is made or healed for them alone: whoever deletes in
+    the foreground would have Kubernetes delete it again and again.
+    """
+    sharing = sharers(campaigns, start_of)
+    staying = [each for each in sharing if not each.deleting]
+    if not sharing:
+        return SharedPlan(delete=_deletions(campaigns, live))
+    if not staying:
+        return SharedPlan()
+    if held is None and any(each.settings is None for each in sharing):
+        return SharedPlan(asks_held=True)
+    text, left_out = settings_text(_entries(sharing, held or {}))
+    apply = [
+        *access_manifests(namespace),
+        settings_manifest(namespace, text),
+        *network_manifests(namespace),
+        disruption_budget(namespace),
+    ]
+    references = tuple(owner_reference(each) for each in staying)
+    trouble = (
+        f"there is no room for the settings of {', '.join(left_out[:3])}: delete old Campaigns" if left_out else ""
+    )
+    store = staying[0].store
+    if store is None:
+        # What runs is left as it is until the spec makes sense.
+        unread = f"spec.analytics.store of the Campaign {staying[0].name} cannot be read: correct it"
+        adopt = (stateful_set_key(namespace),)
+        return SharedPlan(apply=tuple(apply), references=references, adopt=adopt, trouble=trouble or unread)
+    worker, replace = _worker(namespace, store, image, live.get(stateful_set_key(namespace)))
+    return SharedPlan(apply=(*apply, worker), references=references, replace=replace, trouble=trouble)
+
+
+def stateful_set_key(namespace: str) -> ObjectKey:
+    """Return the address of the worker itself."""
+    return ObjectKey("apps", "StatefulSet", namespace, WORKER)
+
+
+def settings_key(namespace: str) -> ObjectKey:
+    """Return the address of its settings."""
+    return ObjectKey("", "ConfigMap", namespace, WORKER)
+
+
+def owner_reference(sharer: Sharer) -> Manifest:
+    """Refer to one of several owners: Kubernetes deletes what they share with the last of them, us or not."""
+    return {"apiVersion": f"{GROUP}/v1alpha1", "kind": "Campaign", "name": sharer.name, "uid": sharer.uid}
+
+
+def newcomers(plan: SharedPlan, live: Mapping[ObjectKey, LiveObject]) -> tuple[str, ...]:
+    """Name the Campaigns of `plan` that something that exists does not refer to yet, or any more."""
+    return tuple(
+        each["name"]
+        for each in plan.references
+        if any(each["uid"] not in shared.sharers for shared in live.values() if not shared.deleting)
+    )
+
+
+def _entries(sharing: Iterable[Sharer], held: Held) -> Iterable[tuple[str, Manifest]]:
+    """The newest first: where there is no room for all, the oldest are the likeliest to be over."""
+    for each in reversed(tuple(sharing)):
+        last = held.get(each.name)
+        if each.settings is not None:
+            yield each.name, each.settings
+        elif last is not None and last.get("uid") == each.uid:
+            yield each.name, last
+
+
+def _worker(namespace: str, store: Store, image: str, live: LiveObject | None) -> tuple[Manifest, Replacement | None]:
+    claim = wanted_claim(store)
+    wanted = stateful_set(namespace, store, image, claim)
+    if live is None or live.deleting:
+        return wanted, None
+    held = held_claim(live.status.get("volumeClaims", ()))
+    if not is_other(claim, held):
+        # In its own words, as Kubernetes compares text in what cannot be changed.
+        return stateful_set(namespace, store, image, held), None
+    return wanted, Replacement(Deletion(live.key, live.uid), claim, stateful_set(namespace, store, image, held))
+
+
+def _deletions(campaigns: Sequence[Manifest], live: Mapping[ObjectKey, LiveObject]) -> tuple[Deletion, ...]:
+    """Remove the worker when the Campaigns it was made for are there and do without it.
+
+    When they are gone, Kubernetes removes it. What has lost all its owners was left behind on purpose, with a Campaign
+    deleted with --cascade=orphan: its edge still delivers.
+    """
+    there = {each["metadata"]["uid"] for each in campaigns}
+    if not any(there & set(shared.sharers) for shared in live.values()):
+        return ()
+    order = sorted(live, key=lambda key: (KINDS.index(key.kind) if key.kind in KINDS else -1, key), reverse=True)
+    return tuple(Deletion(key, live[key].uid) for key in order if not live[key].deleting)

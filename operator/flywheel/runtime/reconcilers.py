@@ -1,0 +1,30 @@
+"""Which reconciler a key of the queue is for: a Campaign, or what the Campaigns of a namespace share."""
+
+from datetime import datetime
+
+from flywheel.campaign.reconcile import CampaignReconciler
+from flywheel.campaign.stages import beginning_of
+from flywheel.events.reconcile import WorkerReconciler
+from flywheel.kube.gateway import Gateway
+from flywheel.plan import Images
+from flywheel.runtime.clock import Clock
+from flywheel.runtime.metrics import Metrics
+from flywheel.runtime.store import SHARED, Store
+
+
+class Reconcilers:
+    """All reconcilers behind one door."""
+
+    def __init__(self, gateway: Gateway, store: Store, clock: Clock, metrics: Metrics, images: Images) -> None:
+        self._campaigns = CampaignReconciler(
+            gateway, store, images=images, clock=clock.now, on_write_skipped=metrics.observe_skipped
+        )
+        self._workers = WorkerReconciler(
+            gateway, store, images.analytics, beginning_of, clock=clock.now, on_write_skipped=metrics.observe_skipped
+        )
+
+    async def reconcile(self, namespace: str, name: str) -> datetime | None:
+        """Bring what a key stands for a step further; tell when the clock makes another step necessary."""
+        if name == SHARED:
+            return await self._workers.reconcile(namespace)
+        return await self._campaigns.reconcile(namespace, name)
