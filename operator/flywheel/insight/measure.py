@@ -1,10 +1,11 @@
 """Asking the store for key figures."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from flywheel.insight import kpi
-from flywheel.insight.kpi import Dimension, Rows, Statement, WindowFigures
+from flywheel.insight.kpi import MOST_VALUES, Dimension, Figures, Rows, Statement, WindowFigures
 from flywheel.insight.settings import CampaignSettings
 from flywheel.insight.summary import Goal
 
@@ -36,11 +37,16 @@ async def measure(
     window: str,
     now: int,
     by: Dimension | None = None,
+    values: Sequence[str] = (),
 ) -> WindowFigures:
-    """Measure one window that ends `now`, one question after the other so that inserts get their turn between them."""
+    """Measure one window that ends `now`, one question after the other so that inserts get their turn between them.
+
+    `values` are those of the dimension to tell apart; the most frequent ones by default.
+    """
     scope = settings.scope(campaign, window, now, by)
-    # Where there are no records, an empty value stands for all of them.
-    values = [str(row["value"]) for row in await ask(store, kpi.values_statement(scope))] or [""] if by else []
+    if by and not values:
+        # Where there are no records, an empty value stands for all of them.
+        values = [str(row["value"]) for row in await ask(store, kpi.values_statement(scope))] or [""]
     events = await ask(store, kpi.events_statement(scope, values))
     requests = await ask(store, kpi.requests_statement(scope, values))
     orders = await ask(store, kpi.orders_statement(scope, values))
@@ -48,6 +54,16 @@ async def measure(
     rounds = kpi.visitors_statements(scope, values, records)
     visitors = kpi.merge_rows([await ask(store, each) for each in rounds])
     return kpi.shape(window, scope, values, events=events, requests=requests, orders=orders, visitors=visitors)
+
+
+async def measure_services(
+    store: Queries, campaign: str, settings: CampaignSettings, window: str, now: int
+) -> dict[str, Figures]:
+    """Measure requests, errors and latency of each service that the campaign declares: nothing about visitors."""
+    scope = settings.scope(campaign, window, now, "service")
+    values = settings.services[:MOST_VALUES] or ("",)
+    requests = await ask(store, kpi.requests_statement(scope, values))
+    return kpi.shape(window, scope, values, events=(), requests=requests, orders=(), visitors=()).parts
 
 
 async def measure_goal(

@@ -4,7 +4,7 @@ from typing import Any, Literal, cast
 
 import msgspec
 
-from flywheel.insight.kpi import WINDOWS, Dimension, Scope, bounds
+from flywheel.insight.kpi import Dimension, Scope, bounds
 
 
 class OrderSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +27,8 @@ class CampaignSettings(msgspec.Struct, frozen=True, kw_only=True, rename="camel"
     currency: str = "USD"
     order: OrderSettings = OrderSettings()
     goal: GoalSettings | None = None
+    services: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
     session_timeout: int = 1800
     page_views: Literal["Edge", "Script"] = "Edge"
     start: int = msgspec.field(name="from", default=0)
@@ -58,8 +60,3 @@ def read_settings(entries: object) -> tuple[dict[str, CampaignSettings], dict[st
         except msgspec.ValidationError as error:
             wrong[campaign] = f"campaigns.json, {campaign}: {error}"
     return read, wrong
-
-
-def window_names() -> tuple[str, ...]:
-    """Give the names of all windows, the shortest first."""
-    return tuple(WINDOWS)

@@ -21,7 +21,7 @@ def of(campaign_start: int = START, page_views: Literal["Edge", "Script"] = "Edg
     return CampaignSettings(start=campaign_start, session_timeout=TIMEOUT, page_views=page_views)
 
 
-@settings(max_examples=12)
+@settings(max_examples=10)
 @given(
     seed=st.integers(0, 2**32),
     size=st.integers(1, 300),
