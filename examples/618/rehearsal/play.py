@@ -24,6 +24,8 @@ from rehearsal.visitor import Visitor
 CAMPAIGN_FILE = Path(__file__).resolve().parents[1] / "campaign.yaml"
 GROWING = "seckill"
 PORT = 8080
+ENTRY, ENTRY_PORT = "edge", 80
+"""What visitors come through."""
 RETIREMENT_SECONDS = 90
 """How long the removal may take before the rehearsal gives up waiting for Retired."""
 CROWD_RATE = 5.0
@@ -125,7 +127,7 @@ class Play:
         await self._until(lambda: all(self._shown.service(name).ready for name in ("landing", "seckill", "store")))
         say = self._screen.say
         try:
-            async with Visitor(self._cluster, self.namespace, f"{self.name}-landing", PORT, say) as visitor:
+            async with Visitor(self._cluster, self.namespace, f"{self.name}-{ENTRY}", ENTRY_PORT, say) as visitor:
                 self._url = visitor.url
                 say(self._screen.ink.bold(f"shop      open it in a browser: {visitor.url}"))
                 await visitor.arrive()

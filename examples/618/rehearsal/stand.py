@@ -9,7 +9,7 @@ from tests.lab.cluster.client import OPERATOR_NAMESPACE, Cluster, CommandFailedE
 from tools.bootstrap.steps import CannotContinueError
 
 from rehearsal.compress import Cut, Pace, compress, without_end
-from rehearsal.play import PORT, Play
+from rehearsal.play import ENTRY, ENTRY_PORT, Play
 from rehearsal.screen import Screen
 
 OURS = {"app.kubernetes.io/managed-by": "flywheel-demo"}
@@ -73,7 +73,7 @@ class Stand:
         kubectl = f"{make} lab-shell CMD='kubectl {{}}'" if lab else "kubectl {}"
         lines = [
             f"The campaign is Live again, without an end, in namespace {self.namespace}. To look around:",
-            f"  {make} lab-forward TO=svc/{play.name}-landing:{PORT} NS={self.namespace} PORT=8618",
+            f"  {make} lab-forward TO=svc/{play.name}-{ENTRY}:{ENTRY_PORT} NS={self.namespace} PORT=8618",
             "  and http://127.0.0.1:8618 in a browser",
             f"  {kubectl.format(f'get cmp,deploy,hpa,pods -n {self.namespace}')}",
             f"  {kubectl.format(f'describe cmp {play.name} -n {self.namespace}')}",

@@ -88,6 +88,8 @@ class Database:
                 ],
             )
             sql.execute("INSERT OR IGNORE INTO secret VALUES ('ticket', ?)", (secrets.token_bytes(32),))
+            sql.execute("INSERT OR IGNORE INTO secret VALUES ('shop', ?)", (secrets.token_bytes(4),))
+            self._shop = sql.execute("SELECT value FROM secret WHERE name = 'shop'").fetchone()[0].hex()
 
     def close(self) -> None:
         with self._lock:
@@ -201,7 +203,8 @@ class Database:
                 sql.execute(
                     "INSERT INTO payment VALUES (?, ?, ?, ?)", (key, number, found["total_cents"], now.isoformat())
                 )
-            return _purchase(sql, number) | {"first": earlier is None}
+            # `shop` tells this file's purchases from those of another, whose numbers begin at 1 as well.
+            return _purchase(sql, number) | {"first": earlier is None, "shop": self._shop}
 
     def purchase(self, visitor: str, number: int) -> Row:
         with self._transaction() as sql:

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from shop.serving import SESSION_COOKIE
+
 MAX_WAITING = 500
 # Reading the certificates anew for each visitor would cost more than the visit.
 TLS = ssl.create_default_context()
@@ -55,7 +57,7 @@ async def visit(url: str, sku: str, tally: Tally) -> None:
     visitor = uuid.uuid4().hex
     headers = {"accept": "application/json"}
     async with httpx.AsyncClient(
-        base_url=url, timeout=20, headers=headers, cookies={"fw_vid": visitor}, verify=TLS
+        base_url=url, timeout=20, headers=headers, cookies={SESSION_COOKIE: visitor}, verify=TLS
     ) as http:
         page = await _request(http, "GET", "/seckill", tally)
         if page is None or page.status_code != 200:

@@ -26,6 +26,7 @@ class Pages:
         self._environment.globals |= {
             "service": service,
             "version": settings.shop_version,
+            "write_key": settings.write_key,
             "discount": SALE_DISCOUNT,
             "welcome": WELCOME_COUPON,
             "style": (TEMPLATES / "style.css").read_text(),

@@ -15,8 +15,8 @@ from starlette.routing import BaseRoute, Route
 from shop import ticket
 from shop.client import StoreClient
 from shop.database import Refused
+from shop.events import Telling, order_completed
 from shop.pages import Pages, moment
-from shop.passing import PassOn
 from shop.serving import Door, application, read_fields, wants_json
 from shop.settings import Settings
 
@@ -36,12 +36,16 @@ class Service:
     def routes(self) -> list[BaseRoute]:
         raise NotImplementedError
 
+    async def open(self) -> None:
+        """Begin whatever goes on beside the requests."""
+
     async def close(self) -> None:
         await self.store.close()
 
     def build(self) -> Door:
         @asynccontextmanager
         async def lifespan(_: Starlette) -> AsyncIterator[None]:
+            await self.open()
             yield
             await self.close()
 
@@ -57,17 +61,8 @@ class Landing(Service):
 
     name = "landing"
 
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
-        self._passing = [PassOn(prefix, address) for prefix, address in settings.routes]
-
     def routes(self) -> list[BaseRoute]:
-        return [Route("/", self.page), *(route for each in self._passing for route in each.routes())]
-
-    async def close(self) -> None:
-        for each in self._passing:
-            await each.close()
-        await super().close()
+        return [Route("/", self.page)]
 
     async def page(self, request: Request) -> Response:
         try:
@@ -138,6 +133,17 @@ class Pay(Service):
 
     name = "pay"
 
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.telling = Telling(settings)
+
+    async def open(self) -> None:
+        self.telling.start()
+
+    async def close(self) -> None:
+        await self.telling.close()
+        await super().close()
+
     def routes(self) -> list[BaseRoute]:
         return [Route("/pay/{number:int}", self.page), Route("/pay/{number:int}", self.pay, methods=["POST"])]
 
@@ -149,7 +155,10 @@ class Pay(Service):
     async def pay(self, request: Request) -> Response:
         path = f"/visitors/{request.state.visitor}/purchases/{request.path_params['number']}/payment"
         key = request.headers.get("idempotency-key") or (await read_fields(request)).get("key", "")
-        return self.show(request, "pay.html", purchase=await self.store.post(path, {"key": key}), key=key)
+        purchase = await self.store.post(path, {"key": key})
+        # Each time, also when it was paid before: the first attempt may have ended before anybody was told.
+        self.telling.tell(order_completed(purchase, request.state.edge_visitor), request.cookies)
+        return self.show(request, "pay.html", purchase=purchase, key=key)
 
 
 class Seckill(Service):

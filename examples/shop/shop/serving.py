@@ -23,7 +23,10 @@ from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 from shop.database import Refused
 from shop.settings import Settings
 
-VISITOR_COOKIE = "fw_vid"
+SESSION_COOKIE = "yougou_session"
+"""Whose cart it is. The shop cannot do without it, so it does not hang on the consent to being measured."""
+EDGE_COOKIE, EDGE_HEADER = "fw_vid", b"x-fw-visitor"
+"""How the campaign's edge tells who a visitor is. The header is the edge's own: it deletes those of clients."""
 MAX_BODY_BYTES = 8 * 1024
 _VISITOR = re.compile(r"[0-9a-zA-Z_-]{8,64}")
 
@@ -63,9 +66,12 @@ class Door:
             return
         started = time.perf_counter()
         status = 0
-        known = Request(scope).cookies.get(VISITOR_COOKIE, "")
+        cookies = Request(scope).cookies
+        known = cookies.get(SESSION_COOKIE, "")
         visitor = known if _VISITOR.fullmatch(known) else uuid.uuid4().hex
         scope.setdefault("state", {})["visitor"] = visitor
+        told = dict(scope["headers"]).get(EDGE_HEADER, b"").decode("latin-1") or cookies.get(EDGE_COOKIE, "")
+        scope["state"]["edge_visitor"] = told if _VISITOR.fullmatch(told) else ""
         scope["state"]["door"] = self
 
         async def send_and_note(message: Message) -> None:
@@ -74,7 +80,9 @@ class Door:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 if visitor != known and self._sets_cookie and scope["path"] not in PROBES:
-                    headers.append("set-cookie", f"{VISITOR_COOKIE}={visitor}; Path=/; Max-Age=31536000; SameSite=Lax")
+                    headers.append(
+                        "set-cookie", f"{SESSION_COOKIE}={visitor}; Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax"
+                    )
                 if self.draining:
                     # A kept connection would send its next request into a closed socket.
                     headers["connection"] = "close"

@@ -15,12 +15,10 @@ def _moment(text: str) -> datetime:
     return moment
 
 
-def _routes(text: str) -> tuple[tuple[str, str], ...]:
-    pairs = [entry.partition("=") for entry in text.split(",") if entry.strip()]
-    for prefix, _, address in pairs:
-        if not prefix.strip().startswith("/") or not address.strip().startswith("http"):
-            raise ValueError("write routes as /path=http://service:port, separated by commas")
-    return tuple((prefix.strip(), address.strip().rstrip("/")) for prefix, _, address in pairs)
+def _address(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise ValueError("write an address as http://service:port")
+    return text.rstrip("/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +36,10 @@ class Settings:
     """Pieces of each flash-sale product."""
     sale_starts_at: datetime | None = None
     sale_ends_at: datetime | None = None
-    routes: tuple[tuple[str, str], ...] = ()
-    """For landing: (path prefix, address) of services to pass requests on to where no gateway does it."""
+    events_url: str = ""
+    """For pay: address of the campaign's edge, which takes in events; empty: nobody is told of orders."""
+    write_key: str = ""
+    """For pay and the pages: a write key of the campaign; empty: pages are without the edge's script."""
     shop_version: str = "1.0.0"
     """In the foot of each page: which build a visitor sees."""
 
@@ -52,7 +52,7 @@ _CONVERT: Mapping[str, Callable[[str], Any]] = {
     "flash_stock": int,
     "sale_starts_at": _moment,
     "sale_ends_at": _moment,
-    "routes": _routes,
+    "events_url": _address,
 }
 
 
