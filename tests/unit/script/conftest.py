@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,9 +52,8 @@ async def browser_that_keeps_pages() -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def site() -> AsyncIterator[Site]:
-    site = Site()
-    await site.start()
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    site = await Site.started(tmp_path)
     yield site
     await site.stop()
 

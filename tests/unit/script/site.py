@@ -1,15 +1,18 @@
-"""A shop's site on this machine: pages with the script in them, and somebody who takes its events."""
+"""A shop's site on this machine: pages with the script in them, and the edge's way to the collector."""
 
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import aiohttp
 from aiohttp import web
+from tests.unit.script.receiving import WRITE_KEY, Receiver, Row, orders
 
-from flywheel.events import assets
-
-Event = dict[str, Any]
 STRICT_POLICY = "default-src 'none'; script-src 'self'; connect-src 'self'; form-action 'self'"
+
+PASSED_ON = {"Host", "Origin", "User-Agent", "Content-Type", "Content-Encoding", "Authorization", "Accept-Encoding"}
+OF_A_CONNECTION = {"Content-Length", "Date", "Server", "Connection"}
 
 
 @dataclass
@@ -20,66 +23,100 @@ class Call:
     body: bytes
 
     @property
-    def batch(self) -> list[Event]:
+    def batch(self) -> list[dict[str, Any]]:
         return list(json.loads(self.body)["batch"])
 
 
 @dataclass
 class Site:
-    """Serves every path; what a page holds beside the script is `pages[path]`."""
+    """Serves every path, with `pages[path]` beside the script, and hands calls on as HAProxy does."""
 
+    receiver: Receiver
     pages: dict[str, str] = field(default_factory=dict)
     attributes: str = ""
     """Of the script's element, beside the write key."""
     policy: str = STRICT_POLICY
     answers: list[tuple[int, dict[str, str]]] = field(default_factory=list)
-    """What the next calls get instead of 200."""
+    """What the next calls get from the edge itself."""
     calls: list[Call] = field(default_factory=list)
-    taken: list[Event] = field(default_factory=list)
-    """Events of the calls that were answered with 200."""
     origin: str = ""
     _runner: web.AppRunner | None = None
 
-    async def start(self) -> None:
-        application = web.Application()
-        application.router.add_get("/fw.js", self._script)
-        application.router.add_get("/page.js", self._page_script)
-        application.router.add_post("/v1/b", self._collect)
-        application.router.add_route("*", "/{path:.*}", self._page)
-        self._runner = web.AppRunner(application, shutdown_timeout=1)
-        await self._runner.setup()
-        listener = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await listener.start()
-        self.origin = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+    @classmethod
+    async def started(cls, directory: Path) -> "Site":
+        site = cls(Receiver(directory))
+        await site.receiver.start()
+        application = web.Application(client_max_size=1 << 20)
+        application.router.add_get("/fw.js", site._edge)
+        application.router.add_post("/v1/{call}", site._edge)
+        application.router.add_get("/page.js", site._page_script)
+        application.router.add_route("*", "/{path:.*}", site._page)
+        site._runner = web.AppRunner(application, shutdown_timeout=1)
+        await site._runner.setup()
+        await web.TCPSite(site._runner, "127.0.0.1", 0).start()
+        site.origin = f"http://127.0.0.1:{site._runner.addresses[0][1]}"
+        return site
 
     async def stop(self) -> None:
         if self._runner:
             await self._runner.cleanup()
+        await self.receiver.stop()
 
-    def named(self, name: str) -> list[Event]:
+    @property
+    def elsewhere(self) -> str:
+        """The same site as a browser takes for another."""
+        return self.origin.replace("127.0.0.1", "localhost")
+
+    def declare(self, *origins: str) -> None:
+        """Let pages of other sites send."""
+        self.receiver.collector.use_document(orders(origins=origins))
+
+    @property
+    def taken(self) -> list[Row]:
+        """Events that the collector acknowledged."""
+        return self.receiver.rows["events"]
+
+    def named(self, name: str) -> list[Row]:
         """Tracked events of one name that were taken."""
-        return [event for event in self.taken if event.get("event") == name]
+        return [event for event in self.taken if event["type"] == "track" and event["event"] == name]
 
-    def page_views(self) -> list[Event]:
+    def page_views(self) -> list[Row]:
         return [event for event in self.taken if event["type"] == "page"]
-
-    async def _script(self, _request: web.Request) -> web.Response:
-        return web.Response(body=assets.script(), content_type="text/javascript")
 
     async def _page_script(self, _request: web.Request) -> web.Response:
         return web.Response(text=self.pages["/page.js"], content_type="text/javascript")
 
     async def _page(self, request: web.Request) -> web.Response:
-        element = f'<script src="/fw.js" async data-write-key="shop-key" {self.attributes}></script>'
+        element = f'<script src="/fw.js" async data-write-key="{WRITE_KEY}" {self.attributes}></script>'
         content = self.pages.get(request.path, "")
         text = f"<!doctype html><title>Page {request.path}</title>{element}{content}"
         return web.Response(text=text, content_type="text/html", headers={"Content-Security-Policy": self.policy})
 
-    async def _collect(self, request: web.Request) -> web.Response:
-        call = Call(dict(request.headers), await request.read())
-        self.calls.append(call)
-        status, headers = self.answers.pop(0) if self.answers else (200, {})
-        if status == 200:
-            known = {event["messageId"] for event in self.taken}
-            self.taken += [event for event in call.batch if event["messageId"] not in known]
-        return web.json_response({"success": status == 200}, status=status, headers=headers)
+    async def _edge(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        if request.method == "POST":
+            self.calls.append(Call(dict(request.headers), body))
+            if self.answers:
+                status, headers = self.answers.pop(0)
+                return web.Response(status=status, headers=headers)
+        passed = {
+            "Host",
+            "Origin",
+            "User-Agent",
+            "Content-Type",
+            "Content-Encoding",
+            "Authorization",
+            "Accept-Encoding",
+        }
+        headers = {name: value for name, value in request.headers.items() if name in passed}
+        headers |= {"X-FW-Visitor": request.cookies.get("fw_vid", ""), "X-FW-Address": request.remote or ""}
+        async with (
+            aiohttp.ClientSession(auto_decompress=False) as client,
+            client.request(request.method, self.receiver.url + request.path, data=body, headers=headers) as answer,
+        ):
+            kept = {
+                name: value
+                for name, value in answer.headers.items()
+                if name not in ("Content-Length", "Date", "Server")
+            }
+            return web.Response(status=answer.status, headers=kept, body=await answer.read())

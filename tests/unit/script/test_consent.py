@@ -20,7 +20,7 @@ async def test_nothing_happens_before_consent(site: Site, page: Page) -> None:
     await until(lambda: site.named("After"), "the event after consent")
     assert [event["type"] for event in site.taken] == ["page", "track"]
     assert site.page_views()[0]["properties"]["path"] == "/second"
-    assert "userId" not in site.taken[0]
+    assert not site.taken[0]["user_id"]
     assert (await traces(page))[1] == "fw_consent=granted"
 
 

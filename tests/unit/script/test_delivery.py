@@ -25,7 +25,7 @@ async def test_twenty_events_go_at_once_and_together(site: Site, page: Page) -> 
     await until(lambda: len(site.named("Step")) == 20, "all events")
     assert [event["properties"]["n"] for event in site.named("Step")] == list(range(20))
     assert len(site.calls) == 2
-    assert len({event["messageId"] for event in site.taken}) == len(site.taken)
+    assert len({event["message_id"] for event in site.taken}) == len(site.taken)
 
 
 async def test_no_call_is_larger_than_a_browser_lets_outlive_the_page(site: Site, page: Page) -> None:

@@ -220,6 +220,8 @@
       return;
     }
     queue = newest([...queue, text], QUEUE_LENGTH);
+    // Without a way to the server the page may be closed for good before there is one.
+    if (failures || !navigator.onLine) store([text]);
     schedule(patience());
   }
 
@@ -355,6 +357,7 @@
     const most = Math.min(LONGEST_WAIT, 1000 * 2 ** failures);
     notBefore = now() + Math.max(Math.min(wish, LONGEST_WAIT), most * (0.5 + Math.random() / 2));
     if (allowed()) queue = newest([...events, ...queue], QUEUE_LENGTH);
+    store(events);
   }
 
   function leave() {
