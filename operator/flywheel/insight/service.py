@@ -24,25 +24,25 @@ SHARE = 0.05
 BUILT_IN_CHANNELS = ("direct", "referral", "other")
 
 
-class KeyFigures:
+class KpiService:
     """Measures one campaign after the other. One that fails does not stop the others, nor the taking in of rows."""
 
     def __init__(
         self,
-        namespace: str,
         store: Queries,
         campaigns: Callable[[], Mapping[str, Any]],
-        registry: CollectorRegistry,
         *,
+        namespace: str,
+        registry: CollectorRegistry,
         status: StatusWriter | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Make the loop; nothing is measured yet.
 
         Args:
-            namespace: Whose campaigns.
             store: Where the events are.
             campaigns: Gives the entries of `campaigns.json` as they are now.
+            namespace: Whose campaigns.
             registry: Where Prometheus looks.
             status: Writes the status of Campaigns.
             clock: Seconds since 1970.

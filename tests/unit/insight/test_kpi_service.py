@@ -9,7 +9,7 @@ from tests.unit.insight.conftest import Bench
 from tests.unit.insight.stream import NOW, START, make_stream
 
 from flywheel.events.engine import EngineError
-from flywheel.insight.service import KeyFigures
+from flywheel.insight.service import KpiService
 from flywheel.insight.statuswriter import INTERVAL, StatusWriter
 from flywheel.kube.errors import ApiError
 
@@ -53,8 +53,13 @@ class World:
         self.gateway = Applied()
         self.registry = CollectorRegistry()
         status = StatusWriter("shop", self.gateway)
-        self.loop = KeyFigures(
-            "shop", store, lambda: self.entries, self.registry, status=status, clock=lambda: self.now
+        self.loop = KpiService(
+            store,
+            lambda: self.entries,
+            namespace="shop",
+            registry=self.registry,
+            status=status,
+            clock=lambda: self.now,
         )
 
     def gauge(self, name: str, campaign: str, **labels: str) -> float | None:
