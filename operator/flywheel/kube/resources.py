@@ -99,6 +99,7 @@ _TABLE = {
         Resource(
             "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
         ),
+        Resource("apiregistration.k8s.io", "v1", "APIService", "apiservices", namespaced=False),
         Resource("apps", "v1", "ReplicaSet", "replicasets"),
         Resource("batch", "v1", "Job", "jobs"),
         Resource("gateway.networking.k8s.io", "v1", "Gateway", "gateways"),

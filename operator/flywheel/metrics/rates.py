@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 WINDOW = 30.0
 STALE = 15.0
@@ -21,7 +22,7 @@ class Reading:
     """The counters of one pod at one moment; what is not among them has not counted anything yet."""
 
     at: float
-    counters: Mapping[Series, float]
+    counters: Mapping[Any, float]
 
 
 @dataclass(frozen=True, slots=True)
