@@ -12,8 +12,9 @@ from pathlib import Path
 
 import msgspec
 
-from flywheel.events.engine import EngineDown, EngineError, Limits, Parameters
+from flywheel.events.engine import EngineDown, EngineError, Limits, Parameters, StoreError
 from flywheel.events.engine_frames import Answer, Order, pack, read_answer
+from flywheel.events.schema import quote
 
 log = logging.getLogger(__name__)
 
@@ -21,11 +22,12 @@ START_TIMEOUT = 120.0
 """Seconds that chDB may take to open its directory: it reads what every part of every table says of itself."""
 LONGEST_PAUSE = 15.0
 CLOSE_TIMEOUT = 20.0
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n"})
 Reply = tuple[Answer, bytes]
 
 
 class ChdbEngine:
-    """One directory with chDB's tables. It can have one process only; see `flywheel.events.volume`."""
+    """One directory with chDB's tables. It can have one process only; see `flywheel.events.volume_lock`."""
 
     shared = False
 
@@ -137,7 +139,7 @@ class ChdbEngine:
                 failures += 1
                 try:
                     reading = await self._launch()
-                except (EngineDown, EngineError, OSError) as error:
+                except (EngineDown, EngineError, StoreError, OSError) as error:
                     self._complaint = f"The engine cannot be started: {error}"
                     log.error(self._complaint)  # noqa: TRY400 - a traceback tells nobody more
                     await self._end()
@@ -220,7 +222,7 @@ class ChdbEngine:
             id=next(self._numbers),
             kind="run",
             statement=statement,
-            parameters=dict(parameters or {}),
+            parameters=_written(parameters),
             settings={"max_execution_time": f"{seconds:g}"},
         )
         return rows_of(await self._ask(order, b"", seconds))
@@ -259,10 +261,23 @@ class ChdbEngine:
             id=next(self._numbers),
             kind="stream" if kind == "stream" else "query",
             statement=sql,
-            parameters=dict(parameters or {}),
+            parameters=_written(parameters),
             settings={**limits.settings(), "output_format_json_quote_64bit_integers": "0"},
             output_format=output_format,
         )
+
+
+def _written(parameters: Parameters | None) -> dict[str, str | int | float | bool | list[str | int]]:
+    """Write values as chDB reads them: texts escaped, and lists with their texts in quotes."""
+    written: dict[str, str | int | float | bool | list[str | int]] = {}
+    for name, value in (parameters or {}).items():
+        if isinstance(value, list):
+            written[name] = f"[{','.join(quote(each) if isinstance(each, str) else str(each) for each in value)}]"
+        elif isinstance(value, str):
+            written[name] = value.translate(_ESCAPES)
+        else:
+            written[name] = value
+    return written
 
 
 def _understand(reply: Reply | None) -> bytes:

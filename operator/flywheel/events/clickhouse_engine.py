@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from flywheel.events.chdb_engine import rows_of
-from flywheel.events.engine import EngineDown, EngineError, Limits, Parameters
+from flywheel.events.engine import EngineDown, EngineError, Limits, Parameters, StoreError
 from flywheel.events.engine_process import understand
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class ClickHouseEngine:
         while True:
             try:
                 await self._connect()
-            except (EngineDown, EngineError) as error:
+            except (EngineDown, EngineError, StoreError) as error:
                 self._complaint = f"ClickHouse cannot be used: {error}"
                 await asyncio.sleep(pause)
                 pause = min(15.0, pause * 2)

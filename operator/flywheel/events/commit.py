@@ -42,7 +42,12 @@ class Outcome:
 
 
 def is_orderly(rows: bytes) -> bool:
-    """Tell whether each line begins with an object and the last one is ended."""
+    """Tell whether each line begins with an object and the last one is ended, all of it in UTF-8."""
+    try:
+        # The engine would store anything, and nobody could read it as JSON any more.
+        rows.decode()
+    except UnicodeDecodeError:
+        return False
     return rows.startswith(b"{") and rows.endswith(b"\n") and rows.count(b"\n{") + 1 == rows.count(b"\n")
 
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-Value = str | int | float | bool | list[str | int]
+Value = str | int | float | bool | list[str] | list[int] | list[str | int]
 Parameters = Mapping[str, Value]
 """Values of `{name:Type}` in a statement."""
 
@@ -40,6 +40,10 @@ class EngineError(Exception):
 
 class EngineDown(Exception):  # noqa: N818 - a state, of which the message says more
     """The engine is not there at present, or went away during a statement: whether that took effect is not known."""
+
+
+class StoreError(Exception):
+    """The store cannot be used at all: its tables are of a newer version, or another worker has taken over."""
 
 
 @dataclass(frozen=True, slots=True)

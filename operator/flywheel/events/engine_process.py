@@ -5,6 +5,8 @@ the orders; a few read, each query in a session of its own that is read-only and
 """
 
 import argparse
+import contextlib
+import ctypes
 import os
 import queue
 import re
@@ -22,6 +24,7 @@ from flywheel.events.schema import quote
 
 DATABASE = "flywheel"
 READERS = 3
+_PR_SET_PDEATHSIG = 1
 AHEAD = 4
 """Pieces of a long answer that may be under way before the worker asks for more."""
 _CODE = re.compile(r"Code: (\d+)\. (?:DB::Exception: )?")
@@ -63,8 +66,6 @@ class Backend:
                 self._writer.close()
                 return
             self._dispatch(order, body)
-        # The worker was killed. What it did not acknowledge nobody counts on, and the next one waits for our lock.
-        os._exit(0)
 
     def _dispatch(self, order: Order, body: bytes) -> None:
         if order.kind in ("run", "insert"):
@@ -192,15 +193,32 @@ def main() -> None:
     # A terminal sends these to the whole group, and the worker ends us in order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _end_with_parent()
     channel = socket.socket(fileno=given.socket)
+    # Without the ends of Python and of chDB's threads, which can wait for each other while the lock is held.
+    os._exit(_serve(given.path, given.memory, channel))
+
+
+def _serve(path: Path, memory: int, channel: socket.socket) -> int:
     try:
-        backend = Backend(given.path, given.memory, channel)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the worker has to hear of it
-        code, message = understand(str(error))
-        head, _ = pack(Answer(id=0, kind="failed", code=code, message=message))
-        channel.sendall(head)
-        sys.exit(3)
-    backend.serve()
+        try:
+            backend = Backend(path, memory, channel)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the worker has to hear of it
+            code, message = understand(str(error))
+            head, _ = pack(Answer(id=0, kind="failed", code=code, message=message))
+            channel.sendall(head)
+            return 3
+        backend.serve()
+    except OSError:
+        # The worker was killed. What it did not acknowledge nobody counts on, and the next one waits for our lock.
+        return 0
+    return 0
+
+
+def _end_with_parent() -> None:
+    """Have the kernel kill us with the worker, wherever we are: it may be deep in chDB."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 if __name__ == "__main__":

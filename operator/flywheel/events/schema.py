@@ -199,7 +199,8 @@ ERASURES = Table(
     "erasures",
     "Visitors and users whose rows were, or are being, deleted on request; rows older than that are not taken in again",
     (
-        Column("receipt", TEXT, "Number of the request"),
+        Column("id", "UInt64", "Number of the row; it only grows"),
+        Column("receipt", TEXT, "Of the request; one for a user has a row for each of its visitors as well"),
         _CAMPAIGN,
         Column("visitor", TEXT, "The visitor, or nothing"),
         Column("user_id", TEXT, "The user, or nothing"),
@@ -207,7 +208,7 @@ ERASURES = Table(
         Column("finished_at", MOMENT, "When the last row was gone; 0 until then"),
         Column("version", "UInt64", "The row with the highest counts"),
     ),
-    "ENGINE = ReplacingMergeTree(version) ORDER BY (receipt, visitor, user_id)",
+    "ENGINE = ReplacingMergeTree(version) ORDER BY id",
 )
 
 SALTS = Table(

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from flywheel.events import commit
 from flywheel.events.commit import Delivery, Outcome
-from flywheel.events.engine import Engine, EngineDown, EngineError, Limits, Parameters
+from flywheel.events.engine import Engine, EngineDown, EngineError, Limits, Parameters, StoreError
 from flywheel.events.schema import DELETABLE, TABLES, VERSION, create_statements
 from flywheel.events.sift import BadRow, dead_letters, sift
 from flywheel.events.statement_guard import check
@@ -20,10 +20,6 @@ DEAD_LETTER_DAYS = 7
 COMMIT_SECONDS = 60.0
 REPEATED_READS = 200
 """Rows of one delivery that may be unreadable for the engine alone before all of it is refused."""
-
-
-class StoreError(Exception):
-    """The store cannot be used at all: its tables are of a newer version, or another worker has taken over."""
 
 
 class Unreadable(Exception):  # noqa: N818 - of a delivery

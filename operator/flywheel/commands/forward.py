@@ -1,0 +1,86 @@
+"""Reaching the admin port of a namespace's analytics worker from where a person sits."""
+
+import contextlib
+import re
+import select
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+
+import click
+
+from flywheel.events.naming import ADMIN_PORT, WORKER
+
+START_TIMEOUT = 20.0
+"""Seconds that `kubectl port-forward` may take to say which port it has."""
+_SAID = re.compile(rb"Forwarding from 127\.0\.0\.1:(\d+) ")
+_MOST_WORDS = 1 << 16
+
+
+@contextlib.contextmanager
+def worker_address(namespace: str, url: str | None) -> Iterator[str]:
+    """Give an address at which the worker's admin port answers, for as long as the context lasts.
+
+    Args:
+        namespace: Where the worker is.
+        url: Its address, where somebody else sees to the forwarding.
+
+    Raises:
+        click.ClickException: There is no way; the message says why and what to do.
+    """
+    if url:
+        yield url.rstrip("/")
+        return
+    with _forwarding(namespace) as process:
+        yield f"http://127.0.0.1:{_port(process, namespace)}"
+
+
+@contextlib.contextmanager
+def _forwarding(namespace: str) -> Iterator["subprocess.Popen[bytes]"]:
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        raise click.ClickException(
+            "kubectl is not installed, which forwards the port of the worker. Install it, or forward port "
+            f"{ADMIN_PORT} of the pod {WORKER}-0 otherwise and give its address with --url."
+        )
+    command = [kubectl, "port-forward", "--address=127.0.0.1", f"--namespace={namespace}", f"pod/{WORKER}-0"]
+    process = subprocess.Popen(  # noqa: S603 - a list of arguments, no shell
+        [*command, f":{ADMIN_PORT}"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        # An interrupt in an interactive prompt is for the line that is typed, not for the forwarding.
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+
+def _port(process: "subprocess.Popen[bytes]", namespace: str) -> int:
+    deadline = time.monotonic() + START_TIMEOUT
+    words = b""
+    stream = process.stdout
+    while stream and (left := deadline - time.monotonic()) > 0 and len(words) < _MOST_WORDS:
+        if not select.select([stream], [], [], left)[0]:
+            break
+        piece = stream.read1(4096)  # type: ignore[attr-defined]
+        if not piece:
+            break
+        words += piece
+        if said := _SAID.search(words):
+            return int(said[1])
+    reason = words.decode(errors="replace").strip() or f"it said nothing for {START_TIMEOUT:g} s"
+    raise click.ClickException(
+        f"The event store of the namespace {namespace} cannot be reached: {reason}\nIs there a Campaign with "
+        f"spec.analytics or spec.edge in it, and is the pod {WORKER}-0 running? (kubectl get pods -n {namespace})"
+    )
