@@ -6,7 +6,7 @@ from typing import Literal
 
 import click
 
-from flywheel.commands import edge
+from flywheel.commands import analytics, edge
 from flywheel.commands.options import Duration
 
 SHORTEST_LEASE = 3
@@ -19,6 +19,10 @@ def main() -> None:
 
 main.add_command(edge.sidecar)
 main.add_command(edge.edge_drain)
+main.add_command(analytics.analytics)
+main.add_command(analytics.query)
+main.add_command(analytics.erase)
+main.add_command(analytics.export)
 
 
 @main.command()

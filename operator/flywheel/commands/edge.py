@@ -64,7 +64,7 @@ def sidecar(log_format: Literal["console", "json"], log_level: str, **options: o
     from flywheel.runtime.logs import configure
 
     configure(log_format, log_level)
-    sys.exit(asyncio.run(run(Settings(**options), None)))  # type: ignore[arg-type]
+    sys.exit(asyncio.run(run(Settings(**options))))  # type: ignore[arg-type]
 
 
 @click.command(context_settings={"auto_envvar_prefix": "FLYWHEEL"})

@@ -10,10 +10,9 @@ import logging
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 from aiohttp import web
@@ -22,15 +21,20 @@ from prometheus_client.core import Metric
 from prometheus_client.exposition import generate_latest
 
 from flywheel.edge import naming
+from flywheel.edge.agent import Agent, Observer
+from flywheel.edge.counts import worker_counts
 from flywheel.edge.document import DOCUMENT_KEY, EdgeDocument, Trouble, decode
+from flywheel.edge.render import Layout
+from flywheel.edge.runtime_api import RuntimeApiError
 from flywheel.edge.supervise import Supervisor
 from flywheel.events.access_log import AccessLog
 from flywheel.events.collect import Collector
 from flywheel.events.deliver import Delivery
 from flywheel.events.erasures import ErasedRows
-from flywheel.events.losses import WorkerCount
 from flywheel.events.meters import Meters
 from flywheel.events.spool import Spool
+from flywheel.kube.errors import LoginError
+from flywheel.kube.gateway import Gateway
 
 log = logging.getLogger(__name__)
 
@@ -59,30 +63,10 @@ class Settings:
     sidecar_port: int = naming.SIDECAR_PORT
 
 
-class Agent(Protocol):
-    """What keeps HAProxy as the operator says."""
-
-    async def run(self) -> None:
-        """Follow the operator's orders, for ever."""
-
-    def obstacle(self) -> str | None:
-        """Say why HAProxy cannot be started yet; None once its files are there."""
-
-    def report(self, trouble: Trouble | None) -> None:
-        """Tell the operator of a trouble of the collector, where the agent has none of its own."""
-
-    async def counts(self) -> Mapping[int, WorkerCount]:
-        """Ask HAProxy's processes how many requests they have had, in the frontends that log."""
-
-
-OnDocument = Callable[[EdgeDocument], None]
-MakeAgent = Callable[[Settings, OnDocument, CollectorRegistry], Agent]
-
-
 class Sidecar:
     """All parts of the process, wired together."""
 
-    def __init__(self, settings: Settings, make_agent: MakeAgent | None) -> None:
+    def __init__(self, settings: Settings, gateway: Gateway | None) -> None:
         """Open the spool and make every part.
 
         Raises:
@@ -107,7 +91,21 @@ class Sidecar:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         self._document: EdgeDocument | None = None
-        self.agent = make_agent(settings, self.use_document, self.registry) if make_agent else None
+        self._layout = Layout(
+            run_directory=str(settings.run_directory),
+            collect_port=settings.collect_port,
+            log_port=settings.log_port,
+        )
+        self.agent = Agent(
+            gateway,
+            namespace=settings.namespace,
+            campaign=settings.campaign,
+            pod=settings.pod,
+            layout=self._layout,
+            document_directory=str(settings.document_directory),
+            tls_directory=str(settings.tls_directory) if settings.tls_directory else None,
+            observer=self._observer(),
+        )
         self.supervisor = Supervisor()
         self._collecting: web.AppRunner | None = None
         self._telling: web.AppRunner | None = None
@@ -141,7 +139,7 @@ class Sidecar:
         """Say why the pod cannot start yet."""
         if self._document is None:
             return f"there is no document yet: neither from the API server nor in {self.settings.document_directory}"
-        return self.agent.obstacle() if self.agent else None
+        return None if self.agent.started else "HAProxy's configuration is not there yet"
 
     def read_document(self) -> None:
         """Begin with the document that is mounted, for when the API server cannot be reached."""
@@ -153,9 +151,8 @@ class Sidecar:
     async def work(self, stop: asyncio.Event) -> int:
         """Run until told to stop, or until a part cannot be revived; give the exit status."""
         start = self.supervisor.start
-        if self.agent:
-            start("agent", self.agent.run)
-            start("comparison with HAProxy's counters", self._compare)
+        start("agent", self.agent.run)
+        start("comparison with HAProxy's counters", self._compare)
         start("watch for troubles", self._watch)
         start("access log", self.access_log.run)
         delivering = start("delivery", self.delivery.run)
@@ -187,11 +184,11 @@ class Sidecar:
         await self.spool.close()
 
     async def _compare(self) -> None:
-        while self.agent:
+        while True:
             await asyncio.sleep(COMPARE)
             try:
-                counts = await self.agent.counts()
-            except OSError as error:
+                counts = await worker_counts(self._layout.stats_socket)
+            except RuntimeApiError as error:
                 log.debug("HAProxy's counters cannot be read: %s", error)
                 continue
             await self.access_log.compare(counts)
@@ -202,10 +199,10 @@ class Sidecar:
             await asyncio.sleep(1.0)
             trouble = self.trouble()
             reason = trouble.reason if trouble else None
-            if reason != told and self.agent:
-                self.agent.report(trouble)
-            if reason != told and trouble:
-                log.warning("%s", trouble.message)
+            if reason != told:
+                self.agent.report_trouble("collector", trouble)
+                if trouble:
+                    log.warning("%s", trouble.message)
             told = reason
 
     def trouble(self) -> Trouble | None:
@@ -217,6 +214,23 @@ class Sidecar:
         failing = self.delivery.trouble()
         return Trouble(reason="StoreUnreachable", message=failing) if failing else None
 
+    def _observer(self) -> Observer:
+        meters = self.meters
+
+        def applied(generation: str, seconds: float) -> None:
+            meters.edge_generation.only((generation,), 1.0)
+            meters.edge_apply.observe((), seconds)
+
+        def trouble(found: Trouble | None) -> None:
+            meters.edge_trouble.values = {(found.reason,): 1.0} if found else {}
+
+        return Observer(
+            on_document=self.use_document,
+            on_applied=applied,
+            on_reload=lambda result: meters.edge_reloads.add((result,)),
+            on_trouble=trouble,
+        )
+
     def _store(self) -> str | None:
         return self._document.store if self._document else None
 
@@ -225,7 +239,7 @@ class Sidecar:
         self.access_log.use_salt(salt)
 
 
-async def run(settings: Settings, make_agent: MakeAgent | None) -> int:
+async def run(settings: Settings) -> int:
     """Run the sidecar until it is told to end; give the exit status of the process."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -233,19 +247,38 @@ async def run(settings: Settings, make_agent: MakeAgent | None) -> int:
     for signal_ in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
         loop.add_signal_handler(signal_, stop.set)
     try:
-        sidecar = Sidecar(settings, make_agent)
+        gateway = await _gateway()
+        sidecar = Sidecar(settings, gateway)
         sidecar.read_document()
         await sidecar.listen()
     except OSError as error:
         log.error("The sidecar cannot start: %s", error)  # noqa: TRY400 - the text says it all
         return 2
-    return await sidecar.work(stop)
+    try:
+        return await sidecar.work(stop)
+    finally:
+        if gateway:
+            await gateway.close()
+
+
+async def _gateway() -> Gateway | None:
+    """Log in to the API server; without it the mounted document is followed, and nothing is reported."""
+    try:
+        return await Gateway.connect(connections=4)
+    except LoginError as error:
+        log.warning("There is no API server, only the mounted document is followed: %s", error)
+        return None
 
 
 async def _serve(application: web.Application, address: str, port: int) -> web.AppRunner:
     # Bodies are inflated by the collector itself, within its bounds.
     runner = web.AppRunner(
-        application, access_log=None, handle_signals=False, shutdown_timeout=5.0, auto_decompress=False
+        application,
+        access_log=None,
+        handle_signals=False,
+        shutdown_timeout=5.0,
+        auto_decompress=False,
+        lingering_time=1.0,
     )
     await runner.setup()
     await web.SockSite(runner, _listening(address, port), backlog=BACKLOG).start()

@@ -8,17 +8,17 @@ import re
 from functools import lru_cache
 
 CRAWLERS = (
-    r"(?<!cu)bots?\b", r"bot[/;) _-]", r"crawl", r"spider", r"slurp", r"archiver", r"scrap[ey]", r"fetcher",
+    r"(?<!cu)bots?\b", r"(?<!cu)bot[/;) _-]", r"crawl", r"spider", r"slurp", r"archiver", r"scrap[ey]", r"fetcher",
     r"facebookexternalhit", r"meta-external", r"whatsapp/", r"skypeuripreview", r"vkshare", r"embedly", r"bitlybot",
     r"mediapartners-google", r"adsbot", r"google-(?:extended|read-aloud|inspectiontool|safety)", r"feedfetcher",
     r"apis-google", r"lighthouse", r"pagespeed", r"gtmetrix", r"ptst/", r"pingdom", r"uptime", r"site24x7",
     r"statuscake", r"newrelicpinger", r"datadog", r"zabbix", r"nagios", r"blackbox[ _-]exporter", r"kube-probe",
     r"googlehc", r"elb-healthchecker", r"healthcheck", r"headlesschrome", r"phantomjs", r"slimerjs", r"puppeteer",
-    r"playwright", r"selenium", r"webdriver", r"cypress", r"yahoo! ", r"baiduspider", r"sogou", r"360spider",
+    r"playwright", r"selenium", r"webdriver", r"cypress", r"yahoo! ", r"baiduspider",
     r"bytespider", r"yisouspider", r"petalbot", r"semrush", r"ahrefs", r"mj12", r"dotbot", r"dataforseo",
     r"gptbot", r"chatgpt-user", r"claude-web", r"perplexity", r"ccbot", r"cohere-ai", r"amazonbot", r"applebot",
     r"yandex(?:bot|images|metrika|mobilebot)", r"nutch", r"heritrix", r"nikto", r"sqlmap", r"masscan", r"zgrab",
-    r"nuclei", r"nessus", r"acunetix", r"wpscan", r"validator", r"w3c_", r"preview", r"prerender", r"snapchat ",
+    r"nuclei", r"nessus", r"acunetix", r"wpscan", r"validator", r"w3c_", r"preview", r"prerender",
 )  # fmt: skip
 """Never a person."""
 TOOLS = (

@@ -175,30 +175,34 @@ class Delivery:
         return False
 
     async def _send_halves(self, batch: Batch) -> bool:
-        """Send a batch in parts, each under an id of its own that is the same at every try."""
+        """Send a batch in ever smaller parts; tell whether the store has all that it takes of it."""
         lines = batch.lines.splitlines(keepends=True)
-        size = (len(lines) + 1) // 2
-        while True:
-            answers = []
-            for number, start in enumerate(range(0, len(lines), size)):
-                part = lines[start : start + size]
-                made = replace(batch, id=f"{batch.id}-{size}-{number}", lines=b"".join(part), rows=len(part))
-                answer = await self._send(made)
-                answers.append(answer)
-                if answer.status not in (OK, BAD) and not (answer.status == TOO_LARGE and size == 1):
-                    break
-                if answer.status != OK:
-                    self._meters.delivery_failures.add((answer.reason,))
-                    self._meters.dropped(batch.table, "rejected", len(part))
-                    log.error("The store does not take %d rows of %s: %s", len(part), batch.table, answer.text)
-            last = answers[-1].status
-            if last in (OK, BAD) or (last == TOO_LARGE and size == 1):
-                self._meters.delivered.add((batch.table,), sum(a.status == OK for a in answers) * size)
-                await self._spool.commit(batch)
-                return True
-            if last != TOO_LARGE:
-                return False
+        size, answer = len(lines), Answer(TOO_LARGE)
+        while answer.status == TOO_LARGE:
             size = (size + 1) // 2
+            answer = await self._send_parts(batch, lines, size)
+        if answer.status == OK:
+            await self._spool.commit(batch)
+        return answer.status == OK
+
+    async def _send_parts(self, batch: Batch, lines: list[bytes], size: int) -> Answer:
+        """Send a batch in parts of `size` rows, each under an id that is the same at every try."""
+        taken = given_up = 0
+        for start in range(0, len(lines), size):
+            part = lines[start : start + size]
+            made = replace(batch, id=f"{batch.id}-{start}-{size}", lines=b"".join(part), rows=len(part))
+            answer = await self._send(made)
+            if answer.status == OK:
+                taken += len(part)
+            elif answer.status == BAD or (answer.status == TOO_LARGE and size == 1):
+                log.error("The store does not take %d rows of %s: %s", len(part), batch.table, answer.text)
+                given_up += len(part)
+            else:
+                return answer
+        self._meters.delivered.add((batch.table,), taken)
+        if given_up:
+            self._meters.dropped(batch.table, "rejected", given_up)
+        return Answer(OK)
 
     async def _send(self, batch: Batch) -> Answer:
         store = self._store()

@@ -1,8 +1,8 @@
 """How many records of the access log never came.
 
-HAProxy counts a request when it arrives and logs it when it ends. So requests under way look like losses; at most one
-for each open connection is, and the deficit beyond that is what was lost. Each HAProxy process has its own counters: a
-reload starts a new one beside the old, which goes on for a while.
+HAProxy counts a request when it arrives and logs it when it ends. So requests under way look like losses. As a rule at
+most one for each open connection is; what is missing beyond that, and stays missing for a while, was lost. Each HAProxy
+process has its own counters: a reload starts a new one beside the old, which goes on for a while.
 """
 
 from collections.abc import Mapping
@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import msgspec
 
+LASTING = 3
+"""Comparisons in a row in which records have to be missing."""
 MOST_PROCESSES = 64
 """That are remembered; the oldest go."""
 
@@ -29,6 +31,8 @@ class _Process(msgspec.Struct):
     """When it was last asked."""
     lost: int = 0
     """Told already."""
+    deficits: list[int] = []
+    """Found lately."""
 
 
 class Losses:
@@ -70,9 +74,11 @@ class Losses:
                 process = self._processes[pid] = _Process()
             process.requests = count.requests
             deficit = count.requests - process.records - count.connections
-            if deficit > process.lost:
-                told += deficit - process.lost
-                process.lost = deficit
+            process.deficits = [*process.deficits, deficit][-LASTING:]
+            lasting = min(process.deficits) if len(process.deficits) == LASTING else 0
+            if lasting > process.lost:
+                told += lasting - process.lost
+                process.lost = lasting
         return told
 
     def _process(self, pid: int) -> _Process:

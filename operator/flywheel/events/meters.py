@@ -161,6 +161,14 @@ class Meters:
             "flywheel_delivery_failures_total", "Deliveries that the store did not take.", ("reason",)
         )
         self.delivered = Counter("flywheel_delivered_rows_total", "Rows that the store has taken.", ("table",))
+        self.edge_generation = Counter(
+            "flywheel_edge_generation_info", "The generation that this pod carries out.", ("generation",), gauge=True
+        )
+        self.edge_reloads = Counter("flywheel_edge_reloads_total", "Reloads of HAProxy, by result.", ("result",))
+        self.edge_apply = Histogram("flywheel_edge_apply_seconds", "From hearing of a change to its effect.", ())
+        self.edge_trouble = Counter(
+            "flywheel_edge_trouble", "What keeps this pod from being as it should.", ("reason",), gauge=True
+        )
         self.sources: list[Source] = [each for each in vars(self).values() if isinstance(each, Counter | Histogram)]
         """What is written; others may add theirs."""
 
