@@ -43,7 +43,9 @@ class Receiver:
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
-        self._runner = web.AppRunner(self.collector.application(), access_log=None, shutdown_timeout=1)
+        self._runner = web.AppRunner(
+            self.collector.application(), access_log=None, shutdown_timeout=1, auto_decompress=False
+        )
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"

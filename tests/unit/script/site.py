@@ -51,7 +51,7 @@ class Site:
         application.router.add_post("/v1/{call}", site._edge)
         application.router.add_get("/page.js", site._page_script)
         application.router.add_route("*", "/{path:.*}", site._page)
-        site._runner = web.AppRunner(application, shutdown_timeout=1)
+        site._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1, auto_decompress=False)
         await site._runner.setup()
         await web.TCPSite(site._runner, "127.0.0.1", 0).start()
         site.origin = f"http://127.0.0.1:{site._runner.addresses[0][1]}"
