@@ -139,7 +139,7 @@ def test_people_find_campaigns_by_short_name_and_category(campaigns: Cluster, na
     campaigns.kubectl("apply", "--server-side", "-n", namespace, "-f", "-", input=as_yaml(good_campaign()))
     for name in ("cmp", "campaigns.flywheel.dev", "flywheel"):
         head, row = campaigns.kubectl("get", name, "-n", namespace).splitlines()
-        assert head.split() == ["NAME", "STAGE", "READY", "STARTS", "ENDS", "NEXT", "AGE"]
+        assert head.split() == ["NAME", "STAGE", "READY", "STARTS", "ENDS", "NEXT", "GOAL", "AGE"]
         assert row.split()[:3] == ["yougou-618", "2027-06-16T00:00:00", "2027-06-19T00:00:00"]
 
 

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from flywheel.api.analytics import OrderEvent
 from flywheel.api.edge import EdgeRoute
 from flywheel.api.model import Rule
 from flywheel.api.route import RouteRule
@@ -70,6 +71,16 @@ def _used_events(spec: "CampaignSpec") -> set[str]:
     return used
 
 
+def _counted_by_name(spec: "CampaignSpec") -> bool:
+    """Events that nobody declared are counted together, so nothing can grow with one of them."""
+    if spec.edge is None:
+        return True  # said by the rule on metrics without an edge
+    order = spec.analytics.order.event if spec.analytics else OrderEvent().event
+    known = {event.name for event in spec.edge.events.declared} | {order}
+    metrics = [metric for each in spec.services if each.autoscaling for metric in each.autoscaling.metrics]
+    return all(metric.event is None or metric.event in known for metric in metrics)
+
+
 def _used_are_declared(spec: "CampaignSpec") -> bool:
     if spec.edge is None or spec.edge.events.undeclared == "Accept":
         return True
@@ -81,7 +92,13 @@ def _counts_at_the_edge(service: Service) -> bool:
     return any(metric.event is not None or metric.requests is not None for metric in metrics)
 
 
-_DECLARED = "(has(self.edge.events.declared) && self.edge.events.declared.exists(d, d.name == {}))"
+_DECLARED = (
+    "(has(self.edge.events) && has(self.edge.events.declared) && self.edge.events.declared.exists(d, d.name == {}))"
+)
+_ORDER = (
+    "(has(self.analytics) && has(self.analytics.order) && has(self.analytics.order.event) ? "
+    "self.analytics.order.event : 'Order Completed')"
+)
 _TARGET = "s.name == r.service && (has(s.port) || has(s.ports))"
 
 
@@ -149,6 +166,14 @@ EDGE_RULES: tuple[Rule, ...] = (
         holds=lambda spec: spec.edge is None or all(_requests_are_counted(spec, service) for service in spec.services),
         message="requests are counted at the edge, so a service that scales on them must be in edge.routes: add it "
         "there, or scale on cpu, memory or an event",
+        field="services",
+    ),
+    Rule(
+        cel="!has(self.edge) || self.services.all(s, !has(s.autoscaling) || s.autoscaling.metrics.all(m, "
+        f"!has(m.event) || m.event == {_ORDER} || {_DECLARED.format('m.event')}))",
+        holds=_counted_by_name,
+        message="events that are not declared are counted together, so no service can scale on one: add it to "
+        "edge.events.declared",
         field="services",
     ),
     Rule(

@@ -164,6 +164,7 @@ def test_the_names_and_columns_people_use() -> None:
         "Starts",
         "Ends",
         "Next",
+        "Goal",
         "Age",
     ]
     assert columns["Reason"] == 1
