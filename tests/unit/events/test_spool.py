@@ -27,6 +27,17 @@ async def delivered(spool: Spool, table: str = "events") -> bytes:
     return found
 
 
+async def fill(spool: Spool, table: str, row: bytes) -> int:
+    """Append rows until one is not taken; tell how many were."""
+    taken = 0
+    while True:
+        try:
+            await spool.append(table, row, 1)
+        except (SpoolFull, OSError):
+            return taken
+        taken += 1
+
+
 async def test_calls_at_the_same_time_share_a_write(spool, monkeypatch):
     writes = []
     append = Segments.append
@@ -44,11 +55,9 @@ async def test_what_returned_is_in_a_file(spool, tmp_path):
 
 async def test_a_full_spool_takes_no_event_and_goes_on_when_there_is_room(spool):
     row = lines([event_row(1, properties="x" * 20_000)])
-    taken = 0
+    taken = await fill(spool, "events", row)
     with pytest.raises(SpoolFull):
-        while True:
-            await spool.append("events", row, 1)
-            taken += 1
+        await spool.append("events", row, 1)
     assert LIMIT * 0.9 < taken * len(row) <= LIMIT
     assert sum(spool.usage().bytes.values()) <= LIMIT
     assert (await delivered(spool)).count(b"\n") == taken
@@ -59,17 +68,9 @@ async def test_events_push_out_what_only_tells_about_requests(tmp_path):
     dropped = []
     spool = Spool(tmp_path, LIMIT, segment_bytes=32 << 10, on_dropped=lambda *each: dropped.append(each))
     row = lines([event_row(1, properties="x" * 4_000)])
-    requests = 0
-    with pytest.raises(SpoolFull):
-        while True:
-            await spool.append("requests", row, 1)
-            requests += 1
+    requests = await fill(spool, "requests", row)
     assert spool.usage().bytes["requests"] <= LIMIT / 2
-    events = 0
-    with pytest.raises(SpoolFull):
-        while True:
-            await spool.append("events", row, 1)
-            events += 1
+    events = await fill(spool, "events", row)
     assert {each[:2] for each in dropped} == {("requests", "evicted")}
     assert sum(each[2] for each in dropped) == requests
     assert events * len(row) > LIMIT * 0.9
@@ -88,13 +89,11 @@ async def test_a_disk_that_takes_no_more_is_told_and_nothing_torn_stays(spool):
     """The kernel's own limit on the size of a file stands for a full disk: the write fails in the middle."""
     row = lines([event_row(1, properties="x" * 5_000)])
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    kept = 0
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, before[1]))
+        kept = await fill(spool, "events", row)
         with pytest.raises(OSError, match="File too large"):
-            while True:
-                await spool.append("events", row, 1)
-                kept += 1
+            await spool.append("events", row, 1)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     await spool.append("events", row, 1)
@@ -102,7 +101,7 @@ async def test_a_disk_that_takes_no_more_is_told_and_nothing_torn_stays(spool):
 
 
 async def test_a_repetition_waits_for_what_it_repeats(spool, monkeypatch):
-    """The first call is still on its way to the disk, which then fails: the second one must not be told that all is well."""
+    """The first call is still on its way to the disk, which then fails: the second one is not told that all is well."""
     go = threading.Event()
 
     def fail(_self: Segments, _data: bytes) -> None:
