@@ -249,7 +249,7 @@ def _edge(series: Series, settings: MonitoringSettings) -> list[Panel]:
             "Time to apply a change",
             [Query(f"sum({applying[0]}) / (sum({applying[1]}) > 0)", "mean")],
             "s",
-            "From the change of the ConfigMap to its effect in a pod.",
+            "From hearing of a change to its effect, on average.",
         ),
         course(
             "Trouble",
@@ -273,7 +273,9 @@ def _edge(series: Series, settings: MonitoringSettings) -> list[Panel]:
 
 
 def _freshness(series: Series, settings: MonitoringSettings) -> list[Panel]:
-    inserting = [series.rate(f"flywheel_store_insert_seconds_{part}", SPAN) for part in ("sum", "count")]
+    inserting = [
+        f"rate({series.of_store(f'flywheel_store_insert_seconds_{part}')}[{SPAN}])" for part in ("sum", "count")
+    ]
     success = series.of("campaign_analytics_last_success_timestamp_seconds")
     return [
         stat(
@@ -300,7 +302,21 @@ def _freshness(series: Series, settings: MonitoringSettings) -> list[Panel]:
             width=4,
             bad=Thresholds(1, 1),
         ),
-        stat("Store", Query(f"max({series.of('flywheel_store_bytes')})"), "bytes", "What the campaign keeps.", width=4),
+        stat(
+            "Store",
+            Query(f"sum(max by (table) ({series.of_store('flywheel_store_bytes')}))"),
+            "bytes",
+            "What all campaigns of the namespace keep.",
+            width=4,
+        ),
+        stat(
+            "Store can be used",
+            Query(f"min({series.of_store('flywheel_store_up')})"),
+            "bool_yes_no",
+            "While it cannot, events wait in the edge pods.",
+            width=4,
+            bad=Thresholds(1, 0.5, low_is_bad=True),
+        ),
         course(
             "Rows delivered",
             [Query(f"sum by (table) ({series.rate('flywheel_delivered_rows_total', SPAN)})", "{{table}}")],
@@ -327,7 +343,7 @@ def _freshness(series: Series, settings: MonitoringSettings) -> list[Panel]:
             "Time to insert",
             [Query(f"sum({inserting[0]}) / (sum({inserting[1]}) > 0)", "mean")],
             "s",
-            "For a batch of rows.",
+            "For a commit of rows, whosever they are.",
         ),
     ]
 

@@ -70,6 +70,10 @@ class Series:
         own = f"namespace={json.dumps(self.namespace)},campaign={json.dumps(self.campaign)}"
         return f"{metric}{{{own}{',' if matchers else ''}{matchers}}}"
 
+    def of_store(self, metric: str) -> str:
+        """Select a metric of the store that all campaigns of the namespace share."""
+        return f"{metric}{{namespace={json.dumps(self.namespace)}}}"
+
     def rate(self, metric: str, span: str, matchers: str = "") -> str:
         """Write how much a counter grows in a second."""
         return f"rate({self.of(metric, matchers)}[{span}])"

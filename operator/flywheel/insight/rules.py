@@ -163,6 +163,15 @@ def _event_alerts(series: Series, settings: MonitoringSettings) -> list[Rule]:
             "They were last computed {{ $value | humanizeDuration }} ago. Look at the pod flywheel-analytics-0.",
         ),
         _alert(
+            "CampaignStoreDown",
+            f"min({series.of_store('flywheel_store_up')}) == 0",
+            "2m",
+            "critical",
+            "The store cannot be used",
+            "Events wait in the edge pods and the key figures stand still. Look at the pod flywheel-analytics-0, at its"
+            " volume, and where there is one at the ClickHouse of analytics.store.",
+        ),
+        _alert(
             "CampaignDeliveryStuck",
             f"max by (namespace, campaign) ({series.of('flywheel_spool_oldest_seconds')}) > {OLD_SPOOL_SECONDS}",
             "1m",

@@ -4,14 +4,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from time import time
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import Metric
 from tests.unit.insight.world import CAMPAIGN, NAMESPACE
 
+from flywheel.events.commit import Outcome
 from flywheel.events.meters import Meters
+from flywheel.events.worker_figures import Figures as StoreFigures
+from flywheel.insight.gauges import Gauges, Measured
+from flywheel.insight.kpi import Figures, WindowFigures
 from flywheel.insight.monitoring import WINDOWS
+from flywheel.insight.summary import Goal
 
-OWN = {"namespace": NAMESPACE, "campaign": CAMPAIGN}
 CHANNELS = ("direct", "paid-search")
 SERVICES = ("landing", "seckill")
 
@@ -21,12 +25,21 @@ class Busy:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.meters = Meters(NAMESPACE, CAMPAIGN)
-        self.timings = [_edge(registry), _worker(registry)]
+        self.store = StoreFigures(NAMESPACE, registry)
+        registry.register(Gauges(NAMESPACE, {CAMPAIGN: self.measured()}))
+        registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
+        self.visits()
+        self.faults()
+        self.store.count(CAMPAIGN, "events", Outcome(stored=80, duplicates=1, refused=1))
+        self.store.commit("events", 0.02)
+        self.store.size("events", 1 << 30)
+        self.store.up(works=True)
+        yield from self.meters.collect()
+
+    def visits(self) -> None:
         meters = self.meters
-        for timing in self.timings:
-            timing.labels(**OWN).observe(0.02)
         for channel in CHANNELS:
             meters.events.add(("Product Viewed", channel), 40)
             meters.orders.add((channel,), 2)
@@ -36,60 +49,43 @@ class Busy:
             meters.requests.add((service, "blue", "", "2xx"), 300)
             for took in (0.004, 0.03, 0.2):
                 meters.durations.observe((service, "blue", ""), took)
+        meters.delivered.add(("events",), 80)
+
+    def faults(self) -> None:
+        meters = self.meters
         meters.requests.add(("seckill", "blue", "", "5xx"), 100)
         meters.errors.add(("seckill", "blue", ""), 100)
         meters.reject(["wrong_type"])
         meters.duplicates.add()
         meters.log_lost.add()
-        meters.spool_bytes.values[("events",)] = 4096.0
-        meters.spool_oldest.values[()] = 1.0
+        meters.spool_bytes.only(("events",), 4096.0)
+        meters.spool_oldest.only((), 1.0)
         meters.dropped("events", "full", 1)
         meters.delivery_failures.add(("unreachable",))
-        meters.delivered.add(("events",), 80)
-        yield from meters.collect()
+        meters.edge_generation.only(("a1b2",), 1.0)
+        meters.edge_reloads.add(("ok",))
+        meters.edge_apply.observe((), 0.02)
+        meters.edge_trouble.only(("SpoolFull",), 1.0)
 
-
-def _edge(registry: CollectorRegistry) -> Histogram:
-    names = tuple(OWN)
-    generation = Gauge("flywheel_edge_generation_info", "Orders in effect.", (*names, "generation"), registry=registry)
-    generation.labels(**OWN, generation="a1b2").set(1)
-    reloads = Counter("flywheel_edge_reloads_total", "Reloads.", (*names, "result"), registry=registry)
-    reloads.labels(**OWN, result="ok").inc()
-    trouble = Gauge("flywheel_edge_trouble", "Troubles.", (*names, "reason"), registry=registry)
-    trouble.labels(**OWN, reason="SpoolFull").set(0)
-    return Histogram("flywheel_edge_apply_seconds", "Time to apply.", names, registry=registry)
-
-
-def _worker(registry: CollectorRegistry) -> Histogram:
-    names = tuple(OWN)
-    for name, more in (
-        ("unique_visitors", {}),
-        ("sessions", {}),
-        ("orders", {}),
-        ("revenue", {"currency": "CNY"}),
-        ("conversion_ratio", {}),
-        ("average_order_value", {"currency": "CNY"}),
-        ("error_ratio", {}),
-        ("latency_seconds", {"service": "seckill", "quantile": "0.95"}),
-        ("visitors_by_channel", {"channel": "direct"}),
-    ):
-        gauge = Gauge(f"campaign_{name}", "Of the store.", (*names, "window", *more), registry=registry)
-        for window in WINDOWS:
-            gauge.labels(**OWN, window=window, **more).set(0.5)
-    success = Gauge("campaign_analytics_last_success_timestamp_seconds", "When.", names, registry=registry)
-    success.labels(**OWN).set_function(time)
-    Gauge("campaign_goal_ratio", "Of the goal.", names, registry=registry).labels(**OWN).set(0.25)
-    Gauge("flywheel_store_bytes", "On disk.", names, registry=registry).labels(**OWN).set(1 << 30)
-    rows = Counter("flywheel_store_rows_total", "Rows.", (*names, "table", "result"), registry=registry)
-    rows.labels(**OWN, table="events", result="stored").inc(80)
-    return Histogram("flywheel_store_insert_seconds", "Time to insert.", names, registry=registry)
+    def measured(self) -> Measured:
+        figures = Figures(
+            visitors=400, sessions=500, orders=40, buyers=40, revenue=3990.0, requests=5000, errors=50, latency_p95=0.2
+        )
+        parts = dict.fromkeys(CHANNELS, figures)
+        return Measured(
+            currency="CNY",
+            windows={name: WindowFigures(name, 0, 1, figures, parts=parts) for name in WINDOWS},
+            services={name: dict.fromkeys(SERVICES, figures) for name in WINDOWS},
+            goal=Goal("Order Completed", 50_000, 40),
+            succeeded_at=time(),
+        )
 
 
 @contextmanager
 def exporting() -> Iterator[int]:
     """Serve all figures; the port is given."""
     registry = CollectorRegistry()
-    registry.register(Busy(registry))
+    Busy(registry)
     server, thread = start_http_server(0, addr="127.0.0.1", registry=registry)
     try:
         yield server.server_port
