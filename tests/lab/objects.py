@@ -24,11 +24,17 @@ PATHS: Final[Mapping[str, str]] = {
     "HTTPRoute": "/apis/gateway.networking.k8s.io/v1/{namespace}/httproutes",
     "HorizontalPodAutoscaler": "/apis/autoscaling/v2/{namespace}/horizontalpodautoscalers",
     "Namespace": "/api/v1/namespaces",
+    "NetworkPolicy": "/apis/networking.k8s.io/v1/{namespace}/networkpolicies",
+    "PersistentVolumeClaim": "/api/v1/{namespace}/persistentvolumeclaims",
+    "Pod": "/api/v1/{namespace}/pods",
     "PodDisruptionBudget": "/apis/policy/v1/{namespace}/poddisruptionbudgets",
     "ResourceQuota": "/api/v1/{namespace}/resourcequotas",
+    "Role": "/apis/rbac.authorization.k8s.io/v1/{namespace}/roles",
+    "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/{namespace}/rolebindings",
     "Secret": "/api/v1/{namespace}/secrets",
     "Service": "/api/v1/{namespace}/services",
     "ServiceAccount": "/api/v1/{namespace}/serviceaccounts",
+    "StatefulSet": "/apis/apps/v1/{namespace}/statefulsets",
 }
 """Where the objects of each kind are; `{namespace}` stands for the part that names the namespace."""
 

@@ -14,6 +14,12 @@ from tests.lab.cluster.client import Cluster, CommandFailedError
 from tests.lab.steps import eventually
 from tests.unit.chart.rendering import CASES, Manifest, of_kind
 
+from flywheel.api.load import load_campaign
+from flywheel.edge.compose import compose
+from flywheel.edge.manifests import edge_manifests
+from flywheel.events.manifests import access_manifests
+from flywheel.workload.scaling import Size
+
 RELEASE = "flywheel"
 CRD = "customresourcedefinition.apiextensions.k8s.io/campaigns.flywheel.dev"
 OF_THE_PROMETHEUS_OPERATOR = {"ServiceMonitor", "PrometheusRule"}
@@ -160,6 +166,30 @@ def test_a_cluster_wide_operator_may_do_its_work_and_no_more(cluster, released, 
         name for name in unlisted(cluster, operator, namespaced=False) if "." not in name or name.endswith(".k8s.io")
     }
     assert builtin == set()
+
+
+@pytest.mark.parametrize("namespaced", [False, True])
+def test_the_operator_may_grant_what_edge_and_event_store_need(cluster, released, tmp_path, namespaced):
+    """Nobody can grant what he does not hold: the API server itself compares."""
+    install(cluster, released, tmp_path, {"replicas": 0, "watch": {"namespaces": [released] if namespaced else []}})
+    operator = f"system:serviceaccount:{released}:{RELEASE}"
+    apply = ("apply", "--server-side", "--field-manager=flywheel", f"--as={operator}", "-n", released, "-f", "-")
+    children = [*access_manifests(released), *edge_access(released)]
+    cluster.kubectl(*apply, input=json.dumps({"apiVersion": "v1", "kind": "List", "items": children}))
+    [role] = [each for each in access_manifests(released) if each["kind"] == "Role"]
+    too_much = {**role, "rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]}
+    with pytest.raises(CommandFailedError, match="attempting to grant RBAC permissions not currently held"):
+        cluster.kubectl(*apply, input=json.dumps(too_much))
+
+
+def edge_access(namespace: str) -> list[Manifest]:
+    metadata = {"name": "spring", "namespace": namespace}
+    spec = {"services": [{"name": "web", "image": "web:1", "port": 80}], "edge": {}}
+    campaign = load_campaign(
+        {"apiVersion": "flywheel.dev/v1alpha1", "kind": "Campaign", "metadata": metadata, "spec": spec}
+    )
+    made = edge_manifests(campaign, campaign.spec.edge, compose(campaign, campaign.spec.edge), Size(replicas=1), "e:1")
+    return [each for each in made if each["kind"] in ("ServiceAccount", "Role", "RoleBinding")]
 
 
 def test_a_namespaced_operator_may_do_nothing_elsewhere(cluster, released, tmp_path):

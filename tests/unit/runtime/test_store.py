@@ -2,12 +2,13 @@
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from flywheel.kube.resources import DEPLOYMENT, SERVICE
 from flywheel.plan import LiveObject, Manifest, ObjectKey
-from flywheel.runtime.store import MOST_TOMBSTONES, Owner, Store
+from flywheel.runtime.store import MOST_TOMBSTONES, SHARED, Owner, Store
 
 SPRING: Owner = ("shop", "spring")
 
@@ -181,3 +182,89 @@ async def test_synced_only_when_every_source_has_listed(store: Store) -> None:
     store.complete("services")
     await asyncio.wait_for(waiting, 5)
     assert store.synced
+
+
+def sharing(name: str, version: int, uid: str = "", generation: int = 1) -> Manifest:
+    metadata = {
+        "namespace": "shop",
+        "name": name,
+        "uid": uid or f"uid-of-{name}",
+        "resourceVersion": str(version),
+        "generation": generation,
+    }
+    return {"apiVersion": "flywheel.dev/v1alpha1", "kind": "Campaign", "metadata": metadata, "spec": {"edge": {}}}
+
+
+def shared(version: int, **changes: Any) -> LiveObject:
+    key = ObjectKey("apps", "StatefulSet", "shop", "flywheel-analytics")
+    return replace(child(version, uid="w1", owner=""), key=key, shared="analytics", **changes)
+
+
+def test_what_campaigns_share_has_a_key_of_its_own(store: Store, told: list[Owner]) -> None:
+    store.put(shared(10))
+    assert store.shared("shop") == {shared(10).key: shared(10)}
+    assert store.shared("stage") == {}
+    assert told == [("shop", SHARED)]
+    assert store.owners() == {("shop", SHARED)}
+    store.remove(shared(10).key, "w1")
+    assert store.shared("shop") == {}
+
+
+def test_a_campaign_that_shares_tells_of_itself_when_its_orders_change(store: Store, told: list[Owner]) -> None:
+    store.put_campaign(sharing("spring", 1))
+    assert told == [SPRING, ("shop", SHARED)]
+    assert store.owners() == {SPRING, ("shop", SHARED)}
+    told.clear()
+    # Its status was written.
+    store.put_campaign(sharing("spring", 2))
+    assert told == [SPRING]
+    store.put_campaign(sharing("spring", 3, generation=2))
+    store.put_campaign({**sharing("spring", 4, generation=3), "spec": {}})
+    store.remove_campaign(*SPRING, "uid-of-spring")
+    assert told.count(("shop", SHARED)) == 2, "the last time it did not share any more"
+
+
+def test_a_campaign_without_an_edge_concerns_what_is_there(store: Store, told: list[Owner]) -> None:
+    store.put_campaign(campaign(1))
+    assert told == [SPRING]
+    store.put(shared(10))
+    told.clear()
+    store.remove_campaign(*SPRING, "c1")
+    assert told == [SPRING, ("shop", SHARED)]
+
+
+def test_those_who_share_hear_how_it_is_doing(store: Store, told: list[Owner]) -> None:
+    store.put_campaign(sharing("spring", 1))
+    store.put_campaign(sharing("autumn", 2))
+    store.put_campaign({**campaign(3, uid="c3"), "metadata": {**campaign(3)["metadata"], "name": "plain"}})
+    for live in (shared(10), shared(11, status={"readyReplicas": 1}), shared(12, generation=2)):
+        told.clear()
+        store.put(live)
+        assert sorted(told) == [("shop", SHARED), ("shop", "autumn"), SPRING]
+    told.clear()
+    # Only its owners have changed.
+    store.put(shared(13, generation=2, sharers=("a",)))
+    assert told == [("shop", SHARED)]
+    told.clear()
+    store.remove(shared(13).key, "w1")
+    assert sorted(told) == [("shop", SHARED), ("shop", "autumn"), SPRING]
+
+
+def test_a_trouble_with_it_is_told_once(store: Store, told: list[Owner]) -> None:
+    store.put_campaign(sharing("spring", 1))
+    told.clear()
+    store.put_shared_trouble("shop", "no room")
+    store.put_shared_trouble("shop", "no room")
+    assert (store.shared_trouble("shop"), store.shared_trouble("stage")) == ("no room", "")
+    assert told == [SPRING]
+    store.put_shared_trouble("shop", "")
+    assert store.shared_trouble("shop") == ""
+    assert told == [SPRING, SPRING]
+
+
+def test_the_campaigns_of_a_namespace(store: Store) -> None:
+    store.put_campaign(sharing("spring", 1))
+    elsewhere = sharing("spring", 2, uid="other")
+    elsewhere["metadata"]["namespace"] = "stage"
+    store.put_campaign(elsewhere)
+    assert [each["metadata"]["uid"] for each in store.campaigns_in("shop")] == ["uid-of-spring"]

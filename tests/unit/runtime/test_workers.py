@@ -14,7 +14,7 @@ from flywheel.runtime.clock import SystemClock
 from flywheel.runtime.leader import Leadership
 from flywheel.runtime.metrics import Metrics
 from flywheel.runtime.queue import KeyedQueue
-from flywheel.runtime.store import Owner, Store
+from flywheel.runtime.store import SHARED, Owner, Store
 from flywheel.runtime.workers import Workers
 
 SPRING: Owner = ("shop", "spring")
@@ -199,3 +199,27 @@ async def test_a_worker_that_does_not_get_done_is_told(world: World, monkeypatch
     monkeypatch.setattr(module, "STUCK", -1)
     assert world.workers.complaint == "a worker does not get done with shop/spring"
     go_on.set()
+
+
+async def test_what_campaigns_share_is_worked_on_under_its_own_kind(world: World) -> None:
+    async def nothing() -> None:
+        return None
+
+    world.reconciler.steps = [nothing]
+    world.queue.add(("shop", SHARED))
+    await world.reconciler.reached(1)
+    labels = {"kind": "AnalyticsWorker", "result": "ok"}
+    async with asyncio.timeout(10):
+        while not world.metrics.registry.get_sample_value("flywheel_reconcile_duration_seconds_count", labels):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    # Nothing is there and nothing is wanted: the key does not come again.
+    assert world.queue.next_due() is None
+
+
+async def test_what_was_refused_altogether_is_tried_again(world: World) -> None:
+    async def refused() -> datetime:
+        return SystemClock().now() + timedelta(seconds=0.05)
+
+    world.reconciler.steps = [refused]
+    world.queue.add(("shop", SHARED))
+    await world.reconciler.reached(2)
