@@ -2,12 +2,16 @@
 
 from flywheel.api.service import Service
 from flywheel.plan import Manifest
+from flywheel.workload.keda import scaled_object
 from flywheel.workload.naming import child_name, labels, selector
-from flywheel.workload.scaling import Phase, autoscaler, size_of
+from flywheel.workload.provider import Provider, counts_traffic
+from flywheel.workload.scaling import OURS, Phase, Size, autoscaler, size_of
 from flywheel.workload.template import pod_template
 
 
-def service_manifests(campaign: str, namespace: str, service: Service, phase: Phase) -> list[Manifest]:
+def service_manifests(
+    campaign: str, namespace: str, service: Service, phase: Phase, provider: Provider = OURS
+) -> list[Manifest]:
     """Build every child of `service` in `phase`.
 
     Labels and annotations of the Campaign are not copied: tools that track objects by label (Argo CD, Helm) would
@@ -24,9 +28,15 @@ def service_manifests(campaign: str, namespace: str, service: Service, phase: Ph
         _service(campaign, service, metadata),
         _disruption_budget(campaign, service, metadata),
         _deployment(campaign, service, metadata, size.replicas),
-        autoscaler(service, size, metadata),
+        _scaler(campaign, service, size, metadata, provider),
     ]
     return [each for each in children if each is not None]
+
+
+def _scaler(campaign: str, service: Service, size: Size, metadata: Manifest, provider: Provider) -> Manifest | None:
+    if provider.adapter == "KEDA" and counts_traffic(service):
+        return scaled_object(campaign, service, size, metadata, provider.prometheus)
+    return autoscaler(campaign, service, size, metadata, provider)
 
 
 def _service_account(metadata: Manifest) -> Manifest:

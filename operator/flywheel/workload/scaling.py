@@ -4,7 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from flywheel.api.service import Metric, Service
+from flywheel.metrics.naming import CAMPAIGN, EVENT, EVENTS_PER_SECOND, REQUESTS_PER_SECOND, SERVICE, event_label
 from flywheel.plan import Manifest
+from flywheel.workload.adapter import event_metric
+from flywheel.workload.provider import Provider
+
+OURS = Provider()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,9 @@ def size_of(service: Service, phase: Phase) -> Size:
     return Size(minimum=base, maximum=base if phase.capped else max(base, scaling.max))
 
 
-def autoscaler(service: Service, size: Size, metadata: Manifest) -> Manifest | None:
+def autoscaler(
+    campaign: str, service: Service, size: Size, metadata: Manifest, provider: Provider = OURS
+) -> Manifest | None:
     """Build the HorizontalPodAutoscaler of `service` in autoscaling/v2; None where its size is fixed."""
     if service.autoscaling is None or size.replicas is not None:
         return None
@@ -59,16 +66,33 @@ def autoscaler(service: Service, size: Size, metadata: Manifest) -> Manifest | N
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": metadata["name"]},
         "minReplicas": size.minimum,
         "maxReplicas": size.maximum,
-        "metrics": [_metric(each) for each in service.autoscaling.metrics],
+        "metrics": [_metric(campaign, service.name, each, provider) for each in service.autoscaling.metrics],
     }
     if service.autoscaling.behavior:
         spec["behavior"] = service.autoscaling.behavior
     return {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": metadata, "spec": spec}
 
 
-def _metric(metric: Metric) -> dict[str, Any]:
+def _metric(campaign: str, service: str, metric: Metric, provider: Provider) -> dict[str, Any]:
     if metric.raw is not None:
         return dict(metric.raw)
+    if metric.event is not None and metric.per_second is not None:
+        return _per_replica(*_event(campaign, metric.event, provider), metric.per_second)
+    if metric.requests is not None:
+        return _per_replica(REQUESTS_PER_SECOND, {CAMPAIGN: campaign, SERVICE: service}, metric.requests)
     name, percentage = ("cpu", metric.cpu) if metric.cpu is not None else ("memory", metric.memory)
     target = {"type": "Utilization", "averageUtilization": percentage}
     return {"type": "Resource", "resource": {"name": name, "target": target}}
+
+
+def _event(campaign: str, event: str, provider: Provider) -> tuple[str, dict[str, str]]:
+    if provider.adapter == "PrometheusAdapter":
+        return event_metric(event), {CAMPAIGN: campaign}
+    return EVENTS_PER_SECOND, {CAMPAIGN: campaign, EVENT: event_label(event)}
+
+
+def _per_replica(name: str, labels: dict[str, str], amount: int | str) -> dict[str, Any]:
+    """Ask for a figure of the whole campaign, of which each replica bears `amount`."""
+    metric = {"name": name, "selector": {"matchLabels": labels}}
+    target = {"type": "AverageValue", "averageValue": str(amount)}
+    return {"type": "External", "external": {"metric": metric, "target": target}}
