@@ -6,7 +6,7 @@ from typing import Literal
 
 import click
 
-from flywheel.commands import analytics, edge
+from flywheel.commands import analytics, edge, metrics
 from flywheel.commands.options import Duration
 
 SHORTEST_LEASE = 3
@@ -23,6 +23,7 @@ main.add_command(analytics.analytics)
 main.add_command(analytics.query)
 main.add_command(analytics.erase)
 main.add_command(analytics.export)
+main.add_command(metrics.external_metrics)
 
 
 @main.command()
