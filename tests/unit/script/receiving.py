@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from flywheel.edge.document import Collect, EdgeDocument, EdgeRoute, EdgeService
+from flywheel.edge.document import Collect, Consent, EdgeDocument, EdgeRoute, EdgeService, Visitor
 from flywheel.events.collect import Collector
 from flywheel.events.meters import Meters
 from flywheel.events.spool import Spool
@@ -16,13 +16,14 @@ WRITE_KEY = "shop-key"
 Row = dict[str, Any]
 
 
-def orders(**collect: Any) -> EdgeDocument:
+def orders(*, consent: bool = False, **collect: Any) -> EdgeDocument:
     """The edge's orders: one service, and events that nobody declared."""
     return EdgeDocument(
         namespace="shop",
         campaign="spring",
         services=(EdgeService(name="landing", backends=()),),
         routes=(EdgeRoute(path="/", service="landing"),),
+        visitor=Visitor(consent=Consent() if consent else None),
         collect=Collect(write_keys=(WRITE_KEY,), **collect),
         store="http://127.0.0.1:1",
     )

@@ -33,6 +33,8 @@ class Site:
 
     receiver: Receiver
     pages: dict[str, str] = field(default_factory=dict)
+    before: str = ""
+    """What pages hold in front of the script."""
     attributes: str = ""
     """Of the script's element, beside the write key."""
     policy: str = STRICT_POLICY
@@ -40,6 +42,7 @@ class Site:
     """What the next calls get from the edge itself."""
     calls: list[Call] = field(default_factory=list)
     origin: str = ""
+    asks_for_consent: bool = False
     _runner: web.AppRunner | None = None
 
     @classmethod
@@ -67,9 +70,10 @@ class Site:
         """The same site as a browser takes for another."""
         return self.origin.replace("127.0.0.1", "localhost")
 
-    def declare(self, *origins: str) -> None:
-        """Let pages of other sites send."""
-        self.receiver.collector.use_document(orders(origins=origins))
+    def declare(self, *origins: str, consent: bool = False) -> None:
+        """Let pages of other sites send; ask for consent."""
+        self.asks_for_consent = consent
+        self.receiver.collector.use_document(orders(consent=consent, origins=origins))
 
     @property
     def taken(self) -> list[Row]:
@@ -89,7 +93,7 @@ class Site:
     async def _page(self, request: web.Request) -> web.Response:
         element = f'<script src="/fw.js" async data-write-key="{WRITE_KEY}" {self.attributes}></script>'
         content = self.pages.get(request.path, "")
-        text = f"<!doctype html><title>Page {request.path}</title>{element}{content}"
+        text = f"<!doctype html><title>Page {request.path}</title>{self.before}{element}{content}"
         return web.Response(text=text, content_type="text/html", headers={"Content-Security-Policy": self.policy})
 
     async def _edge(self, request: web.Request) -> web.Response:
@@ -109,7 +113,12 @@ class Site:
             "Accept-Encoding",
         }
         headers = {name: value for name, value in request.headers.items() if name in passed}
-        headers |= {"X-FW-Visitor": request.cookies.get("fw_vid", ""), "X-FW-Address": request.remote or ""}
+        agreed = not self.asks_for_consent or request.cookies.get("fw_consent") == "granted"
+        headers |= {
+            "X-FW-Visitor": request.cookies.get("fw_vid", ""),
+            "X-FW-Address": request.remote or "",
+            "X-FW-Consent": "1" if agreed else "0",
+        }
         async with (
             aiohttp.ClientSession(auto_decompress=False) as client,
             client.request(request.method, self.receiver.url + request.path, data=body, headers=headers) as answer,

@@ -48,3 +48,18 @@ async def test_the_cookie_of_a_consent_manager_is_believed(site: Site, visitor: 
     await say(page, "track('Yes')")
     await until(lambda: site.named("Yes"), "the event after consent")
     assert site.named("No") == []
+
+
+@pytest.mark.parametrize("agreed", [True, False])
+async def test_consent_goes_along_to_another_site_where_its_cookie_does_not(
+    site: Site, page: Page, agreed: bool
+) -> None:
+    site.attributes, site.policy = f'data-endpoint="{site.origin}"', "default-src *"
+    site.attributes += ' data-consent="required"' if agreed else ""
+    site.declare(site.elsewhere, consent=True)
+    await page.goto(f"{site.elsewhere}/partner")
+    await say(page, "consent('granted'); track('Seen')" if agreed else "track('Seen')")
+    letters = site.receiver.rows["dead_letters"]
+    await until(lambda: site.named("Seen") or letters, "the event, or why it was not taken")
+    assert {letter["reason"] for letter in letters} == (set() if agreed else {"no_consent"})
+    assert all("fw_consent" not in call.headers.get("Cookie", "") for call in site.calls)

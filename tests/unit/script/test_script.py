@@ -61,7 +61,7 @@ async def test_calls_before_the_script_came_are_not_lost(site: Site, page: Page)
     site.pages["/page.js"] = """
         (window.flywheel = window.flywheel || []).push(["identify", "u-1", {tier: "gold"}]);
         window.flywheel.push(["track", "Early", {n: 1}], ["nonsense"], null, ["track", "Second"]);"""
-    site.pages["/"] = '<script src="/page.js"></script>'
+    site.before = '<script src="/page.js"></script>'
     await page.goto(site.origin)
     await say(page)
     await until(site.page_views, "the page view")

@@ -192,6 +192,8 @@
       timezone: Intl.DateTimeFormat().resolvedOptions().timeZone,
       screen: { width: screen.width, height: screen.height, density: devicePixelRatio },
       library: { name: "fw.js", version: VERSION },
+      // The cookie with the answer does not go to an endpoint of another site.
+      consent: said() ? { categoryPreferences: { Analytics: true } } : undefined,
     };
   }
 
