@@ -337,13 +337,16 @@ class Agent:
 
     async def _bring_servers(self, rendered: Rendered) -> None:
         running = await self._api.servers()
-        for backend, servers in rendered.servers.items():
-            live = running.get(backend, {})
-            for name, state in servers.items():
-                found = live.get(name)
-                if not _is_as_wanted(state, found):
-                    wanted = LiveServer(state.address, state.port, state.weight, state.enabled)
-                    await self._api.set_server(backend, name, wanted, found)
+        changes = [
+            (backend, name, state, running.get(backend, {}).get(name))
+            for backend, servers in rendered.servers.items()
+            for name, state in servers.items()
+            if not _is_as_wanted(state, running.get(backend, {}).get(name))
+        ]
+        # Who comes is let in before anybody goes, or else there would be a moment with nobody.
+        for backend, name, state, found in sorted(changes, key=lambda each: not (each[2].enabled and each[2].weight)):
+            wanted = LiveServer(state.address, state.port, state.weight, state.enabled)
+            await self._api.set_server(backend, name, wanted, found)
 
     async def _bring_certificate(self, pid: int) -> None:
         certificate = self.sources.certificate

@@ -240,7 +240,6 @@ def _global(document: EdgeDocument, layout: Layout, structure: str, certificate:
     yield f"stats socket {layout.stats_socket} mode 600 level admin expose-fd listeners"
     yield "stats timeout 30s"
     yield f"hard-stop-after {layout.hard_stop_after}s"
-    yield f"log 127.0.0.1:{layout.log_port} len {LOG_LENGTH} format raw local0 info"
     yield f"tune.bufsize {limits.header_bytes + rules.UNSIZED_BODY + 2048 + rewrite}"
     yield f"tune.maxrewrite {rewrite}"
     yield "tune.http.maxhdr 128"
@@ -278,7 +277,8 @@ def _edge(document: EdgeDocument, layout: Layout, directory: str, certificate: b
         if certificate and document.tls is not None:
             yield f"bind {family}:{layout.https_port}{only} ssl crt {layout.certificate} alpn h2,http/1.1"
     yield f"maxconn {document.limits.connections}"
-    yield "log global"
+    # Here and not for all: HAProxy's own messages, of servers and proxies that come and go, are no requests.
+    yield f"log 127.0.0.1:{layout.log_port} len {LOG_LENGTH} format raw local0 info"
     yield f"log-format '{log_format()}'"
     has_certificate = certificate and document.tls is not None
     yield f"acl has_certificate always_{'true' if has_certificate else 'false'}"
@@ -312,11 +312,12 @@ def log_format() -> str:
         "ua": ("ua", 512),
         "ref": ("ref", 255),
         "rf": ("rf", 16),
-        "ip": ("ip", 64),
         **{name: (name, 128) for name in UTM},
     }
-    parts = [f'"{key}":"%[var(txn.{name}),bytes(0,{length}),json(utf8s)]"' for key, (name, length) in texts.items()]
-    parts += [f'"{key}":%[var(txn.{key},0)]' for key in ("nv", "page", "cns")]
+    # Quoted by HAProxy: it prints "-" for what is empty, but not within quotes of its own.
+    parts = [f'"{key}":%{{+Q}}[var(txn.{name}),bytes(0,{length}),json(utf8s)]' for key, (name, length) in texts.items()]
+    parts += ['"ip":%{+Q}[var(txn.ip)]']
+    parts += [f'"{key}":%[var(txn.{key})]0' for key in ("nv", "page", "cns")]
     parts += [
         '"t":%Ts%ms',
         '"m":"%HM"',
@@ -363,7 +364,8 @@ def _collect(layout: Layout) -> Iterator[str]:
     headers = {"Visitor": "vid", "Channel": "ch", "Address": "ip", "Region": "reg"}
     for header, variable in headers.items():
         yield f"http-request set-header X-FW-{header} %[var(txn.{variable})] if {{ var(txn.{variable}) -m found }}"
-    yield "http-request set-header X-FW-Consent %[var(txn.cns,0)]"
+    yield "http-request set-header X-FW-Consent 0 if !{ var(txn.cns) -m found }"
+    yield "http-request set-header X-FW-Consent 1 if { var(txn.cns) -m found }"
     yield f"server sidecar 127.0.0.1:{layout.collect_port} maxconn 1000"
 
 

@@ -19,6 +19,7 @@ CHANNEL_COOKIE_AGE = 30 * 86400
 REFUSALS = {
     "method": (405, "This method is not allowed here.", ""),
     "host": (400, "The Host header is missing or cannot be one.", ""),
+    "malformed": (400, "A header has a character that none may have.", ""),
     "blocked": (403, "Access is refused.", ""),
     "rate": (429, "Too many requests. Try again in a few seconds.", "10"),
     "header": (431, "The headers of the request are too large.", ""),
@@ -29,7 +30,17 @@ REFUSALS = {
 """Reason as in the access log -> status, text, Retry-After."""
 
 _STRIPPED = "^(x-fw-|x-forwarded-|(forwarded|x-real-ip|x-request-id|proxy|http2-settings)$)|_"
+_CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 _TRUSTED = "{ src -f %s/trusted.lst }"
+
+
+def yes(name: str) -> str:
+    """Write the action that sets a variable which the access log shows as 1; it shows 0 where it is not set.
+
+    A request that HAProxy cannot even parse has no variables, and the log prints "-" for them. So the log has a zero
+    behind each: "-0" is a number, and `1,"_":` makes the zero the value of a key that nobody reads.
+    """
+    return f"""set-var-fmt(txn.{name}) '1,"_":'"""
 
 
 def request_rules(document: EdgeDocument, directory: str) -> Iterator[str]:
@@ -77,12 +88,12 @@ def _visitor(document: EdgeDocument) -> Iterator[str]:
     consent = document.visitor.consent
     cookie = f"req.cook({VISITOR_COOKIE})"
     if consent is None:
-        yield "http-request set-var(txn.cns) int(1)"
+        yield f"http-request {yes('cns')}"
     else:
         name = cookie_name(consent.cookie, "visitor.consent.cookie")
         yield from acl_lines("consents", f"req.cook({name})", "str", consent.granted, "visitor.consent.granted")
         if consent.granted:
-            yield "http-request set-var(txn.cns) int(1) if consents"
+            yield f"http-request {yes('cns')} if consents"
     yield (
         f"http-request set-var(txn.vid) {cookie} if {{ var(txn.cns) -m found }} "
         f"{{ {cookie} -m reg ^{livemaps.VISITOR_PATTERN}$ }}"
@@ -112,6 +123,8 @@ def _refusals(document: EdgeDocument, directory: str) -> Iterator[str]:
     )
     yield "http-request set-var(txn.rf) str(host) if !refused { req.fhdr_cnt(host) gt 1 }"
     yield f"http-request set-var(txn.rf) str(uri) if !refused {{ url,length gt {LONGEST_URI} }}"
+    # HAProxy 2.6 lets control characters pass; what a service makes of them is anybody's guess.
+    yield f"http-request set-var(txn.rf) str(malformed) if !refused {{ req.hdrs -m reg '{_CONTROL}' }}"
     yield f"http-request set-var(txn.rf) str(header) if !refused {{ req.hdrs,length gt {limits.header_bytes} }}"
     yield f"http-request set-var(txn.rf) str(body) if !refused {{ req.hdr_val(content-length) gt {limits.body_bytes} }}"
     if document.tls is not None and document.tls.redirect:
@@ -151,7 +164,7 @@ def _assignment(directory: str) -> Iterator[str]:
     yield f"http-request set-var(txn.pick) var(txn.route),field(2,|,2) if {routed}"
     yield f"http-request set-var(txn.pick) var(txn.svc),map({directory}/{livemaps.ACTIVE}.map) if {routed}"
     new = "{ var(txn.cns) -m found } !{ var(txn.vid) -m found }"
-    yield f"http-request set-var(txn.nv) int(1) if {routed} {new}"
+    yield f"http-request {yes('nv')} if {routed} {new}"
     yield "http-request set-var(txn.vid) uuid() if { var(txn.nv) -m found }"
     yield f"http-request set-var(txn.share) var(txn.svc),map({directory}/{livemaps.SHARES}.map) if {routed}"
     yield from _share()
@@ -201,8 +214,8 @@ def _tests(directory: str) -> Iterator[str]:
 def answer_rules(document: EdgeDocument, directory: str) -> Iterator[str]:
     """Give the rules of an answer."""
     visited = "{ var(txn.nav) -m found } { status 200:299 } { res.hdr(content-type) -m beg -i text/html }"
-    yield f"http-response set-var(txn.page) int(1) if {visited}"
-    yield "http-response set-var(txn.page) int(1) if { var(txn.nav) -m int 2 } { status 304 }"
+    yield f"http-response {yes('page')} if {visited}"
+    yield f"http-response {yes('page')} if {{ var(txn.nav) -m int 2 }} {{ status 304 }}"
     yield from _cookies(document)
     yield "http-after-response set-header X-Request-ID %[var(txn.id)] if { var(txn.id) -m found }"
     yield from _headers(document)

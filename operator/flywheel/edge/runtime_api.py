@@ -16,6 +16,8 @@ LONGEST_ORDER = 8000
 MANY = 200
 """Changed entries from which on a map is replaced as a whole, in one step, rather than entry by entry."""
 RELOAD_TIMEOUT = 30.0
+_SINCE_START = 0x04
+"""Flag of a server that the file had disabled; it stays, and says nothing of now."""
 _WORD = re.compile(r"[A-Za-z0-9._:|/%*+@-]+")
 _PROCESS = re.compile(r"^(\d+)\s+(master|worker)\s+(\d+)(?:\s+\[failed: (\d+)\])?", re.MULTILINE)
 
@@ -193,7 +195,7 @@ class RuntimeApi:
             fields = line.split(" ")
             if len(fields) < 19 or line.startswith("#"):
                 continue
-            server = LiveServer(fields[4], int(fields[18]), int(fields[7]), enabled=int(fields[6]) == 0)
+            server = LiveServer(fields[4], int(fields[18]), int(fields[7]), enabled=int(fields[6]) & ~_SINCE_START == 0)
             found.setdefault(fields[1], {})[fields[3]] = server
         return found
 
@@ -268,7 +270,8 @@ class Master:
             raise RuntimeApiError(f"HAProxy's master cannot be reached: {error}", unreachable=True) from error
 
     async def _generations(self) -> _Generations:
-        text = await ask(self._path, "show proc", 2.0)
+        # HAProxy 2.6 keeps this connection open unless it is asked to quit.
+        text = await ask(self._path, "show proc;quit", 2.0)
         current, _, _ = text.partition("# old workers")
         reloads = failed = worker = 0
         for pid, kind, count, failures in _PROCESS.findall(current):
