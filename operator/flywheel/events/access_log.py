@@ -248,7 +248,8 @@ class AccessLog:
         meters.requests.add((*labels, _code(row.status)))
         if row.status >= 500 or row.status < 100:
             meters.errors.add(labels)
-        meters.durations.observe(labels, row.duration_ms / 1000)
+        if row.duration_ms >= 0:
+            meters.durations.observe(labels, row.duration_ms / 1000)
         if row.page and not row.bot and rules.page_events:
             meters.page_view(words, row.service, row.channel, row.variant)
             meters.event(words, "page", "", row.channel)

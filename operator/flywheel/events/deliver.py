@@ -29,6 +29,8 @@ LINGER = 1.0
 TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
+LONGEST_LAST_PAUSE = 2.0
+"""Seconds between tries when the process is about to end."""
 PATIENCE = 30.0
 """Seconds of failure before it is called a trouble."""
 ASK_ERASURES = 5.0
@@ -136,6 +138,7 @@ class Delivery:
                 failures = 0
                 self._worked()
                 self._meters.delivered.add((table,), batch.rows)
+                self._note_refused(batch, answer)
                 await self._spool.commit(batch)
             elif await self._is_hopeless(batch, answer):
                 failures = 0
@@ -194,6 +197,7 @@ class Delivery:
             answer = await self._send(made)
             if answer.status == OK:
                 taken += len(part)
+                self._note_refused(made, answer)
             elif answer.status == BAD or (answer.status == TOO_LARGE and size == 1):
                 log.error("The store does not take %d rows of %s: %s", len(part), batch.table, answer.text)
                 given_up += len(part)
@@ -244,10 +248,23 @@ class Delivery:
             log.info("The event store takes rows again, after %.0f s.", time.monotonic() - self._failing_since)
             self._failing_since = None
 
+    def _note_refused(self, batch: Batch, answer: Answer) -> None:
+        """Count rows that the store has read and does not keep: of erased visitors, too old, or none of its table."""
+        said = _decoded(answer.text)
+        refused = said.get("refused") if said else None
+        if isinstance(refused, int) and refused > 0:
+            self._meters.dropped(batch.table, "refused", refused)
+            log.warning("The store refused %d rows of %s: %s", refused, batch.table, answer.text[:300])
+
     async def _wait(self, failures: int, retry_after: float) -> None:
+        """Leave the store in peace for a while; a shorter one when the process is about to end."""
         longest = min(LONGEST_PAUSE, self._pause * 2.0 ** min(failures - 1, 10))
-        pause = self._random.uniform(longest / 2, longest)
-        await asyncio.sleep(min(LONGEST_PAUSE, max(pause, retry_after)))
+        pause = min(LONGEST_PAUSE, max(self._random.uniform(longest / 2, longest), retry_after))
+        if not self._hurry.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), pause)
+            return
+        await asyncio.sleep(min(pause, LONGEST_LAST_PAUSE))
 
     async def _fetch_salt(self) -> None:
         while True:
@@ -274,13 +291,15 @@ class Delivery:
         if store is None:
             return None
         answer = await self._call("GET", f"{store}{path}")
-        if answer.status != OK:
-            return None
-        try:
-            found = msgspec.json.decode(answer.text)
-        except msgspec.DecodeError:
-            return None
-        return found if isinstance(found, dict) else None
+        return _decoded(answer.text) if answer.status == OK else None
+
+
+def _decoded(text: str) -> dict[str, object] | None:
+    try:
+        found = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _seconds(header: str | None) -> float:

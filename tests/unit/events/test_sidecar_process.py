@@ -1,0 +1,186 @@
+"""The sidecar as a process of its own: killed at any moment, stopped as Kubernetes does, refused what it needs."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections import Counter
+from pathlib import Path
+from socket import SOCK_DGRAM, SOCK_STREAM, SocketKind, socket
+
+import aiohttp
+import pytest
+from tests.unit.events.world import KEY, Store, as_json, document, seeded, track, until
+
+from flywheel.edge.document import encode
+
+KILLS = 5
+MAIN = "from flywheel.cli import main; main()"
+
+
+def free_port(kind: SocketKind = SOCK_STREAM) -> int:
+    with socket(type=kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Sidecar:
+    """One pod's sidecar, which is started again and again over the same spool."""
+
+    def __init__(self, directory: Path, store: Store) -> None:
+        self.directory = directory
+        self.collect, self.log, self.own = free_port(), free_port(SOCK_DGRAM), free_port()
+        self.process: asyncio.subprocess.Process | None = None
+        (directory / "token").write_text(store.token)
+        (directory / "document").mkdir()
+        (directory / "document" / "edge.json").write_text(encode(document(store=store.url)))
+
+    async def start(self, **options: str) -> None:
+        directories = {f"--{name}-directory": self.directory / name for name in ("run", "spool", "document")}
+        settings = {
+            "--namespace": "shop", "--campaign": "spring", "--pod": "edge-0", "--token-file": self.directory / "token",
+            "--collect-port": self.collect, "--log-port": self.log, "--sidecar-port": self.own, "--flush-for": "20s",
+            "--log-format": "console", **directories,
+        }  # fmt: skip
+        settings |= {f"--{name.replace('_', '-')}": each for name, each in options.items()}
+        arguments = [str(part) for pair in settings.items() for part in pair]
+        # Nobody's cluster: the process follows the mounted document alone.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("KUBE")}
+        with (self.directory / "log").open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", MAIN, "sidecar", *arguments, stdout=log, stderr=log,
+                env={**environment, "HOME": str(self.directory), "PYTHONPATH": "operator"},
+            )  # fmt: skip
+
+    async def listening(self) -> None:
+        async with asyncio.timeout(30):
+            while True:
+                with contextlib.suppress(OSError):
+                    _, writer = await asyncio.open_connection("127.0.0.1", self.collect)
+                    writer.close()
+                    return
+                assert self.process.returncode is None, self.said()
+                await asyncio.sleep(0.02)
+
+    async def kill(self) -> None:
+        self.process.kill()
+        await self.process.wait()
+
+    async def stop(self, sent: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(sent)
+        async with asyncio.timeout(30):
+            return await self.process.wait()
+
+    def said(self) -> str:
+        return (self.directory / "log").read_text()
+
+
+@pytest.fixture
+async def store():
+    made = Store()
+    await made.start()
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+async def sidecar(tmp_path, store):
+    made = Sidecar(tmp_path, store)
+    yield made
+    if made.process and made.process.returncode is None:
+        await made.kill()
+
+
+class Client:
+    """Sends batches for ever, each until it is acknowledged, as client libraries do."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}/v1/batch"
+        self.acknowledged: list[str] = []
+        self.number = 0
+
+    async def run(self) -> None:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
+            while True:
+                events = [track(self.number + each) for each in range(20)]
+                self.number += len(events)
+                while not await self._is_taken(session, as_json({"batch": events, "writeKey": KEY})):  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+                self.acknowledged += [event["messageId"] for event in events]
+                # The store of this test is slower than the sidecar.
+                await asyncio.sleep(0.01)
+
+    async def _is_taken(self, session: aiohttp.ClientSession, body: bytes) -> bool:
+        try:
+            async with session.post(self.url, data=body) as response:
+                return response.status == 200
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+
+
+async def test_what_was_acknowledged_arrives_once_however_often_the_process_is_killed(sidecar, store):
+    """The store fails and forgets to answer meanwhile. It is an in-memory one; the real one has tests of its own."""
+    chance = seeded(618)
+    store.forget_to_answer = [chance.random() < 0.2 for _ in range(100)]
+    client = Client(sidecar.collect)
+    sending = asyncio.create_task(client.run())
+    for turn in range(KILLS):
+        await sidecar.start()
+        await sidecar.listening()
+        before = len(client.acknowledged)
+        await until(lambda before=before: len(client.acknowledged) >= before + 200, "ten more batches")
+        store.down = turn % 3 == 1
+        await asyncio.sleep(chance.uniform(0, 1.2))
+        await sidecar.kill()
+    store.down = False
+    await sidecar.start()
+    await sidecar.listening()
+    sending.cancel()
+    await asyncio.gather(sending, return_exceptions=True)
+    assert await sidecar.stop() == 0, sidecar.said()
+    counted = Counter(store.ids())
+    assert set(client.acknowledged) <= set(counted), "an acknowledged event is lost"
+    assert set(counted.values()) == {1}
+    assert len(client.acknowledged) > KILLS * 200
+    assert not list((sidecar.directory / "spool/events").glob("*.ndjson"))
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGUSR1])
+async def test_a_stop_delivers_what_is_left(sidecar, store, sent):
+    store.down = True
+    await sidecar.start()
+    await sidecar.listening()
+    async with aiohttp.ClientSession() as session:
+        body = as_json({**track(1), "writeKey": KEY})
+        async with session.post(f"http://127.0.0.1:{sidecar.collect}/v1/track", data=body) as response:
+            assert response.status == 200
+        stopping = asyncio.create_task(sidecar.stop(sent))
+        async with session.get(f"http://127.0.0.1:{sidecar.own}/metrics") as response:
+            assert 'flywheel_spool_bytes{campaign="spring",namespace="shop",table="events"}' in await response.text()
+    store.down = False
+    assert await stopping == 0
+    assert store.ids() == ["m-1"]
+
+
+async def test_a_stop_leaves_on_disk_what_the_store_does_not_take_in_time(sidecar, store):
+    store.down = True
+    await sidecar.start(flush_for="1s")
+    await sidecar.listening()
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"http://127.0.0.1:{sidecar.collect}/v1/t?writeKey={KEY}", data=as_json(track(1))) as response,
+    ):
+        assert response.status == 200
+    assert await sidecar.stop() == 0
+    assert "stay in" in sidecar.said()
+    assert len(list((sidecar.directory / "spool/events").glob("*.ndjson"))) == 1
+
+
+async def test_it_tells_why_it_cannot_start(sidecar):
+    (sidecar.directory / "spool").mkdir()
+    (sidecar.directory / "spool" / "events").write_text("a file in the way")
+    await sidecar.start()
+    assert await sidecar.process.wait() == 2
+    assert "cannot start" in sidecar.said()
+    assert "Traceback" not in sidecar.said()
