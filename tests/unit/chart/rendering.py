@@ -64,6 +64,7 @@ CASES: dict[str, Manifest] = {
         "serviceAccount": {"create": False, "name": "mine"},
         "uninstall": {"check": False},
         "podDisruptionBudget": {"enabled": False},
+        "externalMetrics": {"enabled": False, "adapter": "KEDA", "prometheus": "http://prometheus:9090"},
         "topologySpreadConstraints": [],
         "fullnameOverride": "campaigns",
     },
@@ -123,9 +124,20 @@ def of_kind(found: list[Manifest], kind: str) -> list[Manifest]:
     return [each for each in found if each["kind"] == kind]
 
 
+def of_metrics_api(found: list[Manifest]) -> list[Manifest]:
+    """Pick what belongs to the process that serves autoscalers."""
+    return [each for each in found if each["metadata"]["labels"].get("app.kubernetes.io/component") == "metrics-api"]
+
+
+def of_operator(found: list[Manifest]) -> list[Manifest]:
+    """Pick what belongs to the operator and its hooks."""
+    others = of_metrics_api(found)
+    return [each for each in found if each not in others]
+
+
 def one(found: list[Manifest], kind: str, suffix: str = "") -> Manifest:
-    """Pick the only object of one kind whose name ends in `suffix`."""
-    [only] = [each for each in of_kind(found, kind) if each["metadata"]["name"].endswith(suffix)]
+    """Pick the operator's only object of one kind whose name ends in `suffix`."""
+    [only] = [each for each in of_kind(of_operator(found), kind) if each["metadata"]["name"].endswith(suffix)]
     return only
 
 

@@ -1,7 +1,7 @@
 """What the operator and people may do: no more than what is done."""
 
 import pytest
-from tests.unit.chart.rendering import CASES, NAMESPACE, objects, of_kind, one
+from tests.unit.chart.rendering import CASES, NAMESPACE, objects, of_kind, of_operator, one
 
 from flywheel.kube.resources import CAMPAIGN, CHILDREN, ENDPOINT_SLICE, EVENT, LEASE, PERSISTENT_VOLUME_CLAIM
 
@@ -10,7 +10,7 @@ ROLES = ("Role", "ClusterRole")
 
 
 def roles(case):
-    return [each for kind in ROLES for each in of_kind(objects(CASES[case]), kind)]
+    return [each for kind in ROLES for each in of_kind(of_operator(objects(CASES[case])), kind)]
 
 
 def grants(rules):
@@ -25,7 +25,7 @@ def grants(rules):
 
 def operator_grants(case, namespace=None):
     """Return what the operator's ServiceAccount may do in `namespace`, or in the whole cluster."""
-    rendered = objects(CASES[case])
+    rendered = of_operator(objects(CASES[case]))
     account = one(rendered, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"]
     bindings = of_kind(rendered, "RoleBinding" if namespace else "ClusterRoleBinding")
     rules = []
@@ -101,7 +101,7 @@ def test_the_lease_is_held_in_the_namespace_of_the_release_only():
 
 
 def test_namespaced_mode_reads_definitions_and_nothing_else_in_the_cluster():
-    rendered = objects(CASES["namespaced"])
+    rendered = of_operator(objects(CASES["namespaced"]))
     assert len(of_kind(rendered, "ClusterRole")) == len(of_kind(rendered, "ClusterRoleBinding")) == 1
     assert operator_grants("namespaced") == {
         ("apiextensions.k8s.io", "customresourcedefinitions"): {"get", "list", "watch"}
@@ -131,7 +131,8 @@ def test_kinds_of_ones_own_are_searched_for_leftovers():
     [("routes", "gateway.networking.k8s.io"), ("monitoring", "monitoring.coreos.com"), ("keda", "keda.sh")],
 )
 def test_what_not_every_cluster_has_can_be_left_out(switch, group):
-    rules = [rule for role in of_kind(objects({"rbac": {switch: False}}), "ClusterRole") for rule in role["rules"]]
+    rendered = of_operator(objects({"rbac": {switch: False}}))
+    rules = [rule for role in of_kind(rendered, "ClusterRole") for rule in role["rules"]]
     assert not any(found == group for found, _ in grants(rules))
     assert any(found == group for found, _ in operator_grants("default"))
 

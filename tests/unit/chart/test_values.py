@@ -100,6 +100,10 @@ def test_the_cases_are_valid(case):
         ({"affinity": {"nodes": {}}}, "nodes"),
         ({"podDisruptionBudget": {"maxUnavailable": "many"}}, "/podDisruptionBudget/maxUnavailable"),
         ({"metrics": {"serviceMonitor": {"interval": "often"}}}, "/metrics/serviceMonitor/interval"),
+        ({"externalMetrics": {"adapter": "Keda"}}, "/externalMetrics/adapter"),
+        ({"externalMetrics": {"prometheus": "prometheus:9090"}}, "/externalMetrics/prometheus"),
+        ({"externalMetrics": {"replicas": 0}}, "/externalMetrics/replicas"),
+        ({"externalMetrics": {"window": "30"}}, "/externalMetrics/window"),
         ({"networkPolicy": {"apiServer": {"ports": []}}}, "/networkPolicy/apiServer/ports"),
     ],
 )
