@@ -5,6 +5,8 @@ from flywheel.events.worker import Companion, Surroundings
 
 def companion(surroundings: Surroundings) -> Companion:
     """Make the service of key figures for a worker."""
-    from flywheel.insight.service import KeyFigures
+    from flywheel.insight.service import KpiService
 
-    return KeyFigures(surroundings.namespace, surroundings.store, surroundings.campaigns, surroundings.registry)
+    return KpiService(
+        surroundings.store, surroundings.campaigns, namespace=surroundings.namespace, registry=surroundings.registry
+    )

@@ -90,7 +90,8 @@ class Erasures:
         rows = await self._store.query(
             "SELECT visitor, uniqExactIf(user_id, user_id != '') AS users FROM events "
             "WHERE campaign = {campaign:String} AND visitor IN (SELECT visitor FROM events "
-            "WHERE campaign = {campaign:String} AND user_id = {user:String} AND visitor != '') GROUP BY visitor HAVING users = 1",
+            "WHERE campaign = {campaign:String} AND user_id = {user:String} AND visitor != '') "
+            "GROUP BY visitor HAVING users = 1",
             {"campaign": campaign, "user": user_id},
             Limits(seconds=120, rows=MOST_VISITORS + 1),
         )

@@ -42,6 +42,7 @@ class Store:
         self._fsync = fsync and not engine.shared
         self._writing = asyncio.Lock()
         self._commit = 0
+        self._latest = 0
         self._epoch: int | None = None
         self._generation = -1
         self._unsettled: set[str] = set()
@@ -76,10 +77,26 @@ class Store:
                 if any(column.name == "commit" for column in table.columns)
             ]
             self._commit = max([self._commit, *numbers])
+            self._latest = max(
+                self._latest, await self._number("SELECT toUnixTimestamp(max(seen_at)) AS last FROM seen")
+            )
             self._unsettled = set(DELETABLE)
             for table in DELETABLE:
                 await self._settle(table)
             self.has_erasures = await self._number("SELECT count() AS last FROM erasures") > 0
+            await self._tell_of_damage()
+
+    async def _tell_of_damage(self) -> None:
+        for row in await self._step(
+            "SELECT table, count() AS parts FROM system.detached_parts WHERE database = currentDatabase() "
+            "AND startsWith(reason, 'broken') GROUP BY table"
+        ):
+            log.error(
+                "%s parts of the table %s are damaged and were set aside, with the rows in them: see its folder "
+                "`detached` on the volume. The disk may be failing; restore a copy if the rows matter.",
+                row["parts"],
+                row["table"],
+            )
 
     async def _migrate(self) -> None:
         for statement in create_statements(fsync=self._fsync):
@@ -116,7 +133,7 @@ class Store:
 
     async def _settle(self, table: str) -> None:
         if table in self._unsettled:
-            await self._step(commit.reconcile(table, int(time.time())))
+            await self._step(commit.reconcile(table, self._seen_at()))
             self._unsettled.discard(table)
 
     async def ingest(self, table: str, deliveries: Sequence[Delivery]) -> list[Outcome | Unreadable]:
@@ -226,7 +243,7 @@ class Store:
         number = self._next()
         await self._step(commit.store(table, number, self._epoch))
         await self._check_epoch()
-        await self._step(commit.remember(table, number, int(time.time())))
+        await self._step(commit.remember(table, number, self._seen_at()))
         self._unsettled.discard(table)
 
     async def _check_epoch(self) -> None:
@@ -235,6 +252,11 @@ class Store:
         newest = await self._number("SELECT max(epoch) AS last FROM writers")
         if newest != self._epoch:
             raise StoreError("Another worker has opened this store since and writes to it now; this one stops.")
+
+    def _seen_at(self) -> int:
+        """Give the moment for what is seen now. It never goes back: a clock that does must not let ids expire early."""
+        self._latest = max(self._latest, int(time.time()))
+        return self._latest
 
     def _next(self) -> int:
         self._commit += 1

@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-LOCK_TIMEOUT = 20.0
+LOCK_TIMEOUT = 15.0
 """Seconds to wait for a predecessor: its engine ends a moment after it was killed."""
 _RETRY = 0.1
 

@@ -29,7 +29,7 @@ from flywheel.events.retention import Retention
 from flywheel.events.salts import SaltFiles, SaltRows, Salts
 from flywheel.events.schema import DELETABLE
 from flywheel.events.store import Store
-from flywheel.events.volume_lock import VolumeBusy, lock
+from flywheel.events.volume_lock import LOCK_TIMEOUT, VolumeBusy, lock
 from flywheel.events.worker_figures import Figures
 
 log = logging.getLogger(__name__)
@@ -55,6 +55,7 @@ class Settings:
     admin_port: int = naming.ADMIN_PORT
     metrics_port: int = naming.METRICS_PORT
     fsync: bool = True
+    lock_seconds: float = LOCK_TIMEOUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,9 @@ class Worker:
         try:
             handle = None
             if self.settings.clickhouse is None:
-                handle = await lock(self.settings.data_directory, socket.gethostname())
+                handle = await lock(
+                    self.settings.data_directory, socket.gethostname(), seconds=self.settings.lock_seconds
+                )
             return await self._serve(self._engine(handle))
         except (VolumeBusy, OSError) as error:
             log.error("The worker cannot start: %s", error)  # noqa: TRY400 - the text is for people

@@ -132,6 +132,7 @@ class WorkerProcess:
     options: tuple[str, ...] = ()
     ports: list[int] = field(default_factory=lambda: free_ports(3))
     process: "subprocess.Popen[str] | None" = None
+    lock_seconds: str = "15"
 
     @property
     def url(self) -> str:
@@ -147,14 +148,17 @@ class WorkerProcess:
         log = (self.directory.parent / f"{self.directory.name}.log").open("a")
         command = [sys.executable, "-m", "tests.unit.store.worker_process", str(self.directory), str(keys)]
         self.process = subprocess.Popen(
-            [*command, *map(str, self.ports), *self.options],
+            self.command([*command, *map(str, self.ports), *self.options]),
             stdout=log,
             stderr=log,
             text=True,
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}"},
+            env={**os.environ, "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}", "LOCK_SECONDS": self.lock_seconds},
         )
         log.close()
+
+    def command(self, command: list[str]) -> list[str]:
+        return command
 
     @property
     def log(self) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ async def run() -> int:
         admin_port=int(admin),
         metrics_port=int(metrics),
         settings_file=Path(directory).with_suffix(".campaigns.json"),
+        lock_seconds=float(os.environ["LOCK_SECONDS"]),
         clickhouse=Address(rest[0]) if rest else None,
     )
     return await Worker(settings, fetch=fetch).run()
