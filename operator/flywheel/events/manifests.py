@@ -7,7 +7,7 @@ from typing import Any, Final
 from flywheel.api.analytics import ClickHouse, Store
 from flywheel.edge.naming import COMPONENT as EDGE
 from flywheel.events import naming
-from flywheel.events.volumeclaim import CLAIM, VolumeClaim
+from flywheel.events.volumeclaim import CLAIM, VolumeClaim, amount
 from flywheel.plan import GROUP, MANAGED_BY_LABEL, SHARED_LABEL, Manifest
 from flywheel.workload.template import CONTAINER_SECURITY, POD_SECURITY
 
@@ -16,6 +16,10 @@ STOP_SECONDS: Final = 60
 """How long the worker may take to write down what it holds and to close its database."""
 TEMPORARY_DIRECTORY: Final = "/tmp"  # noqa: S108 - a volume of the pod's own
 RESOURCES: Final[Manifest] = {"requests": {"cpu": "250m", "memory": "1Gi"}, "limits": {"memory": "3Gi"}}
+SETTINGS_DIRECTORY: Final = "/etc/flywheel/analytics"
+"""The settings as a volume: what the worker starts with where the API server cannot be reached."""
+LEAST_MEMORY: Final = 256
+"""MiB without which the engine cannot work; as `flywheel analytics --memory` has it."""
 LONGEST_SETTINGS: Final = 900_000
 """Bytes: what fits a ConfigMap with room to spare."""
 
@@ -143,7 +147,10 @@ def _pod_template(store: Store, image: str, claim: VolumeClaim | None) -> Manife
         "prometheus.io/port": str(naming.METRICS_PORT),
         "prometheus.io/path": "/metrics",
     }
-    volumes: list[Manifest] = [{"name": "temporary", "emptyDir": {"sizeLimit": "1Gi"}}]
+    volumes: list[Manifest] = [
+        {"name": "temporary", "emptyDir": {"sizeLimit": "1Gi"}},
+        {"name": "settings", "configMap": {"name": naming.WORKER, "optional": True}},
+    ]
     if claim is None:
         volumes.append({"name": CLAIM, "emptyDir": {"sizeLimit": "1Gi"}})
     spec = {
@@ -166,6 +173,7 @@ def _pod_template(store: Store, image: str, claim: VolumeClaim | None) -> Manife
 
 
 def _container(store: Store, image: str) -> Manifest:
+    resources = store.resources or RESOURCES
     return {
         "name": naming.COMPONENT,
         "image": image,
@@ -173,6 +181,8 @@ def _container(store: Store, image: str) -> Manifest:
             "analytics",
             "--namespace=$(FLYWHEEL_NAMESPACE)",
             f"--data-directory={naming.DATA_DIRECTORY}",
+            f"--settings-file={SETTINGS_DIRECTORY}/{naming.SETTINGS_KEY}",
+            *_memory_argument(resources),
             *(_clickhouse_arguments(store.clickhouse) if store.clickhouse else []),
         ],
         "env": [
@@ -184,7 +194,7 @@ def _container(store: Store, image: str) -> Manifest:
             {"name": "ingest", "containerPort": naming.INGEST_PORT, "protocol": "TCP"},
             {"name": "metrics", "containerPort": naming.METRICS_PORT, "protocol": "TCP"},
         ],
-        "resources": store.resources or RESOURCES,
+        "resources": resources,
         "securityContext": {**CONTAINER_SECURITY, "readOnlyRootFilesystem": True},
         # A store that was cut off has to read what it has before it answers.
         "startupProbe": _probe("/healthz", periodSeconds=2, failureThreshold=150),
@@ -194,8 +204,17 @@ def _container(store: Store, image: str) -> Manifest:
         "volumeMounts": [
             {"name": CLAIM, "mountPath": naming.DATA_DIRECTORY},
             {"name": "temporary", "mountPath": TEMPORARY_DIRECTORY},
+            {"name": "settings", "mountPath": SETTINGS_DIRECTORY, "readOnly": True},
         ],
     }
+
+
+def _memory_argument(resources: Mapping[str, Any]) -> list[str]:
+    """Give the engine half of what the pod may take: the rest is for rows that come in, and for the caches of files."""
+    limit = (resources.get("limits") or {}).get("memory")
+    if limit is None:
+        return []
+    return [f"--memory={max(LEAST_MEMORY, int(amount(str(limit))) >> 21)}"]
 
 
 def _clickhouse_arguments(clickhouse: ClickHouse) -> list[str]:

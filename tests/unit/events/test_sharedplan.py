@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.events.shared_world import IMAGE, NAMESPACE, Namespace, campaign
 
-from flywheel.events import manifests
+from flywheel.cli import main
+from flywheel.events import manifests, naming
 from flywheel.events.sharedplan import KINDS, stateful_set_key
 from flywheel.insight.settings import read_settings
 from flywheel.plan import CAMPAIGN_LABEL, MANAGED_BY_LABEL, SHARED_LABEL, ObjectKey
@@ -214,6 +215,30 @@ def test_settings_beyond_the_room_of_a_config_map_are_told() -> None:
     assert len(text.encode()) <= manifests.LONGEST_SETTINGS
     assert left_out
     assert "c0" not in left_out
+
+
+@pytest.mark.parametrize(
+    ("resources", "argument"),
+    [
+        (None, ["--memory=1536"]),
+        ({"limits": {"memory": "8Gi"}}, ["--memory=4096"]),
+        ({"limits": {"memory": "100Mi"}}, ["--memory=256"]),
+        ({"requests": {"cpu": "1"}}, []),
+    ],
+)
+def test_the_engine_takes_half_of_the_memory_there_is(resources: Any, argument: list[str]) -> None:
+    namespace = settled(campaign("spring", **store(**({"resources": resources} if resources else {}))))
+    assert [each for each in container(namespace)["args"] if each.startswith("--memory")] == argument
+
+
+def test_its_command_takes_the_arguments() -> None:
+    clickhouse = {"url": "https://clickhouse.example:8443"}
+    for spec in ({}, store(clickhouse=clickhouse)):
+        arguments = container(settled(campaign("spring", **spec)))["args"]
+        command = main.commands[arguments[0]]
+        read = command.make_context("analytics", arguments[1:]).params
+        assert str(read["data_directory"]) == naming.DATA_DIRECTORY
+        assert (read["ingest_port"], read["metrics_port"]) == (naming.INGEST_PORT, naming.METRICS_PORT)
 
 
 def test_the_pod_meets_the_restricted_level() -> None:
