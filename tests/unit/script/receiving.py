@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from flywheel.edge.document import Collect, Consent, EdgeDocument, EdgeRoute, EdgeService, Visitor
+from flywheel.edge.document import Backend, Collect, Consent, EdgeDocument, EdgeRoute, EdgeService, Visitor
 from flywheel.events.collect import Collector
 from flywheel.events.meters import Meters
 from flywheel.events.spool import Spool
@@ -21,7 +21,7 @@ def orders(*, consent: bool = False, **collect: Any) -> EdgeDocument:
     return EdgeDocument(
         namespace="shop",
         campaign="spring",
-        services=(EdgeService(name="landing", backends=()),),
+        services=(EdgeService(name="landing", backends=(Backend(service="landing", port="http"),)),),
         routes=(EdgeRoute(path="/", service="landing"),),
         visitor=Visitor(consent=Consent() if consent else None),
         collect=Collect(write_keys=(WRITE_KEY,), **collect),
