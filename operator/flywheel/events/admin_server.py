@@ -155,14 +155,14 @@ class AdminServer:
             f"SELECT {columns} FROM {table} WHERE time >= {{since:Int64}} "  # noqa: S608 - our own names
             "AND ({campaign:String} = '' OR campaign = {campaign:String})"
         )
-        pieces = self._store.stream(
-            sql,
-            {"since": int(since), "campaign": campaign},
-            Limits(seconds=EXPORT_SECONDS, rows=0, result_bytes=0),
-            "Parquet",
-        )
+        parameters = {"since": int(since), "campaign": campaign}
+        limits = Limits(seconds=EXPORT_SECONDS, rows=0, result_bytes=0)
+        pieces = self._store.stream(sql, parameters, limits, "Parquet")
         # The first piece before the headers: most of what can go wrong does so before it.
         first = await anext(pieces, b"")
+        if not first:
+            # A stream of no rows has no pieces; a file of no rows still says what its columns are.
+            first = await self._store.engine.query(f"{sql} LIMIT 0", parameters, limits, "Parquet")
         response = web.StreamResponse(headers={"Content-Type": "application/vnd.apache.parquet"})
         await response.prepare(request)
         await response.write(first)

@@ -68,7 +68,8 @@ class CampaignWatch:
                     try:
                         await self._follow(gateway)
                         pause = 0.5
-                    except ApiError as error:
+                    except (ApiError, ValueError, KeyError) as error:
+                        # ValueError: the watch was cut off in the middle of a line.
                         self.complaint = f"The campaigns' settings cannot be followed: {error}"
                         log.warning(self.complaint)
                         await self._read_file()
