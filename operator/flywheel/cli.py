@@ -93,6 +93,14 @@ def _conclude(obstacle: str | None, otherwise: str) -> None:
 @click.option("--resync", type=Duration(), default="10m", show_default=True, help="Look at each campaign this often.")
 @click.option("--edge-image", default=lambda: _own_image("flywheel-edge"), help="Image with HAProxy and the sidecar.")
 @click.option("--analytics-image", default=lambda: _own_image("flywheel-analytics"), help="Image of the event store.")
+@click.option(
+    "--metrics-adapter",
+    type=click.Choice(["None", "KEDA", "PrometheusAdapter"]),
+    default="None",
+    show_default=True,
+    help="What serves events and requests per second to autoscalers, if not flywheel external-metrics.",
+)
+@click.option("--prometheus", default="", help="With KEDA: address of a Prometheus that reads the edge pods.")
 @click.option("--health-port", type=click.IntRange(0, 65535), default=8081, show_default=True, help="Probes.")
 @click.option("--metrics-port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Prometheus.")
 @click.option("--log-format", type=click.Choice(["console", "json"]), default="json", show_default=True)
@@ -110,6 +118,8 @@ def operator(
     resync: float,
     edge_image: str,
     analytics_image: str,
+    metrics_adapter: Literal["None", "KEDA", "PrometheusAdapter"],
+    prometheus: str,
     health_port: int,
     metrics_port: int,
     log_format: Literal["console", "json"],
@@ -124,12 +134,15 @@ def operator(
     from flywheel.plan import Images
     from flywheel.runtime.logs import configure
     from flywheel.runtime.operator import Settings, run
+    from flywheel.workload.provider import Provider
 
     _require_one_scope(namespaces, all_namespaces)
     if lease_duration < SHORTEST_LEASE:
         raise click.BadParameter(
             f"A lease shorter than {SHORTEST_LEASE} s cannot be held.", param_hint="--lease-duration"
         )
+    if metrics_adapter == "KEDA" and not prometheus:
+        raise click.UsageError("KEDA asks a Prometheus for events and requests: name it with --prometheus.")
     configure(log_format, log_level)
     settings = Settings(
         namespaces=tuple(dict.fromkeys(namespaces)),
@@ -139,6 +152,7 @@ def operator(
         workers=workers,
         resync=resync,
         images=Images(edge_image, analytics_image),
+        provider=Provider(metrics_adapter, prometheus),
         health_port=health_port,
         metrics_port=metrics_port,
     )

@@ -27,7 +27,7 @@ from flywheel.workload.naming import child_name
 from flywheel.workload.scaling import Phase, Size, size_of
 from flywheel.workload.state import Health, service_state
 
-AUTOSCALER = "HorizontalPodAutoscaler"
+SCALERS = ("HorizontalPodAutoscaler", "ScaledObject")
 ROUTE_LOOK_AGAIN = timedelta(seconds=15)
 PODS_LOOK_AGAIN = timedelta(seconds=10)
 
@@ -141,8 +141,8 @@ def _run(observed: Observed, campaign: Campaign, phase: Phase, now: datetime) ->
             inventory=in_creation_order([*keys, *stale]),
             apply=tuple(wanted),
             # An autoscaler goes first: it would argue with the fixed size that takes its place.
-            delete=tuple(each for each in going if each.key.kind == AUTOSCALER),
-            prune=tuple(each for each in going if each.key.kind != AUTOSCALER),
+            delete=tuple(each for each in going if each.key.kind in SCALERS),
+            prune=tuple(each for each in going if each.key.kind not in SCALERS),
             wake_at=min(wakes, default=None),
         ),
         sizes=_sizes(campaign, phase),

@@ -12,6 +12,7 @@ from flywheel.insight.monitoring import MonitoringSettings
 from flywheel.insight.rules import prometheus_rule_manifest, rules_config_map
 from flywheel.insight.scraping import pod_monitor_manifest
 from flywheel.plan import Manifest, ObjectKey
+from flywheel.workload.adapter import rules_manifest
 from flywheel.workload.manifests import service_manifests
 from flywheel.workload.route import GATEWAY_GROUP, route_manifest
 from flywheel.workload.scaling import Phase, Size, size_of
@@ -44,8 +45,12 @@ def desired(observed: Observed, campaign: Campaign, phase: Phase) -> tuple[list[
 
 def _children(observed: Observed, campaign: Campaign, phase: Phase) -> Iterator[tuple[str, Size, Manifest]]:
     for index, service in enumerate(campaign.spec.services):
-        for manifest in service_manifests(observed.name, observed.namespace, service, phase):
+        for manifest in service_manifests(observed.name, observed.namespace, service, phase, observed.provider):
             yield f"spec.services[{index}]", size_of(service, phase), manifest
+    if observed.provider.adapter == "PrometheusAdapter":
+        rules = rules_manifest(observed.name, observed.namespace, campaign.spec.services)
+        if rules is not None:
+            yield "spec.services", Size(), rules
     edge = campaign.spec.edge
     if edge:
         size = edge_size(edge, zero=phase.zero)

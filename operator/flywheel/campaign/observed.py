@@ -7,6 +7,7 @@ from typing import Any
 
 from flywheel.campaign.stages import Stage
 from flywheel.plan import FINALIZER, Images, LiveObject, Manifest, ObjectKey, Sweep
+from flywheel.workload.provider import OURS, Provider
 from flywheel.workload.state import Trouble
 
 ORPHAN_FINALIZER = "orphan"
@@ -30,6 +31,8 @@ class Observed:
     """Names of the edge's pods; only when asked about."""
     images: Images = Images()  # noqa: RUF009 - frozen
     """What is started where the spec names no image."""
+    provider: Provider = OURS
+    """Who serves events and requests per second to autoscalers."""
     sweep: Sweep | None = None
     """A search over every API resource; made only when everything we know of is gone."""
     neighbours: tuple[Manifest, ...] = ()

@@ -33,6 +33,7 @@ from flywheel.plan import (
     ObjectKey,
     Outcome,
 )
+from flywheel.workload.provider import OURS, Provider
 from flywheel.workload.state import Trouble, explain
 
 API_VERSION = f"{GROUP}/v1alpha1"
@@ -78,12 +79,14 @@ class CampaignReconciler:
         world: World,
         *,
         images: Images = Images(),  # noqa: B008 - frozen
+        provider: Provider = OURS,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         on_write_skipped: Callable[[str], None] = lambda kind: None,
     ) -> None:
         self._gateway = gateway
         self._world = world
         self._images = images
+        self._provider = provider
         self._clock = clock
         self._applier = Applier(gateway, world, on_write_skipped)
         self._writes = StatusWrites()
@@ -113,7 +116,7 @@ class CampaignReconciler:
     def _observe(self, manifest: Manifest) -> Observed:
         metadata = manifest["metadata"]
         children = self._world.children(metadata["namespace"], metadata["name"])
-        observed = Observed(manifest, children, images=self._images)
+        observed = Observed(manifest, children, images=self._images, provider=self._provider)
         if not has_edge(manifest):
             return observed
         return replace(

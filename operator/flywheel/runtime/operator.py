@@ -25,6 +25,7 @@ from flywheel.runtime.queue import KeyedQueue
 from flywheel.runtime.reconcilers import Reconcilers
 from flywheel.runtime.store import Owner, Store
 from flywheel.runtime.workers import Reconciler, Workers
+from flywheel.workload.provider import OURS, Provider
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ PATIENCE = 10.0
 PATIENCE_WITH_SERVER = 10.0
 """Seconds for which an API server that does not answer may be about to: it is restarted, or a connection was cut."""
 
-MakeReconciler = Callable[[Gateway, Store, Clock, Metrics, Images], Reconciler]
+MakeReconciler = Callable[[Gateway, Store, Clock, Metrics, Images, Provider], Reconciler]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,8 @@ class Settings:
     resync: float = 600.0
     """Seconds after which each campaign is looked at again though nothing was heard of it."""
     images: Images = Images()  # noqa: RUF009 - frozen
+    provider: Provider = OURS
+    """Who serves events and requests per second to autoscalers."""
     health_port: int = 8081
     metrics_port: int = 8080
 
@@ -110,7 +113,7 @@ class Operator:
         namespaces: tuple[str | None, ...] = settings.namespaces or (None,)
         self._campaigns = CampaignFeed(gateway, self._store, namespaces, clock, metrics.observe_missed)
         self._children = ChildFeed(gateway, self._store, namespaces)
-        reconciler = make_reconciler(gateway, self._store, clock, metrics, settings.images)
+        reconciler = make_reconciler(gateway, self._store, clock, metrics, settings.images, settings.provider)
         self._workers = Workers(self._queue, reconciler, self._store, leadership, metrics, clock, settings.workers)
         metrics.follow_queue(lambda: self._queue.depth, lambda: self._queue.oldest)
         metrics.follow_leader(lambda: leadership.leading)

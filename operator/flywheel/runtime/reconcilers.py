@@ -10,14 +10,22 @@ from flywheel.plan import Images
 from flywheel.runtime.clock import Clock
 from flywheel.runtime.metrics import Metrics
 from flywheel.runtime.store import SHARED, Store
+from flywheel.workload.provider import Provider
 
 
 class Reconcilers:
     """All reconcilers behind one door."""
 
-    def __init__(self, gateway: Gateway, store: Store, clock: Clock, metrics: Metrics, images: Images) -> None:
+    def __init__(
+        self, gateway: Gateway, store: Store, clock: Clock, metrics: Metrics, images: Images, provider: Provider
+    ) -> None:
         self._campaigns = CampaignReconciler(
-            gateway, store, images=images, clock=clock.now, on_write_skipped=metrics.observe_skipped
+            gateway,
+            store,
+            images=images,
+            provider=provider,
+            clock=clock.now,
+            on_write_skipped=metrics.observe_skipped,
         )
         self._workers = WorkerReconciler(
             gateway, store, images.analytics, beginning_of, clock=clock.now, on_write_skipped=metrics.observe_skipped

@@ -4,8 +4,8 @@ from flywheel.api.service import Service
 from flywheel.plan import Manifest
 from flywheel.workload.keda import scaled_object
 from flywheel.workload.naming import child_name, labels, selector
-from flywheel.workload.provider import Provider, counts_traffic
-from flywheel.workload.scaling import OURS, Phase, Size, autoscaler, size_of
+from flywheel.workload.provider import OURS, Provider, counts_traffic
+from flywheel.workload.scaling import Phase, Size, autoscaler, size_of
 from flywheel.workload.template import pod_template
 
 

@@ -17,6 +17,9 @@ class Provider:
     """Where KEDA asks: the address of a Prometheus that reads the edge pods."""
 
 
+OURS = Provider()
+
+
 def counts_traffic(service: Service) -> bool:
     """Tell whether `service` grows with events or requests."""
     metrics = service.autoscaling.metrics if service.autoscaling else ()

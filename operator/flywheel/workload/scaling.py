@@ -7,9 +7,7 @@ from flywheel.api.service import Metric, Service
 from flywheel.metrics.naming import CAMPAIGN, EVENT, EVENTS_PER_SECOND, REQUESTS_PER_SECOND, SERVICE, event_label
 from flywheel.plan import Manifest
 from flywheel.workload.adapter import event_metric
-from flywheel.workload.provider import Provider
-
-OURS = Provider()
+from flywheel.workload.provider import OURS, Provider
 
 
 @dataclass(frozen=True, slots=True)
