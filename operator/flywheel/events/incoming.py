@@ -111,8 +111,8 @@ def text_of(raw: msgspec.Raw) -> bytes:
     """
     text = bytes(raw)
     if text[:1] == b"{":
-        # Most events have fewer brackets altogether than layers are allowed.
-        if text.count(b"{") + text.count(b"[") > DEEPEST and depth(text) > DEEPEST:
+        # Most texts have fewer brackets altogether than layers are allowed: two for each.
+        if len(text) > 2 * DEEPEST and text.count(b"{") + text.count(b"[") > DEEPEST and depth(text) > DEEPEST:
             raise Refused("too_deep", f"Objects and arrays lie more than {DEEPEST} deep within each other.")
         return text
     if text in (b"", b"null"):

@@ -6,6 +6,7 @@ text for as long as the batch is at work.
 
 import hashlib
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -14,7 +15,7 @@ from flywheel.edge.document import EdgeDocument
 from flywheel.edge.naming import CHANNELS_BUILT_IN
 from flywheel.events import consent
 from flywheel.events.bots import is_bot
-from flywheel.events.channels import DIRECT, OTHER, Address, Utm, classify, take_apart
+from flywheel.events.channels import DIRECT, LONGEST_URL, OTHER, Utm, classify, take_apart
 from flywheel.events.incoming import Incoming
 from flywheel.events.moments import milliseconds, moment
 from flywheel.events.placement import Placement
@@ -53,22 +54,28 @@ class Sender(NamedTuple):
     """Of a batch, by the client's clock."""
 
 
-class Surroundings(NamedTuple):
-    """What an event's context says."""
+class Place(NamedTuple):
+    """Where on the site something happened, and from where its visitor came."""
 
-    text: str = "{}"
-    page: Address = Address()
+    url: str = ""
+    path: str = ""
     referrer: str = ""
     utm: Utm = Utm()
     channel: str = DIRECT
     service: str = ""
+
+
+class Surroundings(NamedTuple):
+    """What an event's context says."""
+
+    text: str = "{}"
+    place: Place = Place()
     user_agent: str = ""
     bot: bool = False
     source: Literal["edge", "script", "library"] = "library"
     consent: bool | None = None
 
 
-_contexts = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _any = msgspec.json.Decoder()
 
 
@@ -81,39 +88,60 @@ class Normaliser:
         self._consent_required = document.visitor.consent is not None
         self._keep = document.collect.retention
         self._placement = Placement(document)
+        # Many visitors see the same few pages.
+        self._found = lru_cache(maxsize=2_048)(self._find)
 
     def surroundings(self, context: bytes, ground: bytes, sender: Sender) -> Surroundings:
         """Read a context; parts of it that make no sense are as absent."""
-        parts = {**_parts(ground), **_parts(context)} if ground else _parts(context)
-        page, campaign = _read(parts.get("page")), _read(parts.get("campaign"))
-        library, referrer = _read(parts.get("library")), _read(parts.get("referrer"))
-        said = consent.said_by_event(_read(parts.get("consent")))
-        agent = (_text(_value(parts.get("userAgent"))) or sender.user_agent)[:LONGEST_USER_AGENT]
+        parts = {**_read(ground), **_read(context)} if ground else _read(context)
+        page, campaign = _object(parts.get("page")), _object(parts.get("campaign"))
+        library, referrer = _object(parts.get("library")), _object(parts.get("referrer"))
+        said = consent.said_by_event(parts.get("consent"))
+        told = _text(parts.get("userAgent"))
         source: Literal["script", "library"] = "script" if library.get("name") == SCRIPT else "library"
-        own_words = bool(_text(_value(parts.get("userAgent")))) or source == "script"
         for name in _HIDDEN:
             parts.pop(name, None)
-        text = msgspec.json.encode(parts).decode("utf-8", "replace") if parts else "{}"
-        place = self._place(page, campaign, _text(referrer.get("url")), sender)
-        return place._replace(
-            text=text, user_agent=agent, bot=is_bot(agent, browser=own_words), source=source, consent=said
+        agent = (told or sender.user_agent)[:LONGEST_USER_AGENT]
+        return Surroundings(
+            msgspec.json.encode(parts).decode() if parts else "{}",
+            self._place(page, campaign, _text(referrer.get("url")), sender),
+            agent,
+            # A server's library sends for people: what it is itself says nothing about them.
+            is_bot(agent, browser=bool(told) or source == "script"),
+            source,
+            said,
         )
 
-    def _place(self, page: dict[str, Any], campaign: dict[str, Any], referrer: str, sender: Sender) -> Surroundings:
+    def _place(self, page: dict[str, Any], campaign: dict[str, Any], referrer: str, sender: Sender) -> Place:
         """Say where on the site, and from where."""
-        address = take_apart(_text(page.get("url")))
+        get = page.get
+        return self._found(
+            _text(get("url"))[:LONGEST_URL],
+            _text(get("path"))[:1024],
+            _text(get("search"))[:LONGEST_URL],
+            (_text(get("referrer")) or referrer)[:LONGEST_URL],
+            _utm(campaign) if campaign else None,
+            sender.channel,
+            sender.host,
+        )
+
+    def _find(
+        self, url: str, path: str, search: str, referrer: str, utm: Utm | None, told: str, host: str
+    ) -> Place:
+        address = take_apart(url)
         if not address.path:
-            address = address._replace(path=_text(page.get("path"))[:1024])
-        search = take_apart("/" + _text(page.get("search"))) if page.get("search") else address
-        host = take_apart(_text(page.get("referrer")) or referrer).host
-        utm = _utm(campaign) if campaign else (address.utm if any(address.utm) else search.utm)
-        own = frozenset({sender.host, address.host})
-        return Surroundings(
-            page=address,
-            referrer="" if host in own else host,
-            utm=utm,
-            channel=self._channel(sender.channel, utm, host, address.parameters | search.parameters, own),
-            service=self._placement.service(address.host, address.path),
+            address = address._replace(path=path)
+        query = take_apart(f"/{search}") if search else address
+        came_from = take_apart(referrer).host if referrer else ""
+        utm = utm or (address.utm if any(address.utm) else query.utm)
+        own = frozenset({host, address.host})
+        return Place(
+            address.url,
+            address.path,
+            "" if came_from in own else came_from,
+            utm,
+            self._channel(told, utm, came_from, address.parameters | query.parameters, own),
+            self._placement.service(address.host, address.path),
         )
 
     def _channel(self, told: str, utm: Utm, referrer: str, parameters: frozenset[str], own: frozenset[str]) -> str:
@@ -135,11 +163,12 @@ class Normaliser:
         user = identity(event.user_id)
         if not visitor and not user and sender.consent:
             raise Refused("no_identity", "userId, anonymousId: at least one of them is needed.")
+        place = around.place
         if kind in _ABOUT_PAGES and checked.properties != "{}":
-            around = self._on_page(checked.properties, around, sender)
+            place = self._on_page(checked.properties, place, sender)
         sent_at = sender.sent_at if event.sent_at is None else _sent_at(event, sender)
         when = moment(event.timestamp, sent_at, sender.ingest, sender.horizon)
-        utm, page, value = around.utm, around.page, checked.value
+        utm, value = place.utm, checked.value
         row = EventRow(
             message_id=message_id(event.message_id) or new_id(),
             type=kind,
@@ -149,17 +178,17 @@ class Normaliser:
             ingest_time=sender.ingest,
             visitor=visitor,
             user_id=user,
-            channel=around.channel,
+            channel=place.channel,
             utm_source=utm.source,
             utm_medium=utm.medium,
             utm_campaign=utm.campaign,
             utm_content=utm.content,
             utm_term=utm.term,
-            referrer=around.referrer,
-            url=page.url,
-            path=page.path,
-            service=around.service,
-            variant=self._placement.variant(around.service, visitor),
+            referrer=place.referrer,
+            url=place.url,
+            path=place.path,
+            service=place.service,
+            variant=self._placement.variant(place.service, visitor),
             region=sender.region,
             bot=around.bot,
             clamped=when.clamped,
@@ -178,17 +207,13 @@ class Normaliser:
             return row
         return self._as_agreed(row, around, sender)
 
-    def _on_page(self, properties: str, around: Surroundings, sender: Sender) -> Surroundings:
+    def _on_page(self, properties: str, around: Place, sender: Sender) -> Place:
         """Let the properties of a page call, which are about the page itself, say where it is."""
         page = _read(properties.encode())
         if not any(page.get(name) for name in ("url", "path", "referrer")):
             return around
         place = self._place(page, {}, "", sender)
-        if any(around.utm):
-            place = place._replace(utm=around.utm, channel=around.channel)
-        return around._replace(
-            page=place.page, referrer=place.referrer, utm=place.utm, channel=place.channel, service=place.service
-        )
+        return place._replace(utm=around.utm, channel=around.channel) if any(around.utm) else place
 
     def _as_agreed(self, row: EventRow, around: Surroundings, sender: Sender) -> EventRow:
         """Keep of a row what its visitor agreed to."""
@@ -214,6 +239,8 @@ class Normaliser:
 
 def identity(value: Any) -> str:
     """Write an id of a visitor or user; numbers are as good as text."""
+    if type(value) is str:
+        return value[:LONGEST_ID]
     if value is None:
         return ""
     if isinstance(value, int) and abs(value) >= 10**LONGEST_ID:
@@ -234,23 +261,16 @@ def _sent_at(event: Incoming, sender: Sender) -> int | None:
     return sender.sent_at if found is None else found
 
 
-def _parts(text: bytes) -> dict[str, msgspec.Raw]:
+def _read(text: bytes) -> dict[str, Any]:
+    """Read an object; anything else is an empty one."""
     try:
-        return _contexts.decode(text) if text != b"{}" else {}
+        return _object(_any.decode(text)) if text != b"{}" else {}
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return {}
 
 
-def _value(raw: msgspec.Raw | bytes | None) -> Any:
-    try:
-        return None if raw is None else _any.decode(raw)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return None
-
-
-def _read(raw: msgspec.Raw | bytes | None) -> dict[str, Any]:
-    found = _value(raw)
-    return found if isinstance(found, dict) else {}
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _text(value: Any) -> str:

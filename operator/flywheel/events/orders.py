@@ -9,6 +9,8 @@ LARGEST_REVENUE = 1e12
 """Beyond this a value is a mistake, and one such would spoil every sum it enters."""
 _LONGEST_CODE = 8
 LONGEST_IDENTITY = 200
+_NUMBERS = (float, int, str)
+"""True and false are none, though Python counts them among the integers."""
 
 
 class Value(NamedTuple):
@@ -21,6 +23,9 @@ class Value(NamedTuple):
 
 def order_value(revenue: Any, currency: Any, collect: Collect) -> Value:
     """Convert an order's revenue; what is not given is worth nothing, what cannot be read or converted is unknown."""
+    if currency is None and type(revenue) is float and abs(revenue) <= LARGEST_REVENUE:
+        # Nearly every order; the rest of this is for what clients do besides.
+        return Value(revenue, collect.currency)
     code = str(currency).strip().upper()[:_LONGEST_CODE] if currency else collect.currency
     if revenue is None:
         return Value(currency=code)
@@ -33,13 +38,13 @@ def order_value(revenue: Any, currency: Any, collect: Collect) -> Value:
 
 def order_identity(value: Any) -> str:
     """Write an order's id; a number is as good as text."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return ""
-    return str(value)[:LONGEST_IDENTITY]
+    if type(value) is str:
+        return value[:LONGEST_IDENTITY]
+    return str(value)[:LONGEST_IDENTITY] if type(value) in (int, float) else ""
 
 
 def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    if type(value) not in _NUMBERS:
         return None
     try:
         number = float(value)
