@@ -87,7 +87,8 @@ def _fields(where: Location) -> list[str]:
 def _child(here: dict[str, object], name: str) -> dict[str, object]:
     properties = here.get("properties")
     found = properties.get(name) if isinstance(properties, dict) else None
-    rest = here.get("additionalProperties")
+    patterns = here.get("patternProperties")
+    rest = next(iter(patterns.values()), None) if isinstance(patterns, dict) else here.get("additionalProperties")
     return found if isinstance(found, dict) else rest if isinstance(rest, dict) else {}
 
 
