@@ -147,6 +147,8 @@ def _kubelet(lab: Lab) -> dict[str, Any]:
         "clusterDomain": CLUSTER_DOMAIN,
         "resolvConf": str(lab.state / "node/resolv.conf"),
         "maxPods": 250,
+        # Tests kill programs again and again; what they wait for is not the kubelet's patience.
+        "crashLoopBackOff": {"maxContainerRestartPeriod": "2s"},
         "serializeImagePulls": False,
         "nodeStatusUpdateFrequency": "5s",
         # A full disk of the developer's machine must not empty the lab, and nothing could pull a deleted image again.
