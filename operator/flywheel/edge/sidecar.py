@@ -6,6 +6,7 @@ arrived: the rest is written, and delivered for as long as is allowed.
 """
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -251,6 +252,8 @@ async def run(settings: Settings) -> int:
         sidecar = Sidecar(settings, gateway)
         sidecar.read_document()
         await sidecar.listen()
+        # What was loaded stays for ever; the collector of garbage need not look at it again and again.
+        gc.freeze()
     except OSError as error:
         log.error("The sidecar cannot start: %s", error)  # noqa: TRY400 - the text says it all
         return 2

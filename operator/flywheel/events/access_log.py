@@ -269,7 +269,7 @@ class AccessLog:
         await self._append("requests", requests)
         if came:
             self._losses.add(came)
-            await asyncio.to_thread(self._losses.write, self._state)
+            await self._write_state()
 
     async def _append(self, table: Table, rows: list[Row]) -> None:
         try:
@@ -286,6 +286,10 @@ class AccessLog:
         lost = self._losses.compare(counted)
         if lost:
             self._meters.log_lost.add((), lost)
+        await self._write_state()
+
+    async def _write_state(self) -> None:
+        # Where the disk is full, only the count of what was lost suffers.
         with contextlib.suppress(OSError):
             await asyncio.to_thread(self._losses.write, self._state)
 

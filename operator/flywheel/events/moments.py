@@ -4,7 +4,7 @@ As in Segment's specification: a client says when something happened and when it
 difference of the second to the edge's clock is the client's error, and is taken off the first.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 FUTURE = 60_000
@@ -13,6 +13,8 @@ HORIZON = 7 * 86_400_000
 """Milliseconds before the arrival that are believed: phones that were offline for days send late."""
 LARGEST = 253_402_300_799_000
 """The end of the year 9999, the last that a datetime can hold."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 _SECONDS_END = 100_000_000_000
 """Numbers below are seconds since 1970, others milliseconds."""
 
@@ -31,7 +33,8 @@ def milliseconds(value: Any) -> int | None:
     """Read a time in one of the forms that clients use; None for what is none."""
     try:
         if isinstance(value, datetime):
-            return int((value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp() * 1000)
+            # In whole numbers: as a float of seconds, a millisecond may come out one too few.
+            return ((value if value.tzinfo else value.replace(tzinfo=UTC)) - _EPOCH) // _MILLISECOND
         if isinstance(value, bool) or value is None:
             return None
         if isinstance(value, str):
@@ -61,14 +64,14 @@ def moment(timestamp: Any, sent_at: int | None, ingest: int, horizon: int = HORI
         horizon: How far back is believed, in milliseconds.
     """
     if timestamp is None:
-        return Moment(ingest, ingest, clamped=False)
+        return Moment(ingest, ingest, False)
     original = milliseconds(timestamp)
     if original is None:
-        return Moment(ingest, ingest, clamped=True)
+        return Moment(ingest, ingest, True)
     time = original if sent_at is None else original + ingest - sent_at
     if time > ingest:
         # A little ahead is a clock; far ahead is nonsense.
-        return Moment(ingest, original, clamped=time > ingest + FUTURE)
+        return Moment(ingest, original, time > ingest + FUTURE)
     if time < ingest - horizon:
-        return Moment(ingest - horizon, original, clamped=True)
-    return Moment(time, original, clamped=False)
+        return Moment(ingest - horizon, original, True)
+    return Moment(time, original, False)

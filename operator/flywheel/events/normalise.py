@@ -68,12 +68,11 @@ class Place(NamedTuple):
 class Surroundings(NamedTuple):
     """What an event's context says."""
 
-    text: str = "{}"
-    place: Place = Place()
-    user_agent: str = ""
-    bot: bool = False
-    source: Literal["edge", "script", "library"] = "library"
-    consent: bool | None = None
+    row: EventRow
+    """What is alike for all events of this context."""
+    place: Place
+    consent: bool | None
+    """What the event says of its visitor's consent; None where it says nothing."""
 
 
 _any = msgspec.json.Decoder()
@@ -102,15 +101,24 @@ class Normaliser:
         for name in _HIDDEN:
             parts.pop(name, None)
         agent = (told or sender.user_agent)[:LONGEST_USER_AGENT]
-        return Surroundings(
-            msgspec.json.encode(parts).decode() if parts else "{}",
-            self._place(page, campaign, _text(referrer.get("url")), sender),
-            agent,
+        place = self._place(page, campaign, _text(referrer.get("url")), sender)
+        row = EventRow(
+            message_id="",
+            type="track",
+            time=sender.ingest,
+            original_time=sender.ingest,
+            ingest_time=sender.ingest,
+            region=sender.region,
             # A server's library sends for people: what it is itself says nothing about them.
-            is_bot(agent, browser=bool(told) or source == "script"),
-            source,
-            said,
+            bot=is_bot(agent, browser=bool(told) or source == "script"),
+            address=sender.address,
+            user_agent=agent,
+            context=msgspec.json.encode(parts).decode() if parts else "{}",
+            source=source,
+            expires_at=sender.ingest // 1000 + self._keep,
         )
+        _put(row, place)
+        return Surroundings(row, place, said)
 
     def _place(self, page: dict[str, Any], campaign: dict[str, Any], referrer: str, sender: Sender) -> Place:
         """Say where on the site, and from where."""
@@ -125,9 +133,7 @@ class Normaliser:
             sender.host,
         )
 
-    def _find(
-        self, url: str, path: str, search: str, referrer: str, utm: Utm | None, told: str, host: str
-    ) -> Place:
+    def _find(self, url: str, path: str, search: str, referrer: str, utm: Utm | None, told: str, host: str) -> Place:
         address = take_apart(url)
         if not address.path:
             address = address._replace(path=path)
@@ -158,51 +164,29 @@ class Normaliser:
         Raises:
             Refused: It says of nobody whom it is about, or its visitor did not agree to it.
         """
-        kind: Any = event.type
         visitor = sender.visitor or identity(event.anonymous_id)
         user = identity(event.user_id)
         if not visitor and not user and sender.consent:
             raise Refused("no_identity", "userId, anonymousId: at least one of them is needed.")
-        place = around.place
-        if kind in _ABOUT_PAGES and checked.properties != "{}":
-            place = self._on_page(checked.properties, place, sender)
-        sent_at = sender.sent_at if event.sent_at is None else _sent_at(event, sender)
-        when = moment(event.timestamp, sent_at, sender.ingest, sender.horizon)
-        utm, value = place.utm, checked.value
-        row = EventRow(
-            message_id=message_id(event.message_id) or new_id(),
-            type=kind,
-            event=checked.name,
-            time=when.time,
-            original_time=when.original,
-            ingest_time=sender.ingest,
-            visitor=visitor,
-            user_id=user,
-            channel=place.channel,
-            utm_source=utm.source,
-            utm_medium=utm.medium,
-            utm_campaign=utm.campaign,
-            utm_content=utm.content,
-            utm_term=utm.term,
-            referrer=place.referrer,
-            url=place.url,
-            path=place.path,
-            service=place.service,
-            variant=self._placement.variant(place.service, visitor),
-            region=sender.region,
-            bot=around.bot,
-            clamped=when.clamped,
-            address=sender.address,
-            user_agent=around.user_agent,
-            order_id=checked.order_id,
-            revenue=value.revenue,
-            currency=value.currency,
-            revenue_unknown=value.unknown,
-            properties=checked.properties,
-            context=around.text,
-            source=around.source,
-            expires_at=when.time // 1000 + self._keep,
-        )
+        # A copy of what all events of this context share costs a fraction of a row made from its parts.
+        row: EventRow = around.row.__copy__()  # type: ignore[attr-defined]
+        row.message_id = message_id(event.message_id) or new_id()
+        row.type = event.type  # type: ignore[assignment]
+        row.event = checked.name
+        row.visitor = visitor
+        row.user_id = user
+        row.properties = checked.properties
+        if checked.order:
+            row.order_id = checked.order_id
+            row.revenue, row.currency, row.revenue_unknown = checked.value
+        if event.type in _ABOUT_PAGES and checked.properties != "{}":
+            _put(row, self._on_page(checked.properties, around.place, sender))
+        if self._placement.tested:
+            row.variant = self._placement.variant(row.service, visitor)
+        if event.timestamp is not None:
+            sent_at = sender.sent_at if event.sent_at is None else _sent_at(event, sender)
+            row.time, row.original_time, row.clamped = moment(event.timestamp, sent_at, sender.ingest, sender.horizon)
+            row.expires_at = row.time // 1000 + self._keep
         if sender.consent and around.consent is not False:
             return row
         return self._as_agreed(row, around, sender)
@@ -235,6 +219,11 @@ class Normaliser:
             context="{}",
             consent=False,
         )
+
+
+def _put(row: EventRow, place: Place) -> None:
+    row.url, row.path, row.referrer, utm, row.channel, row.service = place
+    row.utm_source, row.utm_medium, row.utm_campaign, row.utm_content, row.utm_term = utm
 
 
 def identity(value: Any) -> str:

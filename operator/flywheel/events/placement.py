@@ -16,6 +16,8 @@ class Placement:
         self._tests: dict[str, list[Test]] = {}
         for test in document.live.tests:
             self._tests.setdefault(test.service, []).append(test)
+        self.tested = bool(self._tests)
+        """Whether there are any tests."""
         self.service: Callable[[str, str], str] = lru_cache(maxsize=4_096)(self._service)
 
     def _service(self, host: str, path: str) -> str:

@@ -114,7 +114,7 @@ class Segments:
         """Read the oldest rows; those that may be on their way already, if there are such.
 
         Raises:
-            OSError: They could not be read, or the cursor not be written.
+            OSError: They could not be read.
         """
         while self._segments:
             segment = self._segments[0]
@@ -246,8 +246,10 @@ class Segments:
     def _write_cursor(self, cursor: Cursor) -> None:
         path = self._directory / CURSOR
         new = path.with_suffix(".new")
-        new.write_bytes(msgspec.json.encode(cursor))
-        new.replace(path)
+        # A full disk must not keep rows from leaving it: without the note the store may see some of them twice.
+        with contextlib.suppress(OSError):
+            new.write_bytes(msgspec.json.encode(cursor))
+            new.replace(path)
         self._cursor = cursor
 
 

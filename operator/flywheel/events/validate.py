@@ -92,8 +92,7 @@ class Catalogue:
         if rule.order is None:
             return Checked(name, properties)
         identity, revenue, currency = rule.order(read)
-        value = order_value(revenue, currency, self._collect)
-        return Checked(name, properties, True, order_identity(identity), value)
+        return Checked(name, properties, True, order_identity(identity), order_value(revenue, currency, self._collect))
 
 
 def _rule(declared: DeclaredEvent, collect: Collect) -> _Rule:

@@ -78,3 +78,10 @@ def test_the_error_of_a_clock_is_taken_off(error, age):
     happened = now - timedelta(seconds=age)
     sent = milliseconds(now + clock)
     assert moment(happened + clock, sent, NOW).time == NOW - age * 1000
+
+
+@given(st.integers(0, 4 * NOW))
+def test_no_millisecond_is_lost(moment_):
+    text = datetime.fromtimestamp(moment_ // 1000, UTC).replace(microsecond=moment_ % 1000 * 1000).isoformat()
+    assert milliseconds(text) == moment_
+    assert milliseconds(datetime.fromisoformat(text)) == moment_

@@ -129,6 +129,18 @@ def test_a_write_that_fails_half_way_leaves_nothing(tmp_path, monkeypatch):
     assert segments.torn == 0
 
 
+def test_a_disk_that_takes_no_note_lets_rows_leave(tmp_path, monkeypatch):
+    segments = opened(tmp_path)
+    segments.append(line(1) + line(2))
+
+    def full(_path: Path, _data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert drained(segments, 1) == [line(1), line(2)]
+    assert segments.is_empty
+
+
 def test_the_oldest_file_can_be_given_up_but_not_one_on_its_way(tmp_path):
     segments = opened(tmp_path, 100)
     for number in range(9):
