@@ -6,7 +6,7 @@ from typing import Literal
 
 import click
 
-from flywheel.commands import analytics, edge, metrics
+from flywheel.commands import analytics, edge, kpis, metrics, simulate
 from flywheel.commands.options import Duration
 
 SHORTEST_LEASE = 3
@@ -24,6 +24,8 @@ main.add_command(analytics.query)
 main.add_command(analytics.erase)
 main.add_command(analytics.export)
 main.add_command(metrics.external_metrics)
+main.add_command(kpis.kpis)
+main.add_command(simulate.simulate)
 
 
 @main.command()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from flywheel.simulation.plan import Pace
 
 RENEWED = 0.25
-LOGGED = 10.0
+LOGGED = 5.0
 """Seconds between two lines where there is no terminal."""
 
 
@@ -44,9 +44,8 @@ LOGGED = 10.0
 @click.option(
     "--output",
     "-o",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(dir_okay=False, path_type=Path, allow_dash=True),
     help="Write the report as JSON; - prints it.",
-    allow_dash=True,
 )
 def simulate(
     behaviour: Path,
