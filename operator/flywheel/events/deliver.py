@@ -249,11 +249,10 @@ class Delivery:
             self._failing_since = None
 
     def _note_refused(self, batch: Batch, answer: Answer) -> None:
-        """Count rows that the store has read and does not keep: of erased visitors, too old, or none of its table."""
+        """Tell of rows that the store has read and does not keep, of erased visitors or too old; it counts them."""
         said = _decoded(answer.text)
         refused = said.get("refused") if said else None
         if isinstance(refused, int) and refused > 0:
-            self._meters.dropped(batch.table, "refused", refused)
             log.warning("The store refused %d rows of %s: %s", refused, batch.table, answer.text[:300])
 
     async def _wait(self, failures: int, retry_after: float) -> None:

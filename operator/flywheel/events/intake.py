@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from flywheel.edge.document import EdgeDocument
+from flywheel.events.consent import said_by_event
 from flywheel.events.dedupe import Recent
 from flywheel.events.incoming import LARGEST_EVENT, MOST_EVENTS, Envelope, Incoming, read_event, text_of
 from flywheel.events.normalise import Normaliser, Sender, Surroundings, identity, message_id
@@ -127,21 +128,30 @@ class Intake:
             detail=detail,
             expires_at=sender.ingest // 1000 + self._keep,
         )
+        found = "" if event is None else _id(message_id, event.message_id)
         if event is not None:
             letter.type = (event.type or "")[:LONGEST_NAME]
             letter.event = (event.event or event.name or "")[:LONGEST_NAME]
-            letter.message_id = _id(message_id, event.message_id)
-        agreed = sender.consent and error.reason != _NOBODY
-        if agreed:
-            letter.payload = bytes(
-                text[:LARGEST_EVENT] if isinstance(text, bytes) else memoryview(text)[:LARGEST_EVENT]
-            ).decode("utf-8", "replace")
-            letter.visitor = sender.visitor
-            if event is not None:
-                letter.visitor = sender.visitor or _id(identity, event.anonymous_id)
-                letter.user_id = _id(identity, event.user_id)
+        if sender.consent and error.reason != _NOBODY and not _says_no(bytes(text), event):
+            letter.message_id = found
+            letter.payload = bytes(text)[:LARGEST_EVENT].decode("utf-8", "replace")
+            letter.visitor = sender.visitor or ("" if event is None else _id(identity, event.anonymous_id))
+            letter.user_id = "" if event is None else _id(identity, event.user_id)
         taken.letters.append(letter)
-        taken.rejected.append(Rejection(index, letter.message_id, error.reason, detail))
+        taken.rejected.append(Rejection(index, found, error.reason, detail))
+
+
+def _says_no(text: bytes, event: Incoming | None) -> bool:
+    """Tell whether a bad event says that its visitor did not agree; one that cannot be read may."""
+    if b'"consent"' not in text:
+        return False
+    if event is None:
+        return True
+    try:
+        context = msgspec.json.decode(bytes(event.context) or b"{}")
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return True
+    return isinstance(context, dict) and said_by_event(context.get("consent")) is False
 
 
 def _context(event: Incoming) -> bytes:

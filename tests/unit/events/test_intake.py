@@ -304,7 +304,7 @@ def test_where_consent_is_required_silence_is_a_no(edge, event, kept):
     if not kept:
         letter = taken.letters[0]
         assert letter.reason == "no_consent"
-        assert (letter.visitor, letter.user_id, letter.payload) == ("", "", "")
+        assert (letter.visitor, letter.user_id, letter.payload, letter.message_id) == ("",) * 4
 
 
 def test_where_it_is_not_a_no_leaves_a_count_without_a_person():
@@ -319,6 +319,17 @@ def test_where_it_is_not_a_no_leaves_a_count_without_a_person():
 def test_nothing_of_a_person_who_did_not_agree_is_kept_of_a_bad_event():
     letter = take(b'{"userId": "me", broken', rules=intake(consent=True), consent=False, visitor="").letters[0]
     assert (letter.reason, letter.payload, letter.visitor) == ("invalid_json", "", "")
+
+
+def test_nothing_of_a_person_is_kept_of_a_bad_event_that_says_no():
+    for bad in (
+        as_json(track(event=None, context=agreed(said=False))),
+        as_json(track(context=agreed(said=False)))[:-1],
+    ):
+        letter = take(bad).letters[0]
+        assert letter.reason in ("missing_field", "invalid_json")
+        assert (letter.visitor, letter.user_id, letter.payload, letter.message_id) == ("",) * 4
+    assert take(track(event=None, context=agreed(said=True))).letters[0].visitor == "v-1"
 
 
 def test_a_wrong_clock_is_set_right_by_the_batch():
