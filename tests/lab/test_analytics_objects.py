@@ -210,6 +210,7 @@ def test_another_volume_makes_the_worker_anew_and_keeps_what_it_has(shop: World)
     spring.edit(analytics={**store(size="3Gi"), "currency": "EUR"})
     eventually(lambda: settings(shop)["spring"]["currency"], "EUR")
     if not expandable(shop):
+        told(spring, "WorkerTrouble", "stays at 2Gi", "cannot grow to 3Gi")
         always(
             lambda: (identities(shop)["StatefulSet"], size(shop)), lambda seen: seen == (worker, "1Gi"), during=QUIET
         )
@@ -224,9 +225,57 @@ def expandable(world: World) -> bool:
     return world.kubectl("get", "storageclass", claim["storageClassName"], "-o", path) == "true"
 
 
+def told(sale: Sale, reason: str, *words: str) -> None:
+    """Wait until the Campaign says why it is not measured as it should be."""
+
+    def says() -> bool:
+        condition = sale.condition("AnalyticsReady")
+        return condition.get("reason") == reason and all(word in condition["message"] for word in words)
+
+    eventually(says, why=f"AnalyticsReady with {reason} and {words}")
+
+
+def test_one_that_wants_another_store_is_told(shop: World) -> None:
+    measured(shop, "spring", analytics=store(size="2Gi"))
+    then_it_belongs_to(shop, "spring")
+    # Of two that were made in the same second, the name decides.
+    summer = measured(shop, "summer", analytics=store(size="3Gi"))
+    told(summer, "StoreConflict", "spring", "size")
+    assert size(shop) == "2Gi"
+    summer.edit(analytics=store(size="2048Mi"))
+    eventually(lambda: summer.condition("AnalyticsReady")["reason"] != "StoreConflict", True)
+
+
+def test_a_worker_that_does_not_start_is_told(cluster: Cluster, definition: None, tmp_path: Path) -> None:
+    with operated(cluster, tmp_path, "--log-format=console", "--resync=2s", "--analytics-image=no/such image") as world:
+        told(measured(world, "spring"), "WorkerTrouble", "InvalidImageName", NAME)
+
+
 def test_what_is_there_under_its_name_is_left_alone(shop: World) -> None:
     mine = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": NAME}, "data": {"mine": "yes"}}
     shop.objects.create(mine)
-    measured(shop, "spring")
+    spring = measured(shop, "spring")
     eventually(lambda: set(parts(shop)), set(KINDS))
-    always(lambda: shop.objects.read("ConfigMap", NAME)["data"], lambda seen: seen == {"mine": "yes"}, during=QUIET)
+    told(spring, "WorkerTrouble", f"ConfigMap {shop.namespace}/{NAME}", "not made by flywheel")
+    assert shop.objects.read("ConfigMap", NAME)["data"] == {"mine": "yes"}
+    # Looked at again every two seconds here: once it is out of the way, the store gets its own.
+    shop.objects.delete("ConfigMap", NAME)
+    eventually(lambda: set(settings(shop)), {"spring"})
+
+
+def test_the_real_worker_serves_and_may_do_what_it_has_to(cluster: Cluster, definition: None, tmp_path: Path) -> None:
+    image = f"--analytics-image={cluster.images['analytics']}"
+    with operated(cluster, tmp_path, "--log-format=console", image) as world:
+        world.objects.within("").patch("Namespace", world.namespace, {"metadata": {"labels": RESTRICTED}})
+        spring = measured(world, "spring", goal={"event": "Order Completed", "count": 10})
+        eventually(lambda: parts(world)["StatefulSet"]["status"]["readyReplicas"], 1, within=120, why="a ready worker")
+        # Written by the worker itself, with its own rights.
+        eventually(lambda: spring.status["kpis"]["goal"]["count"], 10, why="key figures on the status")
+        eventually(lambda: spring.said("AnalyticsReady"), ("True", "Serving"))
+        figures = world.kubectl(
+            "get", "--raw", f"/api/v1/namespaces/{world.namespace}/pods/{NAME}-0:9104/proxy/metrics"
+        )
+        assert "campaign_analytics_last_success_timestamp_seconds" in figures
+        spring.delete()
+        then_it_is_gone(spring)
+        eventually(lambda: world.objects.get("Pod", f"{NAME}-0"), None, within=90, why="the end of the worker")
