@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from flywheel.events.engine import EngineError, Limits
+from flywheel.events.engine import EngineError, Limits, Parameters
 from flywheel.events.erasure import Erasures, NotErasable
 from flywheel.events.http_answers import Handler, TooLarge, read_body, refusal, tell_engine_trouble
 from flywheel.events.schema import BY_NAME, DELETABLE, DOCUMENTED
@@ -155,7 +155,7 @@ class AdminServer:
             f"SELECT {columns} FROM {table} WHERE time >= {{since:Int64}} "  # noqa: S608 - our own names
             "AND ({campaign:String} = '' OR campaign = {campaign:String})"
         )
-        parameters = {"since": int(since), "campaign": campaign}
+        parameters: Parameters = {"since": int(since), "campaign": campaign}
         limits = Limits(seconds=EXPORT_SECONDS, rows=0, result_bytes=0)
         pieces = self._store.stream(sql, parameters, limits, "Parquet")
         # The first piece before the headers: most of what can go wrong does so before it.

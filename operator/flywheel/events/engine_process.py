@@ -27,6 +27,8 @@ READERS = 3
 _PR_SET_PDEATHSIG = 1
 AHEAD = 4
 """Pieces of a long answer that may be under way before the worker asks for more."""
+SLOWEST_READER = 60
+"""Seconds for which a long answer waits for its reader."""
 _CODE = re.compile(r"Code: (\d+)\. (?:DB::Exception: )?")
 _VERSION = re.compile(r"\s*\(version [^)]*\)\s*$")
 
@@ -39,13 +41,18 @@ class Backend:
         self._channel = channel
         self._sending = threading.Lock()
         self._writes: queue.Queue[tuple[Order, bytes] | None] = queue.Queue()
-        self._readers = ThreadPoolExecutor(READERS + 1, thread_name_prefix="reader")
-        self._streaming = threading.Lock()
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
+        # Two streams at once can stand in each other's way inside chDB, and a slow reader in the way of queries.
+        self._streamer = ThreadPoolExecutor(1, thread_name_prefix="streamer")
+        self._killer = ThreadPoolExecutor(1, thread_name_prefix="killer")
+        self._active: set[int] = set()
         self._windows: dict[int, threading.Semaphore] = {}
         self._cancelled: set[int] = set()
         self._writer: Any = self._open()
         self._writer.query(f"CREATE DATABASE IF NOT EXISTS {DATABASE}")
         self._writer.query(f"USE {DATABASE}")
+        # A commit is small: threads would cost more than they bring, and take from the queries.
+        self._writer.query("SET max_threads = 1, max_insert_threads = 1")
 
     def _open(self) -> Any:
         from chdb.session import Session
@@ -62,27 +69,30 @@ class Backend:
             if order.kind == "close":
                 self._writes.put(None)
                 writing.join()
-                self._readers.shutdown(cancel_futures=True)
+                for pool in (self._readers, self._streamer, self._killer):
+                    pool.shutdown(cancel_futures=True)
                 self._writer.close()
                 return
             self._dispatch(order, body)
 
     def _dispatch(self, order: Order, body: bytes) -> None:
+        if order.kind in ("run", "insert", "query", "stream"):
+            self._active.add(order.id)
         if order.kind in ("run", "insert"):
             self._writes.put((order, body))
         elif order.kind == "query":
             self._readers.submit(self._guarded, order, self._query)
         elif order.kind == "stream":
             self._windows[order.id] = threading.Semaphore(AHEAD)
-            self._readers.submit(self._guarded, order, self._stream)
+            self._streamer.submit(self._guarded, order, self._stream)
         elif order.kind == "more":
             if window := self._windows.get(order.id):
                 window.release()
-        elif order.kind == "cancel":
+        elif order.kind == "cancel" and order.id in self._active:
             self._cancelled.add(order.id)
             if window := self._windows.get(order.id):
                 window.release()
-            self._readers.submit(self._kill, order)
+            self._killer.submit(self._kill, order)
 
     def _write(self) -> None:
         while (taken := self._writes.get()) is not None:
@@ -93,12 +103,13 @@ class Backend:
         try:
             answer = b"" if order.id in self._cancelled else act(order)
             self._send(Answer(id=order.id, kind="done"), answer)
-        except OSError:
+        except ConnectionError:
             os._exit(0)
         except BaseException as error:  # noqa: BLE001 - chDB raises several kinds; the worker is told of each
             code, message = understand(str(error) or type(error).__name__)
             self._send(Answer(id=order.id, kind="error", code=code, message=message))
         finally:
+            self._active.discard(order.id)
             self._cancelled.discard(order.id)
 
     def _change(self, order: Order, body: bytes) -> bytes:
@@ -130,21 +141,20 @@ class Backend:
             reader.close()
 
     def _stream(self, order: Order) -> bytes:
-        # Two streams at once can stand in each other's way inside chDB.
-        with self._streaming:
-            reader = self._reader(order)
-            try:
-                for piece in self._pieces(reader, order):
-                    self._send(Answer(id=order.id, kind="piece"), piece)
-            finally:
-                self._windows.pop(order.id, None)
-                reader.close()
+        reader = self._reader(order)
+        try:
+            for piece in self._pieces(reader, order):
+                self._send(Answer(id=order.id, kind="piece"), piece)
+        finally:
+            self._windows.pop(order.id, None)
+            reader.close()
         return b""
 
     def _pieces(self, reader: Any, order: Order) -> Iterator[bytes]:
         with reader.send_query(mark(order), order.output_format, params=order.parameters or None) as pieces:
             for piece in pieces:
-                self._windows[order.id].acquire()
+                if not self._windows[order.id].acquire(timeout=SLOWEST_READER):
+                    raise TimeoutError(f"Nobody took a piece of the answer for {SLOWEST_READER} s.")
                 if order.id in self._cancelled:
                     return
                 yield bytes(piece.bytes())
