@@ -170,7 +170,10 @@ class Normaliser:
             raise Refused("no_identity", "userId, anonymousId: at least one of them is needed.")
         # A copy of what all events of this context share costs a fraction of a row made from its parts.
         row: EventRow = around.row.__copy__()  # type: ignore[attr-defined]
-        row.message_id = message_id(event.message_id) or new_id()
+        found = event.message_id
+        row.message_id = (
+            found if type(found) is str and 0 < len(found) <= LONGEST_MESSAGE_ID else message_id(found) or new_id()
+        )
         row.type = event.type  # type: ignore[assignment]
         row.event = checked.name
         row.visitor = visitor
@@ -178,7 +181,8 @@ class Normaliser:
         row.properties = checked.properties
         if checked.order:
             row.order_id = checked.order_id
-            row.revenue, row.currency, row.revenue_unknown = checked.value
+            value = checked.value
+            row.revenue, row.currency, row.revenue_unknown = value.revenue, value.currency, value.unknown
         if event.type in _ABOUT_PAGES and checked.properties != "{}":
             _put(row, self._on_page(checked.properties, around.place, sender))
         if self._placement.tested:

@@ -1,7 +1,9 @@
 """What an order is worth, in the currency that the campaign reports in."""
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from flywheel.edge.document import Collect
 
@@ -13,12 +15,15 @@ _NUMBERS = (float, int, str)
 """True and false are none, though Python counts them among the integers."""
 
 
-class Value(NamedTuple):
+class Value(msgspec.Struct, frozen=True, gc=False):
     """The value of one order."""
 
     revenue: float = 0.0
     currency: str = ""
     unknown: bool = False
+
+
+NOTHING = Value()
 
 
 def order_value(revenue: Any, currency: Any, collect: Collect) -> Value:

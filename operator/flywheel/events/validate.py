@@ -11,7 +11,7 @@ import msgspec
 
 from flywheel.edge.document import Collect, DeclaredEvent, Property
 from flywheel.events.incoming import TYPES, Incoming, refusal, text_of
-from flywheel.events.orders import Value, order_identity, order_value
+from flywheel.events.orders import NOTHING, Value, order_identity, order_value
 from flywheel.events.refusal import Refused
 
 _TYPES: dict[str, Any] = {
@@ -26,7 +26,7 @@ _PERSONS = frozenset({"identify", "group"})
 LONGEST_NAME = 200
 
 
-class Checked(NamedTuple):
+class Checked(msgspec.Struct, frozen=True, gc=False):
     """What is known of an event after its check."""
 
     name: str
@@ -35,7 +35,7 @@ class Checked(NamedTuple):
     """JSON text; of identify and group: the traits, of alias: the previous id."""
     order: bool = False
     order_id: str = ""
-    value: Value = Value()
+    value: Value = NOTHING
 
 
 class _Rule(NamedTuple):
