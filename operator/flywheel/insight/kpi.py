@@ -41,10 +41,10 @@ WINDOWS: Mapping[str, int] = {"1m": 60_000, "15m": 900_000, "1h": 3_600_000, "ca
 MOST_VALUES = 60
 OTHERS = "(others)"
 QUANTILES = (0.5, 0.95, 0.99)
-VISITOR_KEY = "sipHash64(visitor)"
+VISITOR_KEY = "cityHash64(visitor)"
 """A number instead of the visitor's text: twice as fast. Among a million visitors two share one with a chance of
 1 : 37 million, and then count as one."""
-RECORDS_AT_ONCE = 20_000_000
+RECORDS_AT_ONCE = 8_000_000
 """Visitors are counted in several rounds where there are more, so that memory stays bounded."""
 
 Parameters = dict[str, str | int | float | bool | list[str] | list[int]]
@@ -212,7 +212,8 @@ def goal_statement(scope: Scope, event: str) -> Statement:
 def visitors_statements(scope: Scope, values: Sequence[str] = (), records: int = 0) -> tuple[Statement, ...]:
     """Ask for visitors and sessions; the answers of all rounds together are the answer."""
     rounds = 1 + records // RECORDS_AT_ONCE
-    sql = _visitors(scope) if scope.by is None else _visitors_by(scope)
+    share = f"AND {VISITOR_KEY} % {{rounds:UInt32}} = {{round:UInt32}}" if rounds > 1 else ""
+    sql = _visitors(share) if scope.by is None else _visitors_by(scope, share)
     own = _parameters(scope, values) | {"timeout": scope.session_timeout * 1000, "rounds": rounds}
     return tuple(Statement(sql, own | {"round": number}) for number in range(rounds))
 
@@ -288,26 +289,25 @@ def _grouping(scope: Scope) -> str:
     return "" if scope.by is None else " GROUP BY GROUPING SETS ((), (own_place))"
 
 
-def _records(columns: str) -> str:
-    """The records of visitors, of both tables."""
-    share = f"{VISITOR_KEY} % {{rounds:UInt32}} = {{round:UInt32}}"
+def _records(columns: str, share: str) -> str:
+    """The records of visitors, or of a share of them, of both tables."""
     return " UNION ALL ".join(
         f"SELECT {VISITOR_KEY} AS visitor_number, {columns} FROM {table} "
-        f"WHERE {_WITHIN} AND NOT bot AND visitor != '' AND {share}{only}"
-        for table, only in (("events", ""), ("requests", " AND page"))
+        f"WHERE {_WITHIN} AND NOT bot AND visitor != '' {share} {only}"
+        for table, only in (("events", ""), ("requests", "AND page"))
     )
 
 
-def _visitors(scope: Scope) -> str:
+def _visitors(share: str) -> str:
     gaps = "arrayDifference(arraySort(groupArray(time)))"
     return (
         f"SELECT {_VISITOR_CODE} AS code, count() AS visitors, sum(sessions) AS sessions FROM ("
         f"SELECT 1 + arrayCount(gap -> gap > {{timeout:Int64}}, {gaps}) AS sessions "
-        f"FROM ({_records('time')}) GROUP BY visitor_number)"
+        f"FROM ({_records('time', share)}) GROUP BY visitor_number)"
     )
 
 
-def _visitors_by(scope: Scope) -> str:
+def _visitors_by(scope: Scope, share: str) -> str:
     # A moment is the time in its upper bits and the place below: one number, so that one sort brings both in order.
     # Two of the same visitor differ by 128 for each millisecond, give or take 63 for the places.
     moment = f"bitShiftLeft(toUInt64(time - {{start:Int64}}), 7) + {_place(scope)} AS moment"
@@ -321,7 +321,7 @@ def _visitors_by(scope: Scope) -> str:
         "SELECT arraySort(groupArray(moment)) AS moments, groupBitOr(bit) AS places, "
         "arrayPushFront(arrayFilter((start, gap) -> gap >= 128 * {timeout:Int64} + 64, moments, "
         f"arrayDifference(moments)), moments[1]) AS starts, {codes} AS codes "
-        f"FROM ({_records(f'{moment}, {bit}')}) GROUP BY visitor_number) ARRAY JOIN codes AS code GROUP BY code"
+        f"FROM ({_records(f'{moment}, {bit}', share)}) GROUP BY visitor_number) ARRAY JOIN codes AS code GROUP BY code"
     )
 
 
