@@ -102,9 +102,13 @@ class GroupCommit:
             except (EngineDown, EngineError, StoreError) as error:
                 self._fail(taken, error)
                 continue
-            except BaseException:
+            except asyncio.CancelledError:
                 self._fail(taken, EngineDown("The worker is ending."))
                 raise
+            except Exception:  # a fault of ours must not end the taking in of rows
+                log.exception("A commit into %s failed by a fault of ours.", self._table)
+                self._fail(taken, EngineDown("The commit failed by a fault of the worker's; see its log."))
+                continue
             self._observe(self._table, time.monotonic() - began)
             for each, outcome in zip(taken, outcomes, strict=True):
                 if not each.result.done():

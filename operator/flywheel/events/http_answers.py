@@ -1,5 +1,6 @@
 """Small things that the worker's HTTP servers share."""
 
+import asyncio
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -10,6 +11,8 @@ from flywheel.events.engine import EngineDown, EngineError, StoreError
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 RETRY_DOWN = 2
 """Seconds after which it is worth asking again."""
+BODY_TIMEOUT = 30.0
+"""Seconds in which a body has to be here whole."""
 _GZIP = 31
 
 
@@ -29,6 +32,8 @@ async def tell_engine_trouble(request: web.Request, handler: Handler) -> web.Str
         return await handler(request)
     except EngineDown as error:
         return refusal(503, "engine_down", str(error), {"Retry-After": str(RETRY_DOWN)})
+    except TimeoutError:
+        return refusal(408, "slow", f"The body did not come within {BODY_TIMEOUT:g} s.")
     except StoreError as error:
         return refusal(503, "store_unusable", str(error), {"Retry-After": "10"})
     except EngineError as error:
@@ -42,14 +47,16 @@ async def read_body(request: web.Request, most: int) -> bytes:
 
     Raises:
         TooLarge: There is more.
+        TimeoutError: It does not come.
     """
     if (request.content_length or 0) > most:
         raise TooLarge(f"The body has {request.content_length} bytes; at most {most} are taken.")
     gathered = bytearray()
-    async for piece in request.content.iter_chunked(1 << 16):
-        gathered += piece
-        if len(gathered) > most:
-            raise TooLarge(f"The body has more than {most} bytes.")
+    async with asyncio.timeout(BODY_TIMEOUT):
+        async for piece in request.content.iter_chunked(1 << 16):
+            gathered += piece
+            if len(gathered) > most:
+                raise TooLarge(f"The body has more than {most} bytes.")
     return bytes(gathered)
 
 
@@ -72,9 +79,24 @@ def gunzip(packed: bytes, most: int) -> bytes:
 class Site:
     """One port with its application."""
 
-    def __init__(self, application: web.Application, host: str | None, port: int) -> None:
+    def __init__(
+        self, application: web.Application, host: str | None, port: int, *, cancel_when_left: bool = False
+    ) -> None:
+        """Make a site.
+
+        Args:
+            application: What answers.
+            host: Where it listens; None for all addresses.
+            port: 0 takes any that is free.
+            cancel_when_left: End the work for a caller who goes away.
+        """
         self._runner = web.AppRunner(
-            application, access_log=None, handle_signals=False, shutdown_timeout=20, auto_decompress=False
+            application,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=20,
+            auto_decompress=False,
+            handler_cancellation=cancel_when_left,
         )
         self._host = host
         self.port = port

@@ -162,7 +162,7 @@ class Worker:
         sites = {
             "metrics": Site(self._metrics(), None, settings.metrics_port),
             "ingest": Site(ingest.application(), None, settings.ingest_port),
-            "admin": Site(admin.application(), "127.0.0.1", settings.admin_port),
+            "admin": Site(admin.application(), "127.0.0.1", settings.admin_port, cancel_when_left=True),
         }
         try:
             await self._listen(sites)

@@ -144,6 +144,19 @@ async def test_the_admin_port_answers_people_and_no_web_pages(worker: WorkerProc
         assert (timed_out.status_code, "Timeout" in timed_out.json()["message"]) == (400, True)
 
 
+async def test_a_query_ends_when_the_one_who_asked_goes_away(worker: WorkerProcess) -> None:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        slow = {"sql": "SELECT sum(sipHash64(number)) AS deserted FROM numbers(1000000000000)", "seconds": 200}
+        with pytest.raises(httpx.ReadTimeout):
+            await client.post(f"{worker.admin}/query", json=slow, timeout=1)
+
+        async def ended() -> bool:
+            sql = "SELECT countIf(query LIKE '%AS deserted%') AS n FROM system.processes"
+            return (await ask(worker, client, sql))[0]["n"] <= 1
+
+        await eventually(ended, "the deserted query has ended")
+
+
 async def test_an_erased_visitor_is_gone_and_stays_gone(worker: WorkerProcess) -> None:
     async with client_of(KEYS, "four-edge") as client:
         old = lines([event(i, visitor="gone" if i % 2 else "stays") for i in range(10)])
