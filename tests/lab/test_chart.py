@@ -124,13 +124,14 @@ def test_install_upgrade_uninstall(cluster, released, tmp_path):
     explain = ("explain", "campaign.spec.schedule", "--api-version=flywheel.dev/v1alpha1")
     eventually(lambda: "timeZone" in cluster.kubectl(*explain, check=False))
 
-    install(cluster, released, tmp_path, {"replicas": 2, "networkPolicy": {"enabled": True}})
+    operator_only = {"externalMetrics": {"enabled": False}}
+    install(cluster, released, tmp_path, {"replicas": 2, "networkPolicy": {"enabled": True}, **operator_only})
     kinds = cluster.kubectl("get", "pdb,networkpolicy,deployment", "-n", released, "-o", "name").split()
     assert len(kinds) == 3
     replicas = cluster.kubectl("get", f"deployment/{RELEASE}", "-n", released, "-o", "jsonpath={.spec.replicas}")
     assert replicas == "2"
 
-    install(cluster, released, tmp_path, {})
+    install(cluster, released, tmp_path, operator_only)
     assert cluster.kubectl("get", "pdb,networkpolicy", "-n", released, "-o", "name") == ""
 
     cluster.helm("uninstall", RELEASE, "-n", released, "--no-hooks")
