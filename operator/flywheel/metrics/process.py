@@ -158,12 +158,18 @@ async def _keep_trust(keeper: Keeper, listener: Listener) -> None:
         await asyncio.sleep(pause)
 
 
-async def _serve_health(port: int, rates: EdgeRates, listener: Listener) -> web.AppRunner:
+def figures(rates: EdgeRates) -> CollectorRegistry:
+    """Make the figures of this process itself."""
     registry = CollectorRegistry()
     pods = Gauge("flywheel_external_metrics_pods", "Edge pods that are read.", registry=registry)
     pods.set_function(lambda: len(list(rates.pods)))
     unread = Gauge("flywheel_external_metrics_unread_pods", "Of them: could not be read last time.", registry=registry)
     unread.set_function(lambda: rates.unread)
+    return registry
+
+
+async def _serve_health(port: int, rates: EdgeRates, listener: Listener) -> web.AppRunner:
+    registry = figures(rates)
 
     async def alive(_request: web.Request) -> web.Response:
         return web.Response(text="ok\n")

@@ -19,6 +19,8 @@ from flywheel.api.pod_template import TemplateSpec
 from flywheel.api.status import CampaignStatus
 from flywheel.campaign.stages import Stage
 from flywheel.cli import main
+from flywheel.metrics.process import figures
+from flywheel.metrics.scrape import EdgeRates
 from flywheel.runtime.metrics import Metrics
 from flywheel.workload.merge import MERGE_KEYS
 from flywheel.workload.state import REMEDIES
@@ -142,7 +144,7 @@ def metric_names() -> set[str]:
     metrics.follow_queue(lambda: 0, lambda: 0)
     metrics.follow_leader(lambda: True)
     metrics.follow_objects(lambda: 0, lambda: 0, lambda: 0)
-    return exposed(metrics.registry)
+    return exposed(metrics.registry) | exposed(figures(EdgeRates()))
 
 
 def exposed(registry: CollectorRegistry) -> set[str]:
