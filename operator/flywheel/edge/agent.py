@@ -136,7 +136,12 @@ class Agent:
         self._changed.set()
 
     async def run(self) -> None:
-        """Keep HAProxy as it shall be, until cancelled."""
+        """Keep HAProxy as it shall be, until cancelled.
+
+        Raises:
+            OSError: The directory that it shares with HAProxy cannot be made.
+        """
+        self._run_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         async with asyncio.TaskGroup() as group:
             group.create_task(self.sources.poll(), name="edge files")
             group.create_task(self._keep(), name="edge agent")

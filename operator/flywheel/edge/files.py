@@ -115,7 +115,7 @@ async def check(path: Path, program: str = "haproxy") -> None:
     """
     try:
         process = await asyncio.create_subprocess_exec(
-            program, "-c", "-q", "-f", str(path), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+            program, "-c", "-f", str(path), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
         )
     except OSError as error:
         raise ConfigurationRefused(f"haproxy -c cannot be run: {error}") from error

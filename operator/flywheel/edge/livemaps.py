@@ -1,9 +1,11 @@
 """The maps that change without a reload: a document's slots, shares, tests and blocks in HAProxy's terms. Pure."""
 
+import functools
 import hashlib
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from flywheel.edge.document import BUCKETS, Block, EdgeDocument, EdgeService, Test
 from flywheel.edge.quoting import DocumentProblem, between, network, percent_encoded, token
@@ -29,7 +31,18 @@ _VISITOR = re.compile(VISITOR_PATTERN)
 _LATEST = 1 << 40
 
 Maps = dict[str, dict[str, str]]
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Place(NamedTuple):
+    """One network, in figures: there may be tens of thousands."""
+
+    version: int
+    length: int
+    number: int
+
+    def __str__(self) -> str:
+        address = ipaddress.IPv4Address(self.number) if self.version == 4 else ipaddress.IPv6Address(self.number)
+        return f"{address}/{self.length}"
 
 
 def live_maps(document: EdgeDocument) -> Maps:
@@ -121,24 +134,30 @@ def _base(test: Test, arms: Mapping[tuple[int, int], str]) -> int:
     return int.from_bytes(digest[:5]) * BUCKETS
 
 
+@functools.lru_cache(maxsize=2)
 def _blocks(blocks: tuple[Block, ...]) -> tuple[dict[str, str], dict[str, str]]:
-    networks: dict[Network, int] = {}
+    networks: dict[Place, int] = {}
     visitors: dict[str, str] = {}
     for index, block in enumerate(blocks):
         until = int(between(block.until, 0, _LATEST, f"live.blocks[{index}].until"))
         if block.kind == "address":
-            found = ipaddress.ip_network(network(block.value, f"live.blocks[{index}].value"))
-            networks[found] = max(until, networks.get(found, 0))
+            found = network(block.value, f"live.blocks[{index}].value")
+            place = Place(found.version, found.prefixlen, int(found.network_address))
+            networks[place] = max(until, networks.get(place, 0))
         elif _VISITOR.fullmatch(block.value):
             # Any other value cannot be a visitor of ours, so there is nobody to refuse.
             visitors[block.value] = str(max(until, int(visitors.get(block.value, 0))))
-    return {str(each): str(_longest(each, networks)) for each in networks}, visitors
+    lengths = {version: sorted({each.length for each in networks if each.version == version}) for version in (4, 6)}
+    return {str(each): str(_longest(each, networks, lengths[each.version])) for each in networks}, visitors
 
 
-def _longest(inner: Network, networks: Mapping[Network, int]) -> int:
+def _longest(inner: Place, networks: Mapping[Place, int], lengths: Sequence[int]) -> int:
     """HAProxy takes the narrowest network that fits: it must know how long the wider ones around it are refused."""
-    lengths = {
-        each.prefixlen for each in networks if each.version == inner.version and each.prefixlen < inner.prefixlen
-    }
-    around = (networks.get(inner.supernet(new_prefix=length), 0) for length in lengths)
-    return max((networks[inner], *around))
+    bits = 32 if inner.version == 4 else 128
+    until = networks[inner]
+    for length in lengths:
+        if length >= inner.length:
+            break
+        wider = inner.number >> (bits - length) << (bits - length)
+        until = max(until, networks.get(Place(inner.version, length, wider), 0))
+    return until

@@ -14,6 +14,7 @@ _DOMAIN = re.compile(r"\.?[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*")
 _PATH = re.compile(r"/[\x21-\x7e]{0,1023}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 LONGEST_TEXT = 8192
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _WORDS = 40
 
 
@@ -38,6 +39,8 @@ def token(text: str) -> str:
 
 def quote(text: str, path: str) -> str:
     """Write any text as one word of the configuration, in which nothing has a meaning.
+
+    Not for a condition in braces: HAProxy takes even a quoted closing brace for its end.
 
     Raises:
         DocumentProblem: It has a line break or another control character, or is endless.
@@ -106,11 +109,11 @@ def url_path(text: str, path: str) -> str:
     return _checked(_PATH, text, path, "a path: / and visible ASCII characters without spaces")
 
 
-def network(text: str, path: str) -> str:
-    """Check an address or CIDR; give it as HAProxy reads it."""
+def network(text: str, path: str) -> Network:
+    """Check an address or CIDR; its text is as HAProxy reads it."""
     try:
         # Without a zone of IPv6: it means something on one machine only.
-        return str(ipaddress.ip_network(text.replace("%", "zone"), strict=False))
+        return ipaddress.ip_network(text.replace("%", "zone"), strict=False)
     except ValueError:
         raise DocumentProblem(path, f"{text!r} is not an address or CIDR such as 10.0.0.0/8") from None
 

@@ -191,6 +191,11 @@ def _share() -> Iterator[str]:
     )
 
 
+def bucket_of(test: str) -> str:
+    """Give the bucket of the visitor in the test whose map entry is in a variable: as `bucket.bucket` has it."""
+    return f"var({test}),field(3,|),url_dec,concat(:,txn.vid),xxh32(0),mod({BUCKETS})"
+
+
 def _tests(directory: str) -> Iterator[str]:
     last = "{ var(txn.vid) -m found } { var(txn.route) -m found }"
     for number in range(livemaps.TESTS_PER_SERVICE):
@@ -201,8 +206,8 @@ def _tests(directory: str) -> Iterator[str]:
         )
         yield f"http-request set-var(txn.base) var(txn.t{number}),field(2,|),add(0) if {found} {last}"
         yield (
-            f"http-request set-var(txn.arm) var(txn.t{number}),field(3,|),url_dec,concat(:,txn.vid),xxh32(0),"
-            f"mod({BUCKETS}),add(txn.base),map_int({directory}/{livemaps.RANGES}.map) if {found} {last}"
+            f"http-request set-var(txn.arm) {bucket_of(f'txn.t{number}')},add(txn.base),"
+            f"map_int({directory}/{livemaps.RANGES}.map) if {found} {last}"
         )
         last = f"{found} !{{ var(txn.arm) -m found }}"
     armed = "{ var(txn.arm) -m found }"
@@ -254,6 +259,9 @@ def _headers(document: EdgeDocument) -> Iterator[str]:
         age = f"max-age={document.tls.hsts_max_age}"
         yield f"http-after-response set-header Strict-Transport-Security {age} if {{ var(txn.tls) -m found }}"
     for name, value in document.response_headers.items():
+        if not value:
+            yield f"http-after-response del-header {name}"
+            continue
         yield f"http-after-response set-header {name} {quote_format(value, f'responseHeaders[{name!r}]')}"
 
 

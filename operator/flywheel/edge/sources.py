@@ -124,15 +124,19 @@ class Sources:
             seen = ()
         if seen == self._seen_tls:
             return
-        self._seen_tls = seen
+        before = (self.certificate, self.certificate_problem)
         try:
             found = read_certificate(self._tls, self._scratch)
-            self.certificate_problem = "" if found else f"the Secret has no tls.crt and tls.key (looked in {self._tls})"
+        except ValueError as error:
+            # Perhaps it could not be read just now: it is looked at again.
+            self.certificate_problem = str(error)
+        else:
+            self._seen_tls = seen
+            self.certificate_problem = "" if found else f"there is no tls.crt and tls.key in {self._tls}"
             # The last good one stays in use where a Secret is emptied.
             self.certificate = found or self.certificate
-        except ValueError as error:
-            self.certificate_problem = str(error)
-        self._on_change()
+        if (self.certificate, self.certificate_problem) != before:
+            self._on_change()
 
     async def poll(self) -> None:
         """Look at the mounted files until cancelled."""

@@ -7,10 +7,14 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from flywheel.edge.agent import Agent, Observer
 from flywheel.edge.document import (
@@ -19,7 +23,6 @@ from flywheel.edge.document import (
     EdgeDocument,
     EdgeRoute,
     EdgeService,
-    Live,
     Trouble,
     encode,
 )
@@ -221,6 +224,32 @@ def live(given: EdgeDocument, **changes: Any) -> EdgeDocument:
     return msgspec.structs.replace(given, live=msgspec.structs.replace(given.live, **changes)).stamped()
 
 
+def certificate(directory: Path, name: str) -> None:
+    """Write a certificate as the kubelet does: all files at once, by exchanging a link."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    files = {"tls.crt": made.public_bytes(serialization.Encoding.PEM), "tls.key": pem}
+    version = directory / f"..{name}"
+    version.mkdir(parents=True)
+    for file, content in files.items():
+        (version / file).write_bytes(content)
+        link = directory / f".{file}"
+        link.symlink_to(version / file)
+        link.replace(directory / file)
+
+
 @dataclass
 class Edge:
     directory: Path
@@ -384,6 +413,3 @@ def new_agent(stand: Edge, tls_directory: Path | None = None) -> Agent:
         tls_directory=str(tls_directory) if tls_directory else None,
         observer=Observer(on_reload=stand.reloads.append, on_trouble=stand.troubles.append),
     )
-
-
-__all__ = ["Answer", "Connection", "Edge", "Live", "Service", "document", "edge", "endpoint_slice", "live", "until"]
