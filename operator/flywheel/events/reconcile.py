@@ -1,6 +1,6 @@
 """One reconcile of a namespace's analytics worker: plan, apply, tell.
 
-What it does is decided elsewhere, by functions without I/O. Nothing is kept here between two reconciles.
+What it does is decided elsewhere, by functions without I/O.
 """
 
 import json
@@ -19,7 +19,7 @@ from flywheel.events.sharedplan import (
     settings_key,
     stateful_set_key,
 )
-from flywheel.events.sharing import StartOf
+from flywheel.events.sharing import Sharer, StartOf, read_sharer
 from flywheel.events.state import is_serving
 from flywheel.events.volumeclaim import VolumeClaim, amount, claim_key
 from flywheel.kube.applier import Applier, SharedClaim
@@ -34,6 +34,7 @@ REFUSED_AGAIN_AFTER = timedelta(minutes=2)
 WAITING_AGAIN_AFTER = timedelta(seconds=2)
 PODS_AGAIN_AFTER = timedelta(seconds=10)
 PODS_LOOKED_AT = 5
+MOST_KNOWN = 5_000
 
 
 class World(Protocol):
@@ -61,6 +62,26 @@ class World(Protocol):
         """Remember what keeps the worker from being as it should be; the Campaigns tell it."""
 
 
+class _Reader:
+    """Reads each state of a Campaign once: a change of one concerns the worker of all, and they may be many."""
+
+    def __init__(self, start_of: StartOf) -> None:
+        self._start_of = start_of
+        self._known: dict[str, tuple[object, Sharer]] = {}
+
+    def __call__(self, manifest: Manifest) -> Sharer:
+        metadata = manifest["metadata"]
+        state = (metadata.get("generation"), metadata.get("deletionTimestamp"))
+        known = self._known.get(metadata["uid"])
+        if known is not None and known[0] == state:
+            return known[1]
+        if len(self._known) >= MOST_KNOWN:
+            self._known.clear()
+        sharer = read_sharer(manifest, self._start_of)
+        self._known[metadata["uid"]] = (state, sharer)
+        return sharer
+
+
 class WorkerReconciler:
     """Brings the analytics workers of namespaces to what the Campaigns there want."""
 
@@ -77,7 +98,7 @@ class WorkerReconciler:
         self._gateway = gateway
         self._world = world
         self._image = image
-        self._start_of = start_of
+        self._read = _Reader(start_of)
         self._clock = clock
         self._applier = Applier(gateway, world, on_write_skipped)
 
@@ -120,7 +141,7 @@ class WorkerReconciler:
 
     async def _planned(self, namespace: str, held: Held | None = None) -> SharedPlan:
         campaigns, live = self._world.campaigns_in(namespace), self._world.shared(namespace)
-        plan = plan_worker(namespace, campaigns, live, self._image, self._start_of, held)
+        plan = plan_worker(namespace, campaigns, live, self._image, self._read, held)
         return await self._planned(namespace, await self._held(namespace)) if plan.asks_held else plan
 
     async def _held(self, namespace: str) -> Held:

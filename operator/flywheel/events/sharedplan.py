@@ -13,7 +13,7 @@ from flywheel.events.manifests import (
     stateful_set,
 )
 from flywheel.events.naming import WORKER
-from flywheel.events.sharing import Sharer, StartOf, sharers
+from flywheel.events.sharing import Read, Sharer, sharers
 from flywheel.events.volumeclaim import VolumeClaim, held_claim, is_other, wanted_claim
 from flywheel.plan import GROUP, Deletion, LiveObject, Manifest, ObjectKey
 
@@ -65,7 +65,7 @@ def plan_worker(
     campaigns: Sequence[Manifest],
     live: Mapping[ObjectKey, LiveObject],
     image: str,
-    start_of: StartOf,
+    read: Read,
     held: Held | None = None,
 ) -> SharedPlan:
     """Decide the next step for the worker of one namespace.
@@ -73,7 +73,7 @@ def plan_worker(
     Campaigns that are being deleted keep the worker, but nothing is made or healed for them alone: whoever deletes in
     the foreground would have Kubernetes delete it again and again.
     """
-    sharing = sharers(campaigns, start_of)
+    sharing = sharers(campaigns, read)
     staying = [each for each in sharing if not each.deleting]
     if not sharing:
         return SharedPlan(delete=_deletions(campaigns, live))
@@ -119,11 +119,9 @@ def owner_reference(sharer: Sharer) -> Manifest:
 
 def newcomers(plan: SharedPlan, live: Mapping[ObjectKey, LiveObject]) -> tuple[str, ...]:
     """Name the Campaigns of `plan` that something that exists does not refer to yet, or any more."""
-    return tuple(
-        each["name"]
-        for each in plan.references
-        if any(each["uid"] not in shared.sharers for shared in live.values() if not shared.deleting)
-    )
+    staying = [set(shared.sharers) for shared in live.values() if not shared.deleting]
+    known = set.intersection(*staying) if staying else {each["uid"] for each in plan.references}
+    return tuple(each["name"] for each in plan.references if each["uid"] not in known)
 
 
 def _entries(sharing: Iterable[Sharer], held: Held) -> Iterable[tuple[str, Manifest]]:

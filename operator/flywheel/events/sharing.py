@@ -31,9 +31,12 @@ class Sharer:
     """What the worker has to know of it; None where its spec cannot be followed."""
 
 
-def sharers(manifests: Iterable[Manifest], start_of: StartOf) -> tuple[Sharer, ...]:
+Read = Callable[[Manifest], Sharer]
+
+
+def sharers(manifests: Iterable[Manifest], read: Read) -> tuple[Sharer, ...]:
     """Read the sharers among the Campaigns of a namespace, the oldest first."""
-    found = [_sharer(each, start_of) for each in manifests if has_edge(each)]
+    found = [read(each) for each in manifests if has_edge(each)]
     return tuple(sorted(found, key=lambda each: (each.created, each.name)))
 
 
@@ -64,7 +67,8 @@ def _age(manifest: Manifest) -> tuple[str, str]:
     return str(metadata.get("creationTimestamp") or ""), str(metadata["name"])
 
 
-def _sharer(manifest: Manifest, start_of: StartOf) -> Sharer:
+def read_sharer(manifest: Manifest, start_of: StartOf) -> Sharer:
+    """Read what a Campaign with an edge means to the worker."""
     created, name = _age(manifest)
     metadata: Mapping[str, Any] = manifest["metadata"]
     return Sharer(

@@ -34,15 +34,11 @@ def is_in_place(stamped_manifest: Manifest, live: LiveObject) -> bool:
     if live.deleting or live.applied_hash != wanted or not live.owned_fields:
         return False
     references = stamped_manifest["metadata"].get("ownerReferences", [])
-    if not all(_belongs_to(live, each) for each in references):
+    controllers = {each["uid"] for each in references if each.get("controller")}
+    sharers = {each["uid"] for each in references if not each.get("controller")}
+    if not (controllers <= {live.owner_uid} and sharers <= set(live.sharers)):
         return False
     return owns_all(json.loads(live.owned_fields), stamped_manifest)
-
-
-def _belongs_to(live: LiveObject, reference: Mapping[str, Any]) -> bool:
-    if reference.get("controller"):
-        return bool(reference["uid"] == live.owner_uid)
-    return reference["uid"] in live.sharers
 
 
 def owns_all(owned: FieldSet, manifest: Manifest) -> bool:

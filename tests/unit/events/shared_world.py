@@ -2,17 +2,20 @@
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from flywheel.campaign.stages import beginning_of
 from flywheel.events.naming import SETTINGS_KEY
 from flywheel.events.sharedplan import SharedPlan, newcomers, plan_worker, settings_key, stateful_set_key
+from flywheel.events.sharing import read_sharer
 from flywheel.kube.applier import SharedClaim, Standing, standing
 from flywheel.kube.drift import is_in_place, stamped
 from flywheel.kube.live import live_object
 from flywheel.plan import FIELD_MANAGER, LiveObject, Manifest, ObjectKey
 
 NAMESPACE = "shop"
+READ = partial(read_sharer, start_of=beginning_of)
 IMAGE = "r.example/analytics:1"
 
 
@@ -62,7 +65,7 @@ class Namespace:
         return self.objects[stateful_set_key(NAMESPACE)]
 
     def plan(self) -> SharedPlan:
-        everything = (NAMESPACE, list(self.campaigns.values()), self.live, IMAGE, beginning_of)
+        everything = (NAMESPACE, list(self.campaigns.values()), self.live, IMAGE, READ)
         plan = plan_worker(*everything)
         if plan.asks_held:
             held = self.settings if settings_key(NAMESPACE) in self.objects else {}
