@@ -9,6 +9,7 @@ listed under `rejected`, with 200.
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -228,10 +229,10 @@ class Collector:
 
     def _count(self, rules: Rules, taken: Taken) -> None:
         meters, words = self._meters, rules.vocabulary
-        for row in taken.rows:
-            if row.bot:
-                continue
-            meters.event(words, row.type, row.event, row.channel)
+        people = [row for row in taken.rows if not row.bot]
+        for (kind, name, channel), count in Counter((row.type, row.event, row.channel) for row in people).items():
+            meters.event(words, kind, name, channel, count)
+        for row in people:
             if row.type == "track" and row.event == rules.order:
                 meters.order(words, row.channel, row.revenue, rules.currency)
             elif row.type == "page" and rules.counts_pages:

@@ -177,9 +177,9 @@ class Meters:
         for source in self.sources:
             yield source.family(self._prefix)
 
-    def event(self, vocabulary: Vocabulary, kind: str, name: str, channel: str) -> None:
-        """Count an event of a person."""
-        self.events.add((vocabulary.event(kind, name), vocabulary.channel(channel)))
+    def event(self, vocabulary: Vocabulary, kind: str, name: str, channel: str, count: int = 1) -> None:
+        """Count events of people."""
+        self.events.add((vocabulary.event(kind, name), vocabulary.channel(channel)), count)
 
     def order(self, vocabulary: Vocabulary, channel: str, revenue: float, currency: str) -> None:
         """Count an order; what is paid back does not run a counter backwards."""

@@ -65,7 +65,10 @@ def moment(timestamp: Any, sent_at: int | None, ingest: int, horizon: int = HORI
     """
     if timestamp is None:
         return Moment(ingest, ingest, False)
-    original = milliseconds(timestamp)
+    if type(timestamp) is datetime and timestamp.tzinfo is UTC:
+        original: int | None = (timestamp - _EPOCH) // _MILLISECOND
+    else:
+        original = milliseconds(timestamp)
     if original is None:
         return Moment(ingest, ingest, True)
     time = original if sent_at is None else original + ingest - sent_at

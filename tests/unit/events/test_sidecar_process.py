@@ -1,6 +1,7 @@
 """The sidecar as a process of its own: killed at any moment, stopped as Kubernetes does, refused what it needs."""
 
 import asyncio
+import os
 import signal
 from collections import Counter
 
@@ -9,7 +10,7 @@ import pytest
 from tests.unit.events.process import Sidecar
 from tests.unit.events.world import KEY, Store, as_json, seeded, track, until
 
-KILLS = 5
+KILLS = int(os.environ.get("KILLS", "5"))
 
 
 @pytest.fixture
