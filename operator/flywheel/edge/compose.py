@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from flywheel.api.analytics import Analytics
 from flywheel.api.campaign import Campaign
-from flywheel.api.edge import Edge, EdgeRoute
+from flywheel.api.edge import Edge, EdgeRoute, EventDeclaration
 from flywheel.api.service import Service
 from flywheel.edge import document as wire
 from flywheel.edge.document import EdgeDocument
@@ -105,16 +105,7 @@ def _collect(campaign: Campaign, edge: Edge, analytics: Analytics) -> wire.Colle
     return wire.Collect(
         write_keys=events.write_keys or (campaign.name,),
         origins=events.origins,
-        events=tuple(
-            wire.DeclaredEvent(
-                name=event.name,
-                properties=tuple(
-                    wire.Property(name=each.name, type=each.type, required=bool(each.required))
-                    for each in event.properties
-                ),
-            )
-            for event in events.declared
-        ),
+        events=_declared(campaign, events.declared),
         undeclared=events.undeclared,
         page_views=events.page_views,
         addresses=events.addresses,
@@ -124,6 +115,23 @@ def _collect(campaign: Campaign, edge: Edge, analytics: Analytics) -> wire.Colle
         retention=int(analytics.retention.total_seconds()),
         session_timeout=int(analytics.session_timeout.total_seconds()),
     )
+
+
+def _declared(campaign: Campaign, declared: tuple[EventDeclaration, ...]) -> tuple[wire.DeclaredEvent, ...]:
+    """Return what is declared, and the event of the goal: whoever counts on it expects to see it counted."""
+    known = tuple(
+        wire.DeclaredEvent(
+            name=event.name,
+            properties=tuple(
+                wire.Property(name=each.name, type=each.type, required=bool(each.required)) for each in event.properties
+            ),
+        )
+        for event in declared
+    )
+    goal = campaign.spec.goal
+    if goal is None or any(event.name == goal.event for event in known):
+        return known
+    return (*known, wire.DeclaredEvent(name=goal.event))
 
 
 def _rates(rates: Mapping[str, float]) -> dict[str, float]:
