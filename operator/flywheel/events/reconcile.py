@@ -25,7 +25,7 @@ from flywheel.events.volumeclaim import VolumeClaim, amount, claim_key
 from flywheel.kube.applier import Applier, SharedClaim
 from flywheel.kube.gateway import ApiError, Gateway
 from flywheel.kube.live import live_object
-from flywheel.kube.resources import CAMPAIGN, POD
+from flywheel.kube.resources import CAMPAIGN, POD, POD_MONITOR
 from flywheel.plan import LiveObject, Manifest, ObjectKey, Outcome
 from flywheel.workload.state import explain
 
@@ -141,7 +141,8 @@ class WorkerReconciler:
 
     async def _planned(self, namespace: str, held: Held | None = None) -> SharedPlan:
         campaigns, live = self._world.campaigns_in(namespace), self._world.shared(namespace)
-        plan = plan_worker(namespace, campaigns, live, self._image, self._read, held)
+        monitored = await self._gateway.is_served(POD_MONITOR.group, POD_MONITOR.version, POD_MONITOR.kind)
+        plan = plan_worker(namespace, campaigns, live, self._image, self._read, held, monitored=monitored)
         return await self._planned(namespace, await self._held(namespace)) if plan.asks_held else plan
 
     async def _held(self, namespace: str) -> Held:

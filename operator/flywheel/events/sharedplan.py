@@ -15,6 +15,7 @@ from flywheel.events.manifests import (
 from flywheel.events.naming import WORKER
 from flywheel.events.sharing import Read, Sharer, sharers
 from flywheel.events.volumeclaim import VolumeClaim, held_claim, is_other, wanted_claim
+from flywheel.insight.scraping import worker_monitor_manifest
 from flywheel.plan import GROUP, Deletion, LiveObject, Manifest, ObjectKey
 
 KINDS = (
@@ -25,6 +26,7 @@ KINDS = (
     "NetworkPolicy",
     "Service",
     "PodDisruptionBudget",
+    "PodMonitor",
     "StatefulSet",
 )
 """In the order of creation."""
@@ -67,6 +69,8 @@ def plan_worker(
     image: str,
     read: Read,
     held: Held | None = None,
+    *,
+    monitored: bool = False,
 ) -> SharedPlan:
     """Decide the next step for the worker of one namespace.
 
@@ -87,6 +91,7 @@ def plan_worker(
         settings_manifest(namespace, text),
         *network_manifests(namespace),
         disruption_budget(namespace),
+        *([worker_monitor_manifest(namespace, staying[0].monitor_labels)] if monitored else []),
     ]
     references = tuple(owner_reference(each) for each in staying)
     trouble = (

@@ -1,13 +1,13 @@
 """Who shares a namespace's analytics worker: the Campaigns that have an edge, the oldest of them first."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
 
-from flywheel.api.analytics import Analytics, Store
+from flywheel.api.analytics import Analytics, Monitoring, Store
 from flywheel.api.campaign import Campaign, Schedule
 from flywheel.api.load import InvalidResource, load_campaign
 from flywheel.plan import Manifest
@@ -29,6 +29,8 @@ class Sharer:
     """How it wants the store; None where that cannot be read."""
     settings: Manifest | None
     """What the worker has to know of it; None where its spec cannot be followed."""
+    monitor_labels: Mapping[str, str] = field(default_factory=dict)
+    """By which its Prometheus finds what it shall scrape."""
 
 
 Read = Callable[[Manifest], Sharer]
@@ -78,7 +80,17 @@ def read_sharer(manifest: Manifest, start_of: StartOf) -> Sharer:
         deleting=bool(metadata.get("deletionTimestamp")),
         store=read_store(manifest),
         settings=_settings(manifest, start_of),
+        monitor_labels=_monitor_labels(manifest),
     )
+
+
+def _monitor_labels(manifest: Manifest) -> Mapping[str, str]:
+    analytics = manifest["spec"].get("analytics")
+    stated = analytics.get("monitoring") if isinstance(analytics, Mapping) else None
+    try:
+        return Monitoring.model_validate(stated or {}, by_alias=True, by_name=False).labels or {}
+    except ValidationError:
+        return {}
 
 
 def _settings(manifest: Manifest, start_of: StartOf) -> Manifest | None:

@@ -1,10 +1,12 @@
 """How a Prometheus with its operator finds the pods that have figures. Others go by the annotations of the pods."""
 
+from collections.abc import Mapping
+
 from flywheel.edge.naming import COMPONENT as EDGE
 from flywheel.events.naming import COMPONENT as ANALYTICS
 from flywheel.events.naming import WORKER
 from flywheel.insight.monitoring import MonitoringSettings, monitoring_metadata
-from flywheel.plan import CAMPAIGN_LABEL, MANAGED_BY_LABEL, Manifest
+from flywheel.plan import CAMPAIGN_LABEL, MANAGED_BY_LABEL, SHARED_LABEL, Manifest
 
 PORT = "metrics"
 """Name of the port in both pods."""
@@ -17,15 +19,16 @@ def pod_monitor_manifest(campaign: str, namespace: str, settings: MonitoringSett
     return _pod_monitor(metadata, {CAMPAIGN_LABEL: campaign, "app.kubernetes.io/component": EDGE})
 
 
-def worker_monitor_manifest(namespace: str, labels: dict[str, str]) -> Manifest:
-    """Build the object by which a namespace's analytics worker is scraped."""
+def worker_monitor_manifest(namespace: str, labels: Mapping[str, str]) -> Manifest:
+    """Build the object by which a namespace's analytics worker is scraped; like the worker, it is its campaigns'."""
     own = {
         "app.kubernetes.io/name": WORKER,
         "app.kubernetes.io/component": ANALYTICS,
         MANAGED_BY_LABEL: "flywheel",
+        SHARED_LABEL: ANALYTICS,
     }
     metadata = {"name": WORKER, "namespace": namespace, "labels": {**labels, **own}}
-    return _pod_monitor(metadata, {"app.kubernetes.io/name": WORKER})
+    return _pod_monitor(metadata, {SHARED_LABEL: ANALYTICS})
 
 
 def _pod_monitor(metadata: Manifest, selector: dict[str, str]) -> Manifest:

@@ -66,10 +66,10 @@ class Namespace:
 
     def plan(self) -> SharedPlan:
         everything = (NAMESPACE, list(self.campaigns.values()), self.live, IMAGE, READ)
-        plan = plan_worker(*everything)
+        plan = plan_worker(*everything, monitored=True)
         if plan.asks_held:
             held = self.settings if settings_key(NAMESPACE) in self.objects else {}
-            plan = plan_worker(*everything, held)
+            plan = plan_worker(*everything, held, monitored=True)
         assert not plan.asks_held
         return plan
 
