@@ -106,7 +106,6 @@ def _collect(campaign: Campaign, edge: Edge, analytics: Analytics) -> wire.Colle
         write_keys=events.write_keys or (campaign.name,),
         origins=events.origins,
         events=_declared(campaign, events.declared),
-        counted=_counted(campaign),
         undeclared=events.undeclared,
         page_views=events.page_views,
         addresses=events.addresses,
@@ -133,14 +132,6 @@ def _declared(campaign: Campaign, declared: tuple[EventDeclaration, ...]) -> tup
     if goal is None or any(event.name == goal.event for event in known):
         return known
     return (*known, wire.DeclaredEvent(name=goal.event))
-
-
-def _counted(campaign: Campaign) -> tuple[str, ...]:
-    """Name what somebody looks at: lumped together with all other events, it would seem never to happen."""
-    scaling = [each.autoscaling for each in campaign.spec.services if each.autoscaling]
-    names = {metric.event for each in scaling for metric in each.metrics if metric.event is not None}
-    goal = {campaign.spec.goal.event} if campaign.spec.goal else set()
-    return tuple(sorted(names | goal))
 
 
 def _rates(rates: Mapping[str, float]) -> dict[str, float]:

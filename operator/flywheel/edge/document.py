@@ -138,8 +138,6 @@ class Collect(Struct, frozen=True, kw_only=True):
     origins: tuple[str, ...] = ()
     """Origins of other sites that may send; the edge's own always may."""
     events: tuple[DeclaredEvent, ...] = ()
-    counted: tuple[str, ...] = ()
-    """Events counted by name although nothing is declared of them: services grow with them, or they are the goal."""
     undeclared: Literal["Reject", "Accept"] = "Accept"
     page_views: Literal["Edge", "Script"] = "Edge"
     """Who counts page views: HTML answers seen by the edge, or `page` calls of the script."""

@@ -29,7 +29,7 @@ class Vocabulary:
 
     def __init__(self, document: EdgeDocument) -> None:
         collect = document.collect
-        self.events = frozenset({each.name for each in collect.events} | {collect.order.event, *collect.counted})
+        self.events = frozenset({each.name for each in collect.events} | {collect.order.event})
         self.channels = frozenset({*CHANNELS_BUILT_IN, *(rule.name for rule in document.channels)})
         self.services = frozenset(each.name for each in document.services)
         slots = {backend.slot for service in document.services for backend in service.backends}
