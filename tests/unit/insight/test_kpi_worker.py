@@ -58,7 +58,8 @@ async def test_people_and_prometheus_are_told_the_same(tmp_path: Path, monkeypat
             await worker.started.wait()
             await _deliver(made[0].store)  # type: ignore[attr-defined]
             admin = f"http://127.0.0.1:{worker.ports['admin']}"
-            metrics = f"http://127.0.0.1:{worker.ports['metrics']}"
+            # A port of the system's choice is one of IPv4 or of IPv6.
+            metrics = f"http://localhost:{worker.ports['metrics']}"
             while not await _gauge(metrics, "campaign_unique_visitors"):  # noqa: ASYNC110 - a figure tells nobody
                 await asyncio.sleep(0.2)
             told = await _kpis("spring", "--url", admin, "-o", "json")

@@ -169,10 +169,10 @@ async def test_a_stop_cuts_off_those_who_are_there(front: tuple[Front, str]) -> 
 async def test_who_finds_no_place_is_turned_away(front: tuple[Front, str]) -> None:
     _, address = front
     behaviour = read_behaviour(SHOPPERS.read_text("utf-8"))
-    crowd = Crowd(behaviour, Pace(rate=30, speed=1), Place(address, concurrency=2))
+    crowd = Crowd(behaviour, Pace(rate=30, speed=8), Place(address, concurrency=2))
     await crowd.run(1, asyncio.Event())
     assert crowd.tally.turned_away > 0
-    assert crowd.tally.started + crowd.tally.turned_away == len(list(_until(behaviour, Pace(rate=30), 1)))
+    assert crowd.tally.started + crowd.tally.turned_away == len(list(_until(behaviour, Pace(rate=30, speed=8), 1)))
 
 
 async def test_a_shop_that_is_not_there_is_a_failure_by_kind() -> None:
