@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import time
 from pathlib import Path
 
@@ -16,6 +17,12 @@ from flywheel.commands.companion import companion
 from flywheel.commands.kpis import kpis
 from flywheel.events.worker import Settings, Worker
 from flywheel.insight import service
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 async def _kpis(*arguments: str) -> Result:
@@ -42,7 +49,8 @@ async def test_people_and_prometheus_are_told_the_same(tmp_path: Path, monkeypat
         settings_file=file,
         ingest_port=0,
         admin_port=0,
-        metrics_port=0,
+        # Where it listens on all addresses, port 0 is one port of IPv4 and another of IPv6.
+        metrics_port=_free_port(),
         fsync=False,
     )
     made: list[object] = []
@@ -58,8 +66,7 @@ async def test_people_and_prometheus_are_told_the_same(tmp_path: Path, monkeypat
             await worker.started.wait()
             await _deliver(made[0].store)  # type: ignore[attr-defined]
             admin = f"http://127.0.0.1:{worker.ports['admin']}"
-            # A port of the system's choice is one of IPv4 or of IPv6.
-            metrics = f"http://localhost:{worker.ports['metrics']}"
+            metrics = f"http://127.0.0.1:{settings.metrics_port}"
             while not await _gauge(metrics, "campaign_unique_visitors"):  # noqa: ASYNC110 - a figure tells nobody
                 await asyncio.sleep(0.2)
             told = await _kpis("spring", "--url", admin, "-o", "json")
