@@ -22,7 +22,7 @@ class Condition(Model):
 
     type: Annotated[str, Field(min_length=1, max_length=316)] = Field(
         description="What the statement is about: Ready, Reconciling, Stalled, ServicesReady, EdgeReady, "
-        "AnalyticsReady, RouteReady, Suspended, TeardownBlocked or UnknownFields."
+        "AnalyticsReady, ScalingLimited, RouteReady, Suspended, TeardownBlocked or UnknownFields."
     )
     status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
     observed_generation: Tally | None = Field(

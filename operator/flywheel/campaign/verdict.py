@@ -11,6 +11,8 @@ from flywheel.campaign.observed import Observed
 from flywheel.campaign.stages import Stage
 from flywheel.events.state import AnalyticsState
 from flywheel.plan import LiveObject
+from flywheel.workload.keda import obstacle
+from flywheel.workload.provider import counts_traffic
 from flywheel.workload.state import Health, ServiceState
 
 SHOWN = 3
@@ -40,6 +42,7 @@ def conditions(observed: Observed, decision: Decision, facts: Facts) -> list[Con
         *_services_ready(decision, facts),
         *_edge_ready(facts),
         *_analytics_ready(facts),
+        *_scaling_limited(observed, decision),
         *_route_ready(decision, facts),
         *_teardown_blocked(decision),
         *_unknown_fields(facts),
@@ -174,6 +177,17 @@ def _analytics_ready(facts: Facts) -> list[Condition]:
     if facts.edge.delivery:
         return [Condition("AnalyticsReady", "False", facts.edge.delivery.reason, facts.edge.delivery.message)]
     return [Condition("AnalyticsReady", "True", said.reason, said.message)]
+
+
+def _scaling_limited(observed: Observed, decision: Decision) -> list[Condition]:
+    if observed.provider.adapter != "KEDA" or decision.campaign is None:
+        return []
+    said = [
+        f"spec.services[{index}].{limit}"
+        for index, service in enumerate(decision.campaign.spec.services)
+        if counts_traffic(service) and (limit := obstacle(service))
+    ]
+    return [Condition("ScalingLimited", "True", "NotWithKEDA", _several(said))] if said else []
 
 
 def _route_ready(decision: Decision, facts: Facts) -> list[Condition]:

@@ -10,6 +10,7 @@ from tests.unit.campaign.world import World, campaign
 
 from flywheel.campaign.entry import told
 from flywheel.plan import LiveObject, ObjectKey
+from flywheel.workload.provider import Provider
 
 NOW = datetime(2027, 6, 16, tzinfo=UTC)
 SPEC: dict[str, Any] = {
@@ -108,3 +109,17 @@ def test_whatever_stands_in_the_config_map_is_read_without_harm(data: dict[str, 
     key = ObjectKey("", "ConfigMap", "shop", "yougou-618-edge-applied")
     world.children[key] = LiveObject(key, "u", 1, 1, "yougou-618", "", "", "", False, status={"data": data})
     assert told(world.observed()).keys() <= data.keys()
+
+
+def test_what_keda_cannot_scale_on_is_said() -> None:
+    raw = {"type": "External", "external": {"metric": {"name": "queue"}, "target": {"type": "Value", "value": "1"}}}
+    scaling = {"min": 1, "max": 3, "metrics": [{"requests": 20}, {"raw": raw}]}
+    world = World(campaign({**SPEC, "services": [{**SPEC["services"][0], "autoscaling": scaling}]}))
+    world.provider = Provider("KEDA", "http://prometheus:9090")
+    world.settle(NOW)
+    said = world.condition("ScalingLimited")
+    assert said["reason"] == "NotWithKEDA"
+    assert "spec.services[0].autoscaling.metrics[1].raw" in said["message"]
+    world.provider = Provider()
+    world.settle(NOW)
+    assert not world.condition("ScalingLimited")

@@ -12,6 +12,7 @@ from flywheel.campaign.decision import Decision
 from flywheel.campaign.inventory import entries, recorded
 from flywheel.campaign.observed import Observed
 from flywheel.plan import CAMPAIGN_LABEL, FINALIZER, LiveObject, Manifest, ObjectKey, Outcome, Sweep, content_hash
+from flywheel.workload.provider import Provider
 
 UID = "0b9ab5a2-6d8f-4d0b-8a1b-1a5f5f3c0618"
 
@@ -39,6 +40,7 @@ class World:
         self.broken_images: set[str] = set()
         self.edge_pods: tuple[str, ...] = ()
         self.shared: dict[ObjectKey, LiveObject] = {}
+        self.provider = Provider()
 
     @property
     def status(self) -> Mapping[str, Any]:
@@ -67,7 +69,8 @@ class World:
 
     def observed(self) -> Observed:
         labelled = {key: live for key, live in self.children.items() if live.campaign}
-        return Observed(self.manifest, labelled, neighbours=(self.manifest,), shared=self.shared)
+        neighbours = (self.manifest,)
+        return Observed(self.manifest, labelled, neighbours=neighbours, shared=self.shared, provider=self.provider)
 
     def decide(self, now: datetime) -> tuple[Observed, Decision]:
         observed = self.observed()
