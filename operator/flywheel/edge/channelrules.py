@@ -20,18 +20,20 @@ def channel_rules(document: EdgeDocument) -> Iterator[str]:
         yield f"http-request set-var(txn.{variable}) url_param({parameter}),url_dec(1),lower if has_utm"
     yield "http-request set-var(txn.ref) req.hdr(referer),field(3,/),host_only if { req.hdr(referer) -m found }"
     yield from _outside(document)
+    yield "acl arrives url -m sub ?"
+    yield "acl arrives var(txn.out) -m found"
     for index, rule in enumerate(document.channels):
         conditions = list(_acls(rule, index))
         yield from conditions
         if conditions:
             yield (
                 f"http-request set-var(txn.came) str({name_token(rule.name, f'channels[{index}].name')}) "
-                f"if !{{ var(txn.came) -m found }} channel{index}"
+                f"if arrives !{{ var(txn.came) -m found }} channel{index}"
             )
     nowhere = "!{ var(txn.came) -m found }"
     for variable in ("us", "um", "uc"):
         yield f"http-request set-var(txn.came) str(other) if has_utm {nowhere} {{ var(txn.{variable}) -m len gt 0 }}"
-    yield f"http-request set-var(txn.came) str(referral) if {nowhere} {{ var(txn.out) -m found }}"
+    yield f"http-request set-var(txn.came) str(referral) if {{ var(txn.out) -m found }} {nowhere}"
     yield from _remembered(document)
 
 

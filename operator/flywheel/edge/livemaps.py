@@ -25,7 +25,7 @@ VISITORS = "visitors"
 """Visitor -> likewise."""
 LIVE_MAPS = (ACTIVE, SHARES, RANGES, TESTS, ADDRESSES, VISITORS)
 """In the order in which they are brought up to date: a test is known only once its ranges are."""
-TESTS_PER_SERVICE = 4
+TESTS_PER_SERVICE = 3
 VISITOR_PATTERN = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _VISITOR = re.compile(VISITOR_PATTERN)
 _LATEST = 1 << 40

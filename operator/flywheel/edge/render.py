@@ -292,30 +292,22 @@ def _edge(document: EdgeDocument, layout: Layout, directory: str, certificate: b
     yield from rules.answer_rules(document, directory)
     yield "use_backend _refused if refused"
     yield "use_backend _collect if collect"
-    yield "use_backend %[var(txn.be)]"
+    yield "use_backend %[var(txn.pick),field(1,|)]"
     yield "default_backend _refused"
 
 
 def log_format() -> str:
     """Give the access log: one JSON object a request; every text escaped, every number there whatever happened."""
-    texts = {
-        "id": ("id", 128),
-        "svc": ("svc", 64),
-        "slot": ("slot", 64),
-        "test": ("test", 64),
-        "var": ("var", 64),
-        "ch": ("ch", 64),
-        "reg": ("reg", 32),
-        "host": ("host", 255),
-        "p": ("path", 1024),
-        "vid": ("vid", 36),
-        "ua": ("ua", 512),
-        "ref": ("ref", 255),
-        "rf": ("rf", 16),
-        **{name: (name, 128) for name in UTM},
-    }
+    # What is of our own making needs neither a limit nor an escape.
+    own = {name: f"var(txn.{name})" for name in ("id", "svc", "test", "var", "ch", "reg", "vid", "rf")}
+    own["slot"] = "var(txn.pick),field(2,|)"
+    given = {"host": ("host", 255), "p": ("path", 1024), "ua": ("ua", 512), "ref": ("ref", 255)}
+    given |= {name: (name, 128) for name in UTM}
     # Quoted by HAProxy: it prints "-" for what is empty, but not within quotes of its own.
-    parts = [f'"{key}":%{{+Q}}[var(txn.{name}),bytes(0,{length}),json(utf8s)]' for key, (name, length) in texts.items()]
+    parts = [f'"{key}":%{{+Q}}[{fetch}]' for key, fetch in own.items()]
+    parts += [
+        f'"{key}":%{{+Q}}[var(txn.{name}),bytes(0,{length}),json(utf8s)]' for key, (name, length) in given.items()
+    ]
     parts += ['"ip":%{+Q}[var(txn.ip)]']
     parts += [f'"{key}":%[var(txn.{key})]0' for key in ("nv", "page", "cns")]
     parts += [

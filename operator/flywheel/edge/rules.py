@@ -8,6 +8,7 @@ from flywheel.edge.channelrules import channel_rules
 from flywheel.edge.document import BUCKETS, EdgeDocument
 from flywheel.edge.naming import CHANNEL_COOKIE, VISITOR_COOKIE
 from flywheel.edge.quoting import acl_lines, cookie_domain, cookie_name, header_name, quote_format
+from flywheel.edge.routing import ANY
 
 UNSIZED_BODY = 16_384
 """Bytes of a body whose length is not said beforehand: it must fit the buffer, where it is counted."""
@@ -31,6 +32,7 @@ REFUSALS = {
 
 _STRIPPED = "^(x-fw-|x-forwarded-|(forwarded|x-real-ip|x-request-id|proxy|http2-settings)$)|_"
 _CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
+_HOST = r"^([A-Za-z0-9._-]{1,255}|\[[0-9a-fA-F:.]{2,45}\])(:[0-9]{1,5})?$"
 _TRUSTED = "{ src -f %s/trusted.lst }"
 
 
@@ -44,18 +46,24 @@ def yes(name: str) -> str:
 
 
 def request_rules(document: EdgeDocument, directory: str) -> Iterator[str]:
-    """Give the rules of a request, in order."""
+    """Give the rules of a request, in order.
+
+    HAProxy finds a variable by walking through all of them, so each question costs: an expression that fails where
+    there is nothing to work on is cheaper than a condition that asks beforehand, and as right.
+    """
     yield from _client(document, directory)
     yield from _visitor(document)
     yield from _refusals(document, directory)
     if document.tls is not None and document.tls.redirect:
-        plain = "{ var(txn.redirect) -m found } !refused"
-        yield f"http-request redirect code 308 location https://%[var(txn.host)]%[pathq] if {plain}"
+        yield (
+            "http-request redirect code 308 location https://%[var(txn.host)]%[pathq] "
+            "if has_certificate !secure !refused"
+        )
     yield from _cleaned()
     yield from channel_rules(document)
-    yield from _assignment(directory)
-    yield "http-request set-var(txn.nav) int(1) if METH_GET !collect !{ req.hdr(sec-purpose) -m sub prefetch }"
-    yield "http-request set-var(txn.nav) int(2) if { var(txn.nav) -m found } { req.hdr(accept) -m sub text/html }"
+    yield from _assignment(document, directory)
+    yield "http-request set-var(txn.ahead) int(1) if { req.hdr(sec-purpose) -m sub prefetch }"
+    yield "http-request set-var(txn.html) int(1) if { req.hdr(accept) -m sub text/html }"
 
 
 def _client(document: EdgeDocument, directory: str) -> Iterator[str]:
@@ -63,7 +71,7 @@ def _client(document: EdgeDocument, directory: str) -> Iterator[str]:
     yield "http-request set-var(txn.now) date()"
     yield "http-request set-var(txn.ip) src"
     yield "http-request set-var(txn.id) uuid()"
-    yield "http-request set-var(txn.tls) int(1) if { ssl_fc }"
+    yield "acl secure ssl_fc"
     if document.trusted_proxies:
         yield f"http-request set-var(txn.hop) int(0) if {trusted}"
         for hop in range(1, HOPS + 1):
@@ -74,7 +82,8 @@ def _client(document: EdgeDocument, directory: str) -> Iterator[str]:
         proxied = "{ var(txn.hop) -m found }"
         given = "{ req.hdr(x-request-id) -m reg ^[A-Za-z0-9._-]{1,128}$ }"
         yield f"http-request set-var(txn.id) req.hdr(x-request-id) if {proxied} {given}"
-        yield (f"http-request set-var(txn.tls) int(1) if {proxied} {{ req.hdr(x-forwarded-proto) -m str -i https }}")
+        yield f"http-request set-var(txn.tls) int(1) if {proxied} {{ req.hdr(x-forwarded-proto) -m str -i https }}"
+        yield "acl secure var(txn.tls) -m found"
         if document.region_header:
             fetch = f"req.hdr({header_name(document.region_header, 'regionHeader').lower()})"
             yield f"http-request set-var(txn.reg) {fetch} if {proxied} {{ {fetch} -m reg ^[A-Za-z0-9_-]{{1,32}}$ }}"
@@ -94,10 +103,8 @@ def _visitor(document: EdgeDocument) -> Iterator[str]:
         yield from acl_lines("consents", f"req.cook({name})", "str", consent.granted, "visitor.consent.granted")
         if consent.granted:
             yield f"http-request {yes('cns')} if consents"
-    yield (
-        f"http-request set-var(txn.vid) {cookie} if {{ var(txn.cns) -m found }} "
-        f"{{ {cookie} -m reg ^{livemaps.VISITOR_PATTERN}$ }}"
-    )
+    agreed = "{ var(txn.cns) -m found } " if consent is not None else ""
+    yield (f"http-request set-var(txn.vid) {cookie} if {agreed}{{ {cookie} -m reg ^{livemaps.VISITOR_PATTERN}$ }}")
 
 
 def _refusals(document: EdgeDocument, directory: str) -> Iterator[str]:
@@ -105,37 +112,25 @@ def _refusals(document: EdgeDocument, directory: str) -> Iterator[str]:
     client = "var(txn.ip),ipmask(32,64)"
     yield f"http-request track-sc0 {client} table _requests if !collect"
     yield f"http-request track-sc0 {client} table _events if collect"
-    blocked = "{ var(txn.until),sub(txn.now) gt 0 }"
-    yield f"http-request set-var(txn.until) var(txn.ip),map_ip_int({directory}/{livemaps.ADDRESSES}.map,0)"
-    yield f"http-request set-var(txn.rf) str(blocked) if {blocked}"
-    yield (
-        f"http-request set-var(txn.until) var(txn.vid),map_str_int({directory}/{livemaps.VISITORS}.map,0) "
-        "if { var(txn.vid) -m found }"
-    )
-    yield f"http-request set-var(txn.rf) str(blocked) if {blocked}"
-    rates = (("collect", limits.events_per_second), ("!collect", limits.requests_per_second))
-    for which, rate in rates:
-        yield f"http-request set-var(txn.rf) str(rate) if !refused {which} {{ sc0_http_req_rate gt {rate * 10} }}"
-    yield "http-request set-var(txn.rf) str(method) if !refused { method TRACE CONNECT }"
-    yield (
-        "http-request set-var(txn.rf) str(host) if !refused "
-        r"!{ req.hdr(host) -m reg '^([A-Za-z0-9._-]{1,255}|\[[0-9a-fA-F:.]{2,45}\])(:[0-9]{1,5})?$' }"
-    )
-    yield "http-request set-var(txn.rf) str(host) if !refused { req.fhdr_cnt(host) gt 1 }"
-    yield f"http-request set-var(txn.rf) str(uri) if !refused {{ url,length gt {LONGEST_URI} }}"
+    # The last that applies is what is told.
+    refuse = "http-request set-var(txn.rf) str"
+    yield f"{refuse}(body) if {{ req.hdr_val(content-length) gt {limits.body_bytes} }}"
+    yield f"{refuse}(header) if {{ req.hdrs,length gt {limits.header_bytes} }}"
     # HAProxy 2.6 lets control characters pass; what a service makes of them is anybody's guess.
-    yield f"http-request set-var(txn.rf) str(malformed) if !refused {{ req.hdrs -m reg '{_CONTROL}' }}"
-    yield f"http-request set-var(txn.rf) str(header) if !refused {{ req.hdrs,length gt {limits.header_bytes} }}"
-    yield f"http-request set-var(txn.rf) str(body) if !refused {{ req.hdr_val(content-length) gt {limits.body_bytes} }}"
-    if document.tls is not None and document.tls.redirect:
-        yield "http-request set-var(txn.redirect) int(1) if !refused !{ var(txn.tls) -m found } has_certificate"
+    yield f"{refuse}(malformed) if {{ req.hdrs -m reg '{_CONTROL}' }}"
+    yield f"{refuse}(uri) if {{ url,length gt {LONGEST_URI} }}"
+    yield f"{refuse}(host) if {{ req.fhdr_cnt(host) gt 1 }}"
+    yield f"{refuse}(host) if !{{ req.hdr(host) -m reg '{_HOST}' }}"
+    yield f"{refuse}(method) if {{ method TRACE CONNECT }}"
+    for which, rate in (("collect", limits.events_per_second), ("!collect", limits.requests_per_second)):
+        yield f"{refuse}(rate) if {{ sc0_http_req_rate gt {rate * 10} }} {which}"
+    for fetch, kind, name in (("ip", "ip", livemaps.ADDRESSES), ("vid", "str", livemaps.VISITORS)):
+        until = f"var(txn.{fetch}),map_{kind}_int({directory}/{name}.map),sub(txn.now)"
+        yield f"{refuse}(blocked) if {{ {until} gt 0 }}"
     room = min(UNSIZED_BODY, limits.body_bytes + 1)
     wait = max(1, round(limits.client_timeout * 1000))
     yield f"http-request wait-for-body time {wait}ms at-least {room} if !refused"
-    yield (
-        "http-request set-var(txn.rf) str(body) if !refused !{ req.hdr(content-length) -m found } "
-        f"{{ req.body_len ge {room} }}"
-    )
+    yield (f"{refuse}(body) if {{ req.body_len ge {room} }} !{{ req.hdr(content-length) -m found }} !refused")
 
 
 def _cleaned() -> Iterator[str]:
@@ -143,52 +138,44 @@ def _cleaned() -> Iterator[str]:
     yield f"http-request del-header {_STRIPPED} -m reg"
     yield "http-request set-header X-Request-ID %[var(txn.id)]"
     yield "http-request set-header X-Forwarded-For %[var(txn.ip)]"
-    yield "http-request set-header X-Forwarded-Proto http if !{ var(txn.tls) -m found }"
-    yield "http-request set-header X-Forwarded-Proto https if { var(txn.tls) -m found }"
+    yield "http-request set-header X-Forwarded-Proto http if !secure"
+    yield "http-request set-header X-Forwarded-Proto https if secure"
 
 
-def _assignment(directory: str) -> Iterator[str]:
+def _assignment(document: EdgeDocument, directory: str) -> Iterator[str]:
     """Choose service, slot, test and variant of a request, and so its backend."""
-    going = "!refused !collect"
-    yield f"http-request set-var(txn.cls) var(txn.host),map_str({directory}/hosts.map) if {going}"
+    hosts = any(route.hosts for route in document.routes)
+    if hosts:
+        yield f"http-request set-var(txn.cls) var(txn.host),map_end({directory}/wildcards.map)"
+        yield f"http-request set-var(txn.cls) var(txn.host),map_str({directory}/hosts.map)"
+    of = f"var(txn.cls,{ANY})" if hosts else f"str({ANY})"
     yield (
-        f"http-request set-var(txn.cls) var(txn.host),map_end({directory}/wildcards.map) "
-        f"if {going} !{{ var(txn.cls) -m found }}"
+        f"http-request set-var(txn.route) {of},concat(,txn.path,/),map_beg({directory}/routes.map) if !collect !refused"
     )
-    yield (
-        f"http-request set-var(txn.route) var(txn.cls,*),concat(,txn.path,/),map_beg({directory}/routes.map) if {going}"
-    )
-    routed = "{ var(txn.route) -m found }"
-    yield f"http-request set-var(txn.rf) str(path) if {going} !{routed}"
-    yield f"http-request set-var(txn.svc) var(txn.route),field(1,|) if {routed}"
-    yield f"http-request set-var(txn.pick) var(txn.route),field(2,|,2) if {routed}"
-    yield f"http-request set-var(txn.pick) var(txn.svc),map({directory}/{livemaps.ACTIVE}.map) if {routed}"
-    new = "{ var(txn.cns) -m found } !{ var(txn.vid) -m found }"
-    yield f"http-request {yes('nv')} if {routed} {new}"
-    yield "http-request set-var(txn.vid) uuid() if { var(txn.nv) -m found }"
-    yield f"http-request set-var(txn.share) var(txn.svc),map({directory}/{livemaps.SHARES}.map) if {routed}"
+    yield "http-request set-var(txn.rf) str(path) if !{ var(txn.route) -m found } !collect !refused"
+    yield "http-request set-var(txn.svc) var(txn.route),field(1,|)"
+    yield "http-request set-var(txn.pick) var(txn.route),field(2,|,2)"
+    yield f"http-request set-var(txn.pick) var(txn.svc),map({directory}/{livemaps.ACTIVE}.map)"
+    new = "!{ var(txn.vid) -m found } { var(txn.cns) -m found } { var(txn.route) -m found }"
+    yield f"http-request {yes('nv')} if {new}"
+    yield f"http-request set-var(txn.vid) uuid() if {new}"
+    yield f"http-request set-var(txn.share) var(txn.svc),map({directory}/{livemaps.SHARES}.map)"
     yield from _share()
     yield from _tests(directory)
-    yield "http-request set-var(txn.be) var(txn.pick),field(1,|)"
-    yield "http-request set-var(txn.slot) var(txn.pick),field(2,|)"
     yield "http-request set-header X-FW-Visitor %[var(txn.vid)] if { var(txn.vid) -m found }"
     yield "http-request set-header X-FW-Variant %[var(txn.test)]=%[var(txn.var)] if { var(txn.test) -m found }"
 
 
 def _share() -> Iterator[str]:
     shared = "{ var(txn.share) -m found }"
-    yield f"http-request set-var(txn.who) var(txn.ip) if {shared}"
-    # Who has not consented has no visitor: such people are shared out by address.
-    yield f"http-request set-var(txn.who) var(txn.vid) if {shared} {{ var(txn.vid) -m found }}"
     salt = share_salt("")
-    yield (
-        f"http-request set-var(txn.at) str({salt}),concat(,txn.svc,:),concat(,txn.who),xxh32(0),mod({BUCKETS}) "
-        f"if {shared}"
-    )
-    yield f"http-request set-var(txn.upto) var(txn.share),field(1,|),add(0) if {shared}"
-    yield (
-        f"http-request set-var(txn.pick) var(txn.share),field(2,|,2) if {shared} {{ var(txn.at),sub(txn.upto) lt 0 }}"
-    )
+    # Who has not consented has no visitor: such people are shared out by address.
+    for who, condition in (("ip", shared), ("vid", f"{shared} {{ var(txn.vid) -m found }}")):
+        yield (
+            f"http-request set-var(txn.at) str({salt}),concat(,txn.svc,:),concat(,txn.{who}),xxh32(0),mod({BUCKETS}) "
+            f"if {condition}"
+        )
+    yield "http-request set-var(txn.pick) var(txn.share),field(2,|,2) if { var(txn.share),field(1,|),sub(txn.at) gt 0 }"
 
 
 def bucket_of(test: str) -> str:
@@ -197,32 +184,29 @@ def bucket_of(test: str) -> str:
 
 
 def _tests(directory: str) -> Iterator[str]:
-    last = "{ var(txn.vid) -m found } { var(txn.route) -m found }"
+    last = "{ var(txn.vid) -m found }"
     for number in range(livemaps.TESTS_PER_SERVICE):
-        found = f"{{ var(txn.t{number}) -m found }}"
+        entry = f"txn.t{number}"
+        found = f"var(txn.svc),concat(/{number}),map({directory}/{livemaps.TESTS}.map)"
+        yield f"http-request set-var({entry}) {found} if {last}"
+        yield f"http-request set-var(txn.base) var({entry}),field(2,|),add(0)"
         yield (
-            f"http-request set-var(txn.t{number}) "
-            f"var(txn.svc),concat(/{number}),map({directory}/{livemaps.TESTS}.map) if {last}"
+            f"http-request set-var(txn.arm) {bucket_of(entry)},add(txn.base),map_int({directory}/{livemaps.RANGES}.map)"
         )
-        yield f"http-request set-var(txn.base) var(txn.t{number}),field(2,|),add(0) if {found} {last}"
-        yield (
-            f"http-request set-var(txn.arm) {bucket_of(f'txn.t{number}')},add(txn.base),"
-            f"map_int({directory}/{livemaps.RANGES}.map) if {found} {last}"
-        )
-        last = f"{found} !{{ var(txn.arm) -m found }}"
-    armed = "{ var(txn.arm) -m found }"
-    yield f"http-request set-var(txn.test) var(txn.arm),field(1,|) if {armed}"
-    yield f"http-request set-var(txn.var) var(txn.arm),field(2,|) if {armed}"
-    yield f"http-request set-var(txn.pick) var(txn.arm),field(3,|,2) if {armed}"
+        last = f"{{ var({entry}) -m found }} !{{ var(txn.arm) -m found }}"
+    yield "http-request set-var(txn.test) var(txn.arm),field(1,|)"
+    yield "http-request set-var(txn.var) var(txn.arm),field(2,|)"
+    yield "http-request set-var(txn.pick) var(txn.arm),field(3,|,2)"
 
 
 def answer_rules(document: EdgeDocument, directory: str) -> Iterator[str]:
     """Give the rules of an answer."""
-    visited = "{ var(txn.nav) -m found } { status 200:299 } { res.hdr(content-type) -m beg -i text/html }"
-    yield f"http-response {yes('page')} if {visited}"
-    yield f"http-response {yes('page')} if {{ var(txn.nav) -m int 2 }} {{ status 304 }}"
+    html = "{ res.hdr(content-type) -m beg -i text/html } { status 200:299 }"
+    seen = "METH_GET !{ var(txn.ahead) -m found }"
+    yield f"http-response {yes('page')} if {html} {seen}"
+    yield f"http-response {yes('page')} if {{ status 304 }} {{ var(txn.html) -m found }} {seen}"
     yield from _cookies(document)
-    yield "http-after-response set-header X-Request-ID %[var(txn.id)] if { var(txn.id) -m found }"
+    yield "http-after-response set-header X-Request-ID %[var(txn.id)]"
     yield from _headers(document)
     yield f"http-after-response set-header Connection close if {draining(directory)}"
 
@@ -241,8 +225,8 @@ def _cookies(document: EdgeDocument) -> Iterator[str]:
         ),
     )
     for text, condition in cookies:
-        yield f"http-response add-header Set-Cookie '{text}' if {condition} !{{ var(txn.tls) -m found }}"
-        yield f"http-response add-header Set-Cookie '{text}; Secure' if {condition} {{ var(txn.tls) -m found }}"
+        yield f"http-response add-header Set-Cookie '{text}' if {condition} !secure"
+        yield f"http-response add-header Set-Cookie '{text}; Secure' if {condition} secure"
 
 
 def _headers(document: EdgeDocument) -> Iterator[str]:
@@ -257,7 +241,7 @@ def _headers(document: EdgeDocument) -> Iterator[str]:
             yield f"http-after-response set-header {name} {value} if !{{ res.hdr({name.lower()}) -m found }}"
     if document.tls is not None and document.tls.hsts_max_age > 0 and "strict-transport-security" not in own:
         age = f"max-age={document.tls.hsts_max_age}"
-        yield f"http-after-response set-header Strict-Transport-Security {age} if {{ var(txn.tls) -m found }}"
+        yield f"http-after-response set-header Strict-Transport-Security {age} if secure"
     for name, value in document.response_headers.items():
         if not value:
             yield f"http-after-response del-header {name}"
@@ -267,4 +251,4 @@ def _headers(document: EdgeDocument) -> Iterator[str]:
 
 def draining(directory: str) -> str:
     """Give the condition under which the pod is about to stop; needs txn.now."""
-    return f"{{ str(draining),map_str_int({directory}/state.map,0),sub(txn.now) gt 0 }}"
+    return f"{{ str(draining),map_str_int({directory}/state.map),sub(txn.now) gt 0 }}"
