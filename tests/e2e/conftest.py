@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
+from tests.e2e.entry import EntryShop
 from tests.e2e.steps import Shop
 from tests.lab.cluster.client import OPERATOR_NAMESPACE, Cluster
 
@@ -35,3 +36,20 @@ def restricted(installed: Cluster) -> Iterator[str]:
 def shop(installed: Cluster, restricted: str) -> Shop:
     """A small shop, not yet applied: the flash sale with two pods, and the store."""
     return Shop(installed, restricted)
+
+
+@pytest.fixture(scope="session")
+def open_shop(installed: Cluster) -> Iterator[EntryShop]:
+    """One shop with an edge for all tests of it; each leaves it well."""
+    namespace = f"e2e-{uuid.uuid4().hex[:8]}"
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}
+    installed.kubectl("create", "-f", "-", input=json.dumps(manifest))
+    shop = EntryShop(installed, namespace)
+    try:
+        shop.becomes_ready(shop.apply(shop.campaign()))
+        with shop.entered():
+            yield shop
+    finally:
+        installed.kubectl("delete", "campaigns", "--all", "-n", namespace, "--timeout=120s", check=False)
+        installed.kubectl("delete", "namespace", namespace, "--wait=false", check=False)

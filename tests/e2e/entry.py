@@ -2,6 +2,8 @@
 
 import json
 import random
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -15,6 +17,12 @@ NAME = "measured-sale"
 WRITE_KEY = NAME
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"
 MINUTES = 60.0
+GROWING: Manifest = {
+    "min": 1,
+    "max": 4,
+    "metrics": [{"event": "Order Completed", "perSecond": 5}],
+    "behavior": {"scaleDown": {"stabilizationWindowSeconds": 5}},
+}
 
 
 class EntryShop(Shop):
@@ -38,7 +46,7 @@ class EntryShop(Shop):
                 "title": "会计数的小促销",
                 "goal": {"event": "Order Completed", "count": 40},
                 "services": [
-                    {**self._service("landing", image or self.image), **page},
+                    {**self._service("landing", image or self.image), **page, "autoscaling": GROWING},
                     {**self._service("browse", image or self.image), **page},
                     {
                         **self._service("store", self.image),
@@ -104,6 +112,14 @@ class EntryShop(Shop):
 
         eventually(shown, f"key figures {wanted}", 2 * MINUTES, self.describe)
 
+    def orders_become(self, count: int) -> None:
+        """Wait until the Campaign tells of exactly so many orders, of 1.00 each where tests told them."""
+
+        def told() -> str:
+            return json.dumps(self.figures()) + self.describe()
+
+        eventually(lambda: self.figures().get("orders") == count, f"{count} orders", 3 * MINUTES, told)
+
     def condition_becomes(self, type_: str, status: str, *reasons: str, seconds: float = 2 * MINUTES) -> Manifest:
         """Wait for a condition."""
 
@@ -137,3 +153,43 @@ def dice(seed: int) -> random.Random:
     """A source of chance that says its seed."""
     print(f"seed {seed}")
     return random.Random(seed)
+
+
+class Teller(threading.Thread):
+    """Tells of one order after the other, each until it is promised, and remembers which were."""
+
+    def __init__(self, shop: EntryShop, name: str) -> None:
+        super().__init__(daemon=True)
+        self.shop, self.label = shop, name
+        self.promised = self.tries = 0
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        while not self.over.is_set():
+            event = order(f"{self.label}-{self.promised}", 1.0, anonymousId=f"{self.label}-{self.promised % 7}")
+            while not self._told(event):
+                time.sleep(0.05)
+            self.promised += 1
+
+    def _told(self, event: dict[str, object]) -> bool:
+        self.tries += 1
+        try:
+            with self.shop.visitor() as client:
+                return tell(client, event).status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+@contextmanager
+def telling(shop: EntryShop, *names: str) -> Iterator[list[Teller]]:
+    tellers = [Teller(shop, name) for name in names]
+    for each in tellers:
+        each.start()
+    try:
+        yield tellers
+    finally:
+        for each in tellers:
+            each.over.set()
+        for each in tellers:
+            each.join(120)
+            assert not each.is_alive(), "an order could not be told within 120 s"

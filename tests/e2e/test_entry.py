@@ -1,24 +1,13 @@
 """Through the edge, counted, kept, and told on the Campaign."""
 
-from collections.abc import Iterator
-
-import pytest
-from tests.e2e.entry import EntryShop, order, tell
-from tests.lab.cluster.client import Cluster
+from tests.e2e.entry import MINUTES, NAME, EntryShop, order, tell, telling
+from tests.e2e.steps import eventually
 
 PEOPLE = 12
 
 
-@pytest.fixture
-def shop(installed: Cluster, restricted: str) -> Iterator[EntryShop]:
-    """The shop, open."""
-    shop = EntryShop(installed, restricted)
-    shop.becomes_ready(shop.apply(shop.campaign()))
-    with shop.entered():
-        yield shop
-
-
-def test_visits_and_orders_become_key_figures(shop: EntryShop) -> None:
+def test_visits_and_orders_become_key_figures(open_shop: EntryShop) -> None:
+    shop = open_shop
     # Given an edge of which every pod has the newest orders, and a store that takes what is measured
     assert shop.condition("EdgeReady")["status"] == "True"
     shop.condition_becomes("AnalyticsReady", "True")
@@ -46,3 +35,27 @@ def test_visits_and_orders_become_key_figures(shop: EntryShop) -> None:
     assert shop.figures()["conversion"] == "33.3%"
     goal = shop.get("campaign", shop.name)["status"]["kpis"]["goal"]
     assert (goal["reached"], goal["progress"]) == (4, "10%")
+
+
+def test_a_service_grows_with_orders_per_second_and_shrinks_again(open_shop: EntryShop) -> None:
+    shop = open_shop
+
+    def replicas() -> int:
+        return int(shop.get("deployment", f"{NAME}-landing")["status"].get("readyReplicas", 0))
+
+    # Given nobody buys, and the autoscaler knows that as a number, not as a silence
+    def knows() -> bool:
+        status = shop.get("horizontalpodautoscaler", f"{NAME}-landing").get("status", {})
+        active = {each["type"]: each["status"] for each in status.get("conditions", [])}
+        return active.get("ScalingActive") == "True" and bool(status.get("currentMetrics"))
+
+    eventually(knows, "an autoscaler with figures", 2 * MINUTES, shop.describe)
+    before = shop.figures().get("orders", 0)
+
+    # When orders come in faster than one pod is worth
+    with telling(shop, "flood-a", "flood-b") as tellers:
+        eventually(lambda: replicas() == 4, "as many pods as may be", 2 * MINUTES, shop.describe)
+
+    # Then it goes back when they end, and every one of them was counted
+    eventually(lambda: replicas() == 1, "one pod again", 3 * MINUTES, shop.describe)
+    shop.orders_become(before + sum(each.promised for each in tellers))

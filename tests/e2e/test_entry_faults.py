@@ -3,75 +3,17 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import httpx
 import pytest
-from tests.e2e.entry import NAME, EntryShop, dice, order, tell
+from tests.e2e.entry import NAME, EntryShop, dice, telling
 from tests.e2e.steps import eventually
-from tests.lab.cluster.client import Cluster, chosen_cluster
+from tests.lab.cluster.client import chosen_cluster
 from tests.lab.cluster.victims import Victim, processes_of
 
 SEED = 618
 KILLS = 20
 KINDS = ("haproxy", "flywheel sidecar", "flywheel analytics", "engine_process")
-
-
-class Teller(threading.Thread):
-    """Tells of one order after the other, each until it is promised, and remembers which were."""
-
-    def __init__(self, shop: EntryShop, name: str) -> None:
-        super().__init__(daemon=True)
-        self.shop, self.label = shop, name
-        self.promised = self.tries = 0
-        self.over = threading.Event()
-
-    def run(self) -> None:
-        while not self.over.is_set():
-            event = order(f"{self.label}-{self.promised}", 1.0, anonymousId=f"{self.label}-{self.promised % 7}")
-            while not self._told(event):
-                time.sleep(0.05)
-            self.promised += 1
-
-    def _told(self, event: dict[str, object]) -> bool:
-        self.tries += 1
-        try:
-            with self.shop.visitor() as client:
-                return tell(client, event).status_code == 200
-        except httpx.TransportError:
-            return False
-
-
-@pytest.fixture(scope="module")
-def shop(installed: Cluster) -> Iterator[EntryShop]:
-    """One shop for all faults of this file, open; each fault leaves it well."""
-    namespace = "e2e-faults"
-    installed.kubectl("create", "namespace", namespace)
-    shop = EntryShop(installed, namespace)
-    try:
-        shop.becomes_ready(shop.apply(shop.campaign()))
-        shop.condition_becomes("AnalyticsReady", "True")
-        with shop.entered():
-            yield shop
-    finally:
-        installed.kubectl("delete", "campaigns", "--all", "-n", namespace, "--timeout=120s", check=False)
-        installed.kubectl("delete", "namespace", namespace, "--wait=false", check=False)
-
-
-@contextmanager
-def telling(shop: EntryShop, *names: str) -> Iterator[list[Teller]]:
-    tellers = [Teller(shop, name) for name in names]
-    for each in tellers:
-        each.start()
-    try:
-        yield tellers
-    finally:
-        for each in tellers:
-            each.over.set()
-        for each in tellers:
-            each.join(120)
-            assert not each.is_alive(), "an order could not be told within 120 s"
 
 
 def victims(shop: EntryShop, kind: str) -> list[Victim]:
@@ -82,15 +24,9 @@ def victims(shop: EntryShop, kind: str) -> list[Victim]:
     return [each for pod in ours for each in processes_of(pod["metadata"]["uid"]) if kind in each.command]
 
 
-def orders_become(shop: EntryShop, count: int) -> None:
-    revenue = f"{count}.00"
-    told = lambda: json.dumps(shop.figures()) + shop.describe()  # noqa: E731
-    eventually(lambda: shop.figures().get("orders") == count, f"{count} orders", 180, told)
-    assert shop.figures()["revenue"] == revenue
-
-
 @pytest.mark.skipif(chosen_cluster().lab is None, reason="kills processes of pods, which are here only in the lab")
-def test_no_promise_is_broken_and_none_kept_twice_when_everything_dies_again_and_again(shop: EntryShop) -> None:
+def test_no_promise_is_broken_and_none_kept_twice_when_everything_dies_again_and_again(open_shop: EntryShop) -> None:
+    shop = open_shop
     chance = dice(SEED)
     before = shop.figures().get("orders", 0)
     with telling(shop, "a", "b", "c") as tellers:
@@ -102,12 +38,13 @@ def test_no_promise_is_broken_and_none_kept_twice_when_everything_dies_again_and
     promised = sum(each.promised for each in tellers)
     print(f"{promised} orders promised in {sum(each.tries for each in tellers)} tries, {KILLS} kills")
     assert promised >= KILLS
-    orders_become(shop, before + promised)
+    shop.orders_become(before + promised)
     shop.condition_becomes("EdgeReady", "True")
     shop.condition_becomes("AnalyticsReady", "True")
 
 
-def test_the_store_is_away_and_the_shop_serves_and_promises_on(shop: EntryShop) -> None:
+def test_the_store_is_away_and_the_shop_serves_and_promises_on(open_shop: EntryShop) -> None:
+    shop = open_shop
     before = shop.figures().get("orders", 0)
     node = shop.cluster.kubectl("get", "nodes", "-o", "name").split()[0]
     shop.cluster.kubectl("cordon", node)
@@ -122,10 +59,11 @@ def test_the_store_is_away_and_the_shop_serves_and_promises_on(shop: EntryShop) 
     finally:
         shop.cluster.kubectl("uncordon", node)
     shop.condition_becomes("AnalyticsReady", "True")
-    orders_become(shop, before + tellers[0].promised)
+    shop.orders_become(before + tellers[0].promised)
 
 
-def test_orders_broken_by_hand_are_put_right_and_nobody_notices(shop: EntryShop) -> None:
+def test_orders_broken_by_hand_are_put_right_and_nobody_notices(open_shop: EntryShop) -> None:
+    shop = open_shop
     good = shop.get("configmap", f"{NAME}-edge")["data"]["edge.json"]
     with shop.visitor() as person:
         for broken in ("{", json.dumps({"services": []}), good.replace('"/browse"', '"/browse\\nbackend evil"')):
@@ -141,7 +79,9 @@ def test_orders_broken_by_hand_are_put_right_and_nobody_notices(shop: EntryShop)
     shop.condition_becomes("EdgeReady", "True")
 
 
-def test_edge_pods_go_one_after_the_other_without_a_failed_request(shop: EntryShop) -> None:
+def test_edge_pods_go_one_after_the_other_without_a_failed_request(open_shop: EntryShop) -> None:
+    shop = open_shop
+
     def pods() -> set[str]:
         found = json.loads(
             shop.cluster.kubectl(
@@ -178,4 +118,4 @@ def test_edge_pods_go_one_after_the_other_without_a_failed_request(shop: EntrySh
         each.join(60)
     assert not failed, f"{len(failed)} of {len(failed) + served[0]}: {failed[:5]}"
     assert served[0] > 100
-    orders_become(shop, orders + tellers[0].promised)
+    shop.orders_become(orders + tellers[0].promised)
