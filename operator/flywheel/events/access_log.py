@@ -9,6 +9,7 @@ import contextlib
 import logging
 import socket
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -88,7 +89,8 @@ class LogRules:
         """Make the row of a request."""
         agreed = bool(record.cns)
         return RequestRow(
-            request_id=record.id[:LONGEST_TEXT],
+            # What HAProxy could not even read has no id, and would count as a repetition of the first such.
+            request_id=record.id[:LONGEST_TEXT] or f"fw-{uuid.uuid4().hex}",
             time=record.t,
             ingest_time=ingest,
             service=record.svc,
@@ -100,11 +102,12 @@ class LogRules:
             host=record.host[:LONGEST_TEXT],
             method=record.m[:16],
             path=record.p[:LONGEST_PATH],
-            status=record.st,
+            # -1 where nothing was answered: the store has no room for a sign, and would take back the whole batch.
+            status=min(max(record.st, 0), 999),
             duration_ms=record.d,
             server_ms=record.sd,
-            bytes_in=record.bi,
-            bytes_out=record.bo,
+            bytes_in=max(record.bi, 0),
+            bytes_out=max(record.bo, 0),
             visitor=record.vid[:LONGEST_TEXT] if agreed else "",
             new_visitor=bool(record.nv) and agreed,
             bot=is_bot(record.ua, browser=True),
@@ -246,7 +249,8 @@ class AccessLog:
         words, meters = rules.vocabulary, self._meters
         labels = (words.service(row.service), words.slot(row.slot), words.variant(row.variant))
         meters.requests.add((*labels, _code(row.status)))
-        if row.status >= 500 or row.status < 100:
+        # A client that goes away is no failure of the service.
+        if row.status >= 500 or (row.status < 100 and not row.termination.startswith("C")):
             meters.errors.add(labels)
         if row.duration_ms >= 0:
             meters.durations.observe(labels, row.duration_ms / 1000)

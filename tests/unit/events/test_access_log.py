@@ -94,6 +94,17 @@ async def test_errors_are_what_the_service_failed_to_answer(log, status, code, e
     assert bool(log._meters.errors.values) is error
 
 
+async def test_what_nobody_answered_or_could_read_is_a_row_that_the_store_takes(log):
+    log.take(as_json(record(0, st=-1, sd=-1, ts="CR", page=0)))
+    for _ in range(2):
+        log.take(as_json(record(id="", svc="", m="<BADREQ>", st=400, page=0, ts="PR", bi=-1, bo=-1)))
+    written = await rows(log, "requests")
+    assert [row["status"] for row in written] == [0, 400, 400]
+    assert len({row["request_id"] for row in written} - {""}) == 3
+    assert all(min(row["bytes_in"], row["bytes_out"]) >= 0 for row in written)
+    assert not log._meters.errors.values, "clients that go away are no errors of the service"
+
+
 @pytest.mark.parametrize(
     "datagram", [b"", b"{", b"[]", b"\xff", b'{"id":1}', b"<134>haproxy: " + as_json(record(t="x"))]
 )
