@@ -3,15 +3,18 @@
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from tests.lab.cluster.client import Cluster
 
 from rehearsal.crowd import NAME as CROWD
-from rehearsal.crowd import crowd, read_report
+from rehearsal.crowd import crowd, read_progress, read_report
 
 Manifest = dict[str, Any]
 NAME = "little-sale"
+BUYERS = Path(__file__).with_name("buyers.yaml")
+"""How visitors behave who come for the flash sale alone."""
 
 
 def eventually(holds: Callable[[], bool], what: str, seconds: float = 90, else_tell: Callable[[], str] = str) -> None:
@@ -111,9 +114,10 @@ class Shop:
 
     def send_crowd(self, rate: float, seconds: int) -> None:
         """Let visitors come from inside the cluster, and wait until the first do."""
-        job = crowd(self.namespace, self.image, f"http://{NAME}-seckill:8080", rate, seconds)
+        url = f"http://{NAME}-seckill:8080"
+        job = crowd(self.namespace, self.cluster.images["operator"], BUYERS.read_text(), url, rate, seconds)
         self.cluster.kubectl("create", "-n", self.namespace, "-f", "-", input=json.dumps(job))
-        eventually(lambda: "the crowd comes" in self._crowd_log(), "the crowd comes", else_tell=self.describe)
+        eventually(lambda: bool(read_progress(self._crowd_log())), "the crowd comes", else_tell=self.describe)
 
     def crowd_report(self, seconds: float) -> Manifest:
         """Wait for the crowd to go home and return what it says."""

@@ -21,8 +21,8 @@ class Pace:
 
     scheduled: int = 10
     preparing: int = 30
-    warm: int = 25
-    live: int = 75
+    warm: int = 30
+    live: int = 105
     hold: int = 20
     draining: int = 15
     retained: int = 15
@@ -35,20 +35,30 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What an autoscaled service is cut to."""
+    """What an autoscaled service is cut to, and what one of its replicas is worth then."""
 
     min: int
     warm: int
     max: int
+    events: str = "200m"
+    """Events a second, as a quantity of Kubernetes: the crowd is cut, so its orders are."""
+    requests: str = "1"
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
     """What is smaller in the rehearsal. A service that `autoscaled` does not name runs once."""
 
-    autoscaled: Mapping[str, Size] = field(default_factory=lambda: {"seckill": Size(min=1, warm=3, max=5)})
-    flash_stock: int = 200
-    """So few that the crowd of the rehearsal buys everything and late visitors are turned away."""
+    autoscaled: Mapping[str, Size] = field(default_factory=lambda: {"seckill": Size(min=1, warm=4, max=10)})
+    """A tenth of what is written: from 1 to 10, and 4 when the sale opens."""
+    flash_stock: int = 40
+    """Pieces of each product: so few that the crowd buys all of some, and late visitors are turned away."""
+    goal: int = 120
+    small: Mapping[str, str] = field(default_factory=lambda: {"cpu": "25m", "memory": "96Mi"})
+    """What each container of the edge asks for."""
+    store: Mapping[str, str] = field(default_factory=lambda: {"cpu": "50m", "memory": "512Mi"})
+    """What the event store asks for."""
+    store_size: str = "1Gi"
 
 
 def compress(campaign: Manifest, now: datetime, pace: Pace, cut: Cut, image: str) -> Manifest:
@@ -71,6 +81,7 @@ def compress(campaign: Manifest, now: datetime, pace: Pace, cut: Cut, image: str
         "drainFor": f"{pace.draining}s",
         "retainFor": f"{pace.retained}s",
     }
+    _shrink_entry(made["spec"], cut)
     for service in made["spec"]["services"]:
         service["image"] = image
         _shrink(service, cut)
@@ -102,9 +113,22 @@ def _shrink(service: Manifest, cut: Cut) -> None:
     service.pop("replicas", None)
     size = cut.autoscaled[service["name"]]
     service["autoscaling"] |= {"min": size.min, "warm": size.warm, "max": size.max}
+    for metric in service["autoscaling"]["metrics"]:
+        metric |= {"perSecond": size.events} if "event" in metric else {}
+        metric |= {"requests": size.requests} if "requests" in metric else {}
     behavior = service["autoscaling"].setdefault("behavior", {})
     # Kubernetes waits five minutes before it scales down: longer than the whole rehearsal.
     behavior["scaleDown"] = {**behavior.get("scaleDown", {}), "stabilizationWindowSeconds": 10}
+
+
+def _shrink_entry(spec: Manifest, cut: Cut) -> None:
+    spec["goal"]["count"] = cut.goal
+    edge = spec["edge"]
+    edge["autoscaling"]["max"] = edge["replicas"]
+    edge |= {each: {"requests": dict(cut.small)} for each in ("resources", "sidecarResources")}
+    # Kubernetes' endpoints are known everywhere in seconds here, and the stages are short.
+    edge["drainFor"] = "5s"
+    spec["analytics"]["store"] |= {"size": cut.store_size, "resources": {"requests": dict(cut.store)}}
 
 
 def _instant(text: str, zone: ZoneInfo) -> datetime | None:

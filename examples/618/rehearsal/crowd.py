@@ -1,6 +1,7 @@
-"""The crowd: a Job in the cluster that visits the flash sale through its Service, as the visitors of a gateway would.
+"""The crowd: a Job in the cluster that runs `flywheel simulate`.
 
-From inside, so that every connection is spread over all pods: a port forwarded to this machine may lead to one only.
+From inside, so that every connection is spread over all pods, as those of a gateway's visitors are: a port forwarded to
+this machine leads to one pod only.
 """
 
 import json
@@ -8,30 +9,25 @@ from typing import Any
 
 Manifest = dict[str, Any]
 NAME = "crowd"
+FILE = "shoppers.yaml"
+DIRECTORY = "/behaviour"
 
 
-def crowd(namespace: str, image: str, url: str, rate: float, seconds: int) -> Manifest:
-    """The Job that sends `rate` visitors a second to `url` for `seconds`. It is no part of the campaign."""
-    arguments = ["load", "--url", url, "--rate", str(rate), "--seconds", str(seconds)]
-    container = {
-        "name": NAME,
-        "image": image,
-        "args": arguments,
-        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-    }
-    return {
+def crowd(namespace: str, image: str, behaviour: str, url: str, rate: float, seconds: int) -> Manifest:
+    """Build what sends `rate` shoppers a second in an average hour to `url`, who behave as the text `behaviour` says.
+
+    It is no part of the campaign.
+    """
+    metadata = {"name": NAME, "namespace": namespace, "labels": {"app.kubernetes.io/name": NAME}}
+    config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {FILE: behaviour}}
+    job = {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"name": NAME, "namespace": namespace, "labels": {"app.kubernetes.io/name": NAME}},
+        "metadata": metadata,
         "spec": {
             "backoffLimit": 0,
             "template": {
-                "metadata": {"labels": {"app.kubernetes.io/name": NAME}},
+                "metadata": {"labels": metadata["labels"]},
                 "spec": {
                     "restartPolicy": "Never",
                     "automountServiceAccountToken": False,
@@ -41,17 +37,47 @@ def crowd(namespace: str, image: str, url: str, rate: float, seconds: int) -> Ma
                         "runAsUser": 65532,
                         "seccompProfile": {"type": "RuntimeDefault"},
                     },
-                    "containers": [container],
+                    "containers": [_container(image, url, rate, seconds)],
+                    "volumes": [{"name": "behaviour", "configMap": {"name": NAME}}],
                 },
             },
+        },
+    }
+    return {"apiVersion": "v1", "kind": "List", "items": [config_map, job]}
+
+
+def _container(image: str, url: str, rate: float, seconds: int) -> Manifest:
+    return {
+        "name": NAME,
+        "image": image,
+        "args": [
+            "simulate",
+            f"{DIRECTORY}/{FILE}",
+            f"--url={url}",
+            f"--rate={rate:g}",
+            f"--duration={seconds}s",
+            "--output=-",
+        ],
+        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
+        "volumeMounts": [{"name": "behaviour", "mountPath": DIRECTORY, "readOnly": True}],
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
         },
     }
 
 
 def read_report(log: str) -> Manifest | None:
-    """Find the crowd's own report in what it printed; None while it has not finished."""
-    for line in reversed(log.splitlines()):
-        if line.startswith('{"report"'):
-            report: Manifest = json.loads(line)["report"]
-            return report
-    return None
+    """Find the crowd's own report, the end of what it printed; None while it has not finished."""
+    _, brace, rest = f"\n{log}".partition("\n{\n")
+    try:
+        report: Manifest = json.loads(brace + rest)
+    except ValueError:
+        return None
+    return report
+
+
+def read_progress(log: str) -> str:
+    """Find the last line in which the crowd said how it fares; empty while it has said nothing."""
+    return next((line for line in reversed(log.splitlines()) if " here, " in line), "")

@@ -65,6 +65,15 @@ class Observer:
         found: Manifest = response.json()
         return found
 
+    async def text(self, path: str) -> str:
+        """Read what is no JSON, such as a log; empty where there is nothing.
+
+        Raises:
+            httpx.HTTPError: the API server cannot be reached.
+        """
+        response = await self._http.get(path)
+        return response.text if response.is_success else ""
+
     async def look(self) -> Snapshot | None:
         """Take a snapshot; None while the campaign does not exist."""
         mine = f"?labelSelector={LABEL}%3D{self._name}"

@@ -2,20 +2,22 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import yaml
 from tests.lab.cluster.client import Cluster, CommandFailedError
 
+from rehearsal.accounts import Account, of_crowd
+from rehearsal.books import Books
 from rehearsal.compress import Cut, Manifest, Pace, compress
-from rehearsal.crowd import NAME as CROWD
-from rehearsal.crowd import crowd, read_report
 from rehearsal.leftovers import leftovers
 from rehearsal.observer import Observer
 from rehearsal.screen import Screen
+from rehearsal.shoppers import RATE, Shoppers
 from rehearsal.snapshot import STAGES, Snapshot, changes
 from rehearsal.verdict import Seen
 from rehearsal.view import frame
@@ -23,17 +25,22 @@ from rehearsal.visitor import Visitor
 
 CAMPAIGN_FILE = Path(__file__).resolve().parents[1] / "campaign.yaml"
 GROWING = "seckill"
-PORT = 8080
 ENTRY, ENTRY_PORT = "edge", 80
 """What visitors come through."""
 RETIREMENT_SECONDS = 90
 """How long the removal may take before the rehearsal gives up waiting for Retired."""
-CROWD_RATE = 5.0
+STARTING_SECONDS = 4
+"""How long a pod of the crowd takes to begin."""
+GOING_HOME_SECONDS = 30
+"""Before the sale ends the crowd comes no more: the last pay, and the autoscaler has its time."""
+ACCOUNTS_SECONDS = 60
+"""How long the last events may take until the report has them."""
+LISTENED_EVERY = 3
 MEANING = {
     "Scheduled": "the campaign is known, and nothing runs",
-    "Preparing": "every service is created at its base size",
-    "Warm": "the flash sale is scaled up before the first visitor comes",
-    "Live": "the sale is open; now the crowd comes",
+    "Preparing": "every service is created at its base size, with the edge and the event store",
+    "Warm": "the flash sale is scaled up before the sale opens; the first shoppers look around",
+    "Live": "the sale is open; now the flood comes",
     "Draining": "the sale is over: back to base size, visitors finish",
     "Retained": "zero pods, objects kept for inspection",
     "Retired": "everything is removed, and the report stays",
@@ -44,28 +51,28 @@ class Play:
     """The campaign of `campaign.yaml`, compressed, in `namespace` of `cluster`."""
 
     def __init__(
-        self,
-        cluster: Cluster,
-        screen: Screen,
-        image: str,
-        namespace: str,
-        pace: Pace | None = None,
-        cut: Cut | None = None,
+        self, cluster: Cluster, screen: Screen, namespace: str, pace: Pace | None = None, cut: Cut | None = None
     ) -> None:
-        self._cluster, self._screen, self._image, self.namespace = cluster, screen, image, namespace
+        self._cluster, self._screen, self.namespace = cluster, screen, namespace
         self._pace, self._cut = pace or Pace(), cut or Cut()
         self.written: Manifest = yaml.safe_load(CAMPAIGN_FILE.read_text())
         self.name: str = self.written["metadata"]["name"]
         self.seen = Seen(GROWING, self._cut.autoscaled[GROWING].warm)
+        self._shoppers = Shoppers(cluster, namespace, f"http://{self.name}-{ENTRY}")
+        self._books = Books(cluster, namespace, self.name)
+        self.seen.seed = self._shoppers.seed
         self._shown = Snapshot()
         self._url = ""
-        self._crowd_sent = self._blind = False
+        self._blind = False
+        self._looks = 0
 
     async def perform(self) -> Seen:
         """Apply the campaign, watch it through all of its stages, and look whether anything is left."""
-        made = compress(self.written, datetime.now(UTC), self._pace, self._cut, self._image)
-        self._kubectl_apply(made)
-        self._screen.say(f"applied   campaign {self.name}: starts {made['spec']['schedule']['startsAt']}")
+        made = compress(self.written, datetime.now(UTC), self._pace, self._cut, self._cluster.images["shop"])
+        self._cluster.kubectl("apply", "-n", self.namespace, "-f", "-", input=json.dumps(made))
+        starts_at = made["spec"]["schedule"]["startsAt"]
+        self._screen.say(f"applied   campaign {self.name}: starts {starts_at}")
+        self._crowd_at = datetime.fromisoformat(starts_at) - timedelta(seconds=self._shoppers.lead + STARTING_SECONDS)
         async with Observer(self._cluster, self.namespace, self.name) as observer:
             visiting = asyncio.create_task(self._visit())
             try:
@@ -90,6 +97,7 @@ class Play:
     async def _look(self, observer: Observer) -> None:
         try:
             shown = await observer.look() or Snapshot()
+            await self._ask(observer)
         except (httpx.HTTPError, OSError) as error:
             if not self._blind:
                 self._screen.say(f"waiting   the API server does not answer: {type(error).__name__} {error}")
@@ -103,28 +111,39 @@ class Play:
         self._shown = shown
         if came and shown.stage in MEANING:
             self._screen.say(self._screen.ink.bold(f"          {shown.stage}: {MEANING[shown.stage]}"))
-        if shown.stage == "Live" and not self._crowd_sent:
+        if not self._shoppers.sent and self._reached("Warm") and datetime.now(UTC) >= self._crowd_at:
             await asyncio.to_thread(self._send_crowd)
-        if STAGES.index("Draining") <= STAGES.index(shown.stage or "Scheduled") and self.seen.crowd is None:
-            await asyncio.to_thread(self._ask_crowd)
         self._draw()
+
+    async def _ask(self, observer: Observer) -> None:
+        """Hear the crowd, the worker and the shop, now and then: each answer costs a process something."""
+        self._looks += 1
+        if self._looks % LISTENED_EVERY or not self._shoppers.sent:
+            return
+        await self._shoppers.listen(observer)
+        if self._shoppers.report and not self.seen.crowd:
+            self._take_report(self._shoppers.report)
+        if self._shown.stage not in ("Retained", "Retired"):
+            self.seen.channels = await self._books.channels(observer) or self.seen.channels
+            self.seen.accounts.shop = await self._books.of_shop(observer) or self.seen.accounts.shop
+
+    def _reached(self, stage: str) -> bool:
+        return STAGES.index(self._shown.stage or "Scheduled") >= STAGES.index(stage)
 
     def _draw(self) -> None:
         notes = [
-            f"shop    {self._url or 'not yet open'}"
+            f"shop      {self._url or 'not yet open'}"
             + (f"   {self.seen.answers} pages seen" if self.seen.answers else "")
         ]
-        if self._crowd_sent:
-            over = self.seen.crowd is not None
-            notes.append(
-                "crowd   " + ("gone home" if over else f"{CROWD_RATE:g} visitors a second, from a Job in the cluster")
-            )
-        title = self.written["spec"]["title"]
-        self._screen.draw(frame(self._shown, title, datetime.now(UTC), notes, self._screen.width, self._screen.ink))
+        if self._shoppers.sent:
+            notes.append(f"crowd     {'gone home; ' if self.seen.crowd else ''}{self._shoppers.progress or 'sets out'}")
+        title, ink = self.written["spec"]["title"], self._screen.ink
+        width = self._screen.width
+        self._screen.draw(frame(self._shown, title, datetime.now(UTC), notes, width, ink, self.seen.channels))
 
     async def _visit(self) -> None:
         """Be one person at this machine: look in early, buy when it opens, reload until it is over."""
-        await self._until(lambda: all(self._shown.service(name).ready for name in ("landing", "seckill", "store")))
+        await self._until(lambda: self._entry_is_ready() and all(map(self._serves, ("landing", "seckill", "store"))))
         say = self._screen.say
         try:
             async with Visitor(self._cluster, self.namespace, f"{self.name}-{ENTRY}", ENTRY_PORT, say) as visitor:
@@ -135,7 +154,7 @@ class Play:
                 await self._until(lambda: self._shown.stage == "Live")
                 reloading = asyncio.create_task(visitor.watch(self.seen, lambda: self._shown.stage == "Live"))
                 await visitor.try_to_buy()
-                await visitor.shop()
+                self.seen.accounts.person = Account(1, await visitor.shop())
                 await reloading
         except (httpx.HTTPError, CommandFailedError, KeyError, ValueError) as error:
             self.seen.unanswered.append(f"{type(error).__name__}: {error}")
@@ -143,37 +162,40 @@ class Play:
         finally:
             self._url = ""
 
+    def _serves(self, service: str) -> bool:
+        return self._shown.service(service).ready > 0
+
+    def _entry_is_ready(self) -> bool:
+        return any(each[:2] == ("EdgeReady", "True") for each in self._shown.conditions)
+
     async def _until(self, condition: Callable[[], bool]) -> None:
         # What is waited for is seen by the next look at the cluster, which tells nobody.
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.2)
 
     def _send_crowd(self) -> None:
-        url = f"http://{self.name}-{GROWING}:{PORT}"
-        self._kubectl_apply(crowd(self.namespace, self._image, url, CROWD_RATE, self._pace.live - 15))
-        self._crowd_sent = True
+        self._shoppers.send(self._shoppers.lead + self._pace.live - GOING_HOME_SECONDS)
         self._screen.say(
-            f"crowd     a Job sends {CROWD_RATE:g} visitors a second to {url}; each signs in and tries to buy"
+            f"crowd     flywheel simulate shoppers.yaml, from a Job: {RATE:g} shoppers a second, seed {self.seen.seed},"
+            f" and a flood when the sale opens"
         )
 
-    def _ask_crowd(self) -> None:
-        self.seen.crowd = read_report(self._cluster.kubectl("logs", f"job/{CROWD}", "-n", self.namespace, check=False))
-        if self.seen.crowd:
-            said = self.seen.crowd
-            self._screen.say(
-                f"crowd     {said['requests']} requests, {said['failed']} failed, {said['answers']};"
-                f" p50 {said['p50_ms']} ms, p95 {said['p95_ms']} ms, p99 {said['p99_ms']} ms"
-            )
+    def _take_report(self, said: Manifest) -> None:
+        self.seen.crowd, self.seen.accounts.crowd = said, of_crowd(said)
+        self._screen.say(
+            f"crowd     seed {said['seed']}: {said['visits']['started']} visits, {said['requests']} requests,"
+            f" {said['failed']} failed, {self.seen.accounts.crowd};"
+            f" p50 {said['p50_ms']} ms, p95 {said['p95_ms']} ms, p99 {said['p99_ms']} ms"
+        )
 
     def _look_back(self) -> None:
-        name, path = f"{self.name}-report", r"jsonpath={.data.report\.json}"
-        text = self._cluster.kubectl("get", "configmap", name, "-n", self.namespace, "-o", path, check=False)
-        try:
-            self.seen.report = json.loads(text)
-        except ValueError:
-            self._screen.say(f"report    there is none: {text.strip()}")
+        accounts = self.seen.accounts
+        deadline = time.monotonic() + ACCOUNTS_SECONDS
+        self.seen.report = self._books.complete(accounts)
+        while not accounts.agree and time.monotonic() < deadline:
+            time.sleep(2)
+            self.seen.report = self._books.complete(accounts)
+        if self.seen.report is None:
+            self._screen.say("report    there is none")
         self.seen.leftovers, kinds = leftovers(self._cluster, self.namespace, self.name)
         self._screen.say(f"search    {len(self.seen.leftovers)} objects with the campaign's label among {kinds} kinds")
-
-    def _kubectl_apply(self, manifest: Manifest) -> None:
-        self._cluster.kubectl("apply", "-n", self.namespace, "-f", "-", input=json.dumps(manifest))

@@ -28,8 +28,8 @@ class Stand:
             return f"a real Kubernetes of one node on this machine (lab {self.cluster.lab.name})"
         return f"your own (KUBECONFIG={self.cluster.kubeconfig})"
 
-    def build(self) -> str:
-        """Put everything up and return the reference of the shop's image.
+    def build(self) -> None:
+        """Put everything up.
 
         Raises:
             CannotContinueError: something is missing or in the way; the message says what to do.
@@ -39,11 +39,10 @@ class Stand:
         if lab and not lifecycle.is_up(lab):
             self._made_lab = True
             lifecycle.up(lab)
-        self._screen.say("images    of the operator and the shop: building what changed")
-        image = self.cluster.images["shop"]
+        self._screen.say("images    of the operator, edge, event store and shop: building what changed")
+        self._screen.say(f"images    {', '.join(self.cluster.images.values())}")
         self._install()
         self._make_namespace()
-        return image
 
     def strike(self) -> None:
         """Remove what `build` put up, and say what stays."""
@@ -61,8 +60,9 @@ class Stand:
             stays.append(f"lab {self.cluster.lab.name} (`make lab-down` removes it)")
         self._screen.say(f"Still there, as before the demo: {', '.join(stays)}.")
 
-    def stay(self, play: Play, image: str) -> None:
+    def stay(self, play: Play) -> None:
         """Bring the shop up again, without an end, and say how to look around."""
+        image = self.cluster.images["shop"]
         self.cluster.kubectl("delete", "campaign", play.name, "-n", self.namespace, "--wait", "--timeout=60s")
         made = without_end(compress(play.written, datetime.now(UTC), Pace(), Cut(), image))
         self.cluster.kubectl("apply", "-n", self.namespace, "-f", "-", input=json.dumps(made))
@@ -71,12 +71,15 @@ class Stand:
         lab = self.cluster.lab
         make = f"LAB={lab.name} make" if lab and "LAB" in os.environ else "make"
         kubectl = f"{make} lab-shell CMD='kubectl {{}}'" if lab else "kubectl {}"
+        flywheel = f"{make} lab-shell CMD='.venv/bin/flywheel {{}}'" if lab else ".venv/bin/flywheel {}"
         lines = [
             f"The campaign is Live again, without an end, in namespace {self.namespace}. To look around:",
             f"  {make} lab-forward TO=svc/{play.name}-{ENTRY}:{ENTRY_PORT} NS={self.namespace} PORT=8618",
             "  and http://127.0.0.1:8618 in a browser",
             f"  {kubectl.format(f'get cmp,deploy,hpa,pods -n {self.namespace}')}",
             f"  {kubectl.format(f'describe cmp {play.name} -n {self.namespace}')}",
+            "What was measured before is still in the store of the namespace:",
+            *(f"  {flywheel.format(each)}" for each in self._commands(play.name)),
             "To end it:",
             f"  {kubectl.format(f'delete cmp {play.name} -n {self.namespace}')}",
             *([f"  {make} lab-down"] if lab else [f"  kubectl delete namespace {self.namespace}"]),
@@ -84,6 +87,12 @@ class Stand:
         ]
         for line in lines:
             self._screen.say(line)
+
+    def _commands(self, campaign: str) -> list[str]:
+        return [
+            f"kpis {campaign} -n {self.namespace} --by channel",
+            f'query "SELECT event, count() FROM events GROUP BY event" -n {self.namespace}',
+        ]
 
     def _install(self) -> None:
         there = self.cluster.helm("list", "--short", "--filter", "^flywheel$", "-n", OPERATOR_NAMESPACE).split()

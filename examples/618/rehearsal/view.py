@@ -1,14 +1,15 @@
 """The live view: a snapshot as lines of text for a terminal."""
 
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from rehearsal.snapshot import STAGES, ServiceView, Snapshot
+from rehearsal.snapshot import STAGES, Autoscaler, KeyFigures, ServiceView, Snapshot
 
 Paint = Callable[[str], str]
 BAR = 10
-SHOWN_EVENTS = 4
+GOAL_BAR = 20
+SHOWN_EVENTS = 3
 
 
 class Ink:
@@ -33,7 +34,15 @@ class Ink:
         return self(text, "33")
 
 
-def frame(shown: Snapshot, title: str, now: datetime, notes: Sequence[str], width: int, ink: Ink) -> list[str]:
+def frame(
+    shown: Snapshot,
+    title: str,
+    now: datetime,
+    notes: Sequence[str],
+    width: int,
+    ink: Ink,
+    channels: Mapping[str, int] | None = None,
+) -> list[str]:
     """Draw the whole view. No line is wider than `width` columns; Chinese characters take two."""
     left = (
         f"  next: {shown.next_stage} in {max(0, round((shown.next_at - now).total_seconds()))} s"
@@ -50,8 +59,11 @@ def frame(shown: Snapshot, title: str, now: datetime, notes: Sequence[str], widt
     if not shown.services:
         lines.append(ink.dim(" no pods"))
     lines.append("")
+    if shown.figures:
+        lines += [_fit(parts, width) for parts in (*_figures(shown.figures, ink), *_channels(channels or {}, ink))]
+        lines.append("")
     for kind, state, reason, message in shown.conditions:
-        alarming = (kind in ("Ready", "ServicesReady", "RouteReady")) != (state == "True") and state != "Unknown"
+        alarming = kind.endswith("Ready") != (state == "True") and state != "Unknown"
         paint = ink.warn if alarming else ink.good
         lines.append(_fit([(f" {kind}={state}", paint), (f" {reason}", str), (f"  {message}", ink.dim)], width))
     lines += [
@@ -80,13 +92,45 @@ def _service(service: ServiceView, ink: Ink) -> list[tuple[str, Paint]]:
         (f"{service.ready:>3} of {service.wanted:<3} ", str),
         (f"{bar:<{BAR}} ", ink.good if service.ready >= service.wanted else ink.warn),
     ]
-    scaler = service.autoscaler
-    if scaler:
-        use = "cpu …" if scaler.cpu is None else f"cpu {scaler.cpu}%"
-        busy = scaler.cpu is not None and scaler.target is not None and scaler.cpu > scaler.target
-        target = "" if scaler.target is None else f" of {scaler.target}%"
-        parts += [(use + target, ink.warn if busy else str), (f"  HPA {scaler.floor} to {scaler.ceiling}", ink.dim)]
-    return parts
+    return parts + (_scaler(service.autoscaler, ink) if service.autoscaler else [])
+
+
+def _scaler(scaler: Autoscaler, ink: Ink) -> list[tuple[str, Paint]]:
+    use = "cpu …" if scaler.cpu is None else f"cpu {scaler.cpu}%"
+    busy = scaler.cpu is not None and scaler.target is not None and scaler.cpu > scaler.target
+    target = "" if scaler.target is None else f" of {scaler.target}%"
+    parts: list[tuple[str, Paint]] = [(use + target, ink.warn if busy else str)]
+    for load in scaler.loads:
+        known = "…" if load.current is None else f"{load.current:.2g}"
+        parts.append((f"  {known} of {load.target:g} {load.name}", ink.warn if load.is_high else str))
+    return [*parts, (f"  HPA {scaler.floor} to {scaler.ceiling}", ink.dim)]
+
+
+def _figures(figures: KeyFigures, ink: Ink) -> list[list[tuple[str, Paint]]]:
+    told = {
+        "PV": f"{figures.page_views}",
+        "UV": f"{figures.visitors}",
+        "orders": f"{figures.orders}",
+        "revenue": f"{figures.revenue} {figures.currency}",
+        "conversion": figures.conversion,
+        "errors": figures.error_rate,
+        "p95": figures.latency,
+    }
+    parts: list[tuple[str, Paint]] = [(" KPIs     ", ink.bold)]
+    for name, value in told.items():
+        parts += [(f" {name} ", ink.dim), (value, ink.bold), (" ", str)]
+    if not figures.goal:
+        return [parts]
+    done = min(GOAL_BAR, figures.reached * GOAL_BAR // figures.goal)
+    bar = "█" * done + "░" * (GOAL_BAR - done)
+    return [parts, [(" goal      ", ink.bold), (bar, ink.good), (f" {figures.progress} of {figures.goal}", str)]]
+
+
+def _channels(channels: Mapping[str, int], ink: Ink) -> list[list[tuple[str, Paint]]]:
+    if not channels:
+        return []
+    ordered = sorted(channels.items(), key=lambda each: -each[1])
+    return [[(" channels  ", ink.bold), (", ".join(f"{name} {count}" for name, count in ordered if count), str)]]
 
 
 def _fit(parts: Sequence[tuple[str, Paint]], width: int) -> str:

@@ -12,6 +12,8 @@ from tests.lab.cluster.client import Cluster
 from rehearsal.verdict import Seen
 
 Say = Callable[[str], None]
+BROWSER = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/150.0.0.0 Safari/537.36"
+"""What a program says that is to be counted as a person: the edge leaves others out of the key figures."""
 
 
 class Visitor:
@@ -26,7 +28,9 @@ class Visitor:
         opening = self._cluster.forward(self._service, self._port, self._namespace)
         port = await asyncio.to_thread(self._forward.enter_context, opening)
         self.url = f"http://127.0.0.1:{port}"
-        self._http = httpx.AsyncClient(base_url=self.url, timeout=10, headers={"accept": "application/json"})
+        self._http = httpx.AsyncClient(
+            base_url=self.url, timeout=10, headers={"accept": "application/json", "user-agent": BROWSER}
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:

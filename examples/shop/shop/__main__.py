@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from shop import load, store
+from shop import store
 from shop.services import SERVICES
 from shop.serving import configure_logging, serve
 from shop.settings import from_environment
@@ -14,7 +14,6 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="service", required=True, metavar="SERVICE")
     for name in ["store", *SERVICES]:
         commands.add_parser(name, help=f"serve {name} on $LISTEN_PORT")
-    load.add_arguments(commands.add_parser("load", help="be the crowd: visit the flash sale at a steady rate"))
     options = parser.parse_args(arguments)
     configure_logging()
     try:
@@ -22,8 +21,6 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         print(f"shop: {error}", file=sys.stderr)
         return 2
-    if options.service == "load":
-        return load.main(options)
     door = store.Store(settings).build() if options.service == "store" else SERVICES[options.service](settings).build()
     serve(door, settings)
     return 0

@@ -125,6 +125,7 @@ class Database:
                 "flash_sold": flash["sold"],
                 "purchases": sql.execute("SELECT count(*) FROM purchase").fetchone()[0],
                 "paid": sql.execute("SELECT count(*) FROM payment").fetchone()[0],
+                "paid_cents": sql.execute("SELECT coalesce(sum(cents), 0) FROM payment").fetchone()[0],
                 "coupons": sql.execute("SELECT count(*) FROM coupon").fetchone()[0],
             }
 

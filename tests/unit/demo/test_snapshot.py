@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from rehearsal.snapshot import Autoscaler, Snapshot, changes, snapshot
+from rehearsal.snapshot import Autoscaler, KeyFigures, Load, Snapshot, changes, key_figures, snapshot
 
 EARLIER, LATER = "2026-11-23T14:08:00Z", "2026-11-23T14:09:00Z"
 CAMPAIGN: dict[str, Any] = {
@@ -103,3 +103,78 @@ def test_small_moves_of_the_cpu_are_no_news_but_a_raised_floor_is() -> None:
     assert changes(at(20, 1), at(30, 1)) == []
     assert changes(at(None, 1), at(20, 1)) == ["cpu       seckill: 20% of its request, target 60%"]
     assert changes(at(20, 1), at(20, 3)) == ["floor     seckill: 1 -> 3"]
+
+
+KPIS: dict[str, Any] = {
+    "currency": "CNY",
+    "goal": {"event": "Order Completed", "count": 60, "reached": 31, "progress": "51.6%"},
+    "windows": [
+        {
+            "window": "campaign", "pageViews": 412, "visitors": 120, "orders": 31, "revenue": "8123",
+            "conversion": "22.1%", "errorRate": "0%", "latencyP95": "35ms",
+        },
+        {"window": "1m", "pageViews": 12, "visitors": 7, "orders": 0, "revenue": "0.00"},
+    ],
+}  # fmt: skip
+
+
+def test_key_figures_are_those_of_the_whole_campaign() -> None:
+    assert key_figures(KPIS) == KeyFigures(
+        412, 120, 31, "8123", "CNY", conversion="22.1%", latency="35ms", error_rate="0%",
+        goal=60, reached=31, progress="51.6%",
+    )  # fmt: skip
+    assert key_figures(None) is None
+    assert key_figures({"currency": "CNY", "windows": []}) is None
+
+
+def test_new_key_figures_are_told_once() -> None:
+    without = snapshot(CAMPAIGN, [], [], [])
+    told = snapshot({**CAMPAIGN, "status": {**CAMPAIGN["status"], "kpis": KPIS}}, [], [], [])
+    assert changes(without, told) == [
+        "kpis      PV 412, UV 120, 31 orders, 8123 CNY, conversion 22.1%, errors 0%, p95 35ms; goal 51.6%"
+    ]
+    assert changes(told, told) == []
+
+
+def external(name: str, side: str, value: str) -> dict[str, Any]:
+    return {"type": "External", "external": {"metric": {"name": name}, side: {"averageValue": value}}}
+
+
+def grown(orders: str | None) -> dict[str, Any]:
+    made = autoscaler("seckill", 20)
+    names = ("flywheel-events-per-second", "flywheel-requests-per-second")
+    made["spec"]["metrics"] += [
+        external(name, "target", value) for name, value in zip(names, ("300m", "2"), strict=True)
+    ]
+    # What is not known yet has an entry without a type.
+    made["status"]["currentMetrics"] += [{"type": ""}] if orders is None else [external(names[0], "current", orders)]
+    return made
+
+
+def test_loads_are_read_as_the_autoscaler_has_them() -> None:
+    def loads(orders: str | None) -> tuple[Load, ...]:
+        scaler = snapshot(CAMPAIGN, [deployment("seckill", 3, 3)], [grown(orders)], []).service("seckill").autoscaler
+        assert scaler
+        return scaler.loads
+
+    assert loads(None) == (Load("orders/s", 0.3), Load("requests/s", 2.0))
+    assert loads("457m") == (Load("orders/s", 0.3, 0.457), Load("requests/s", 2.0))
+    assert [each.is_high for each in loads("457m")] == [True, False]
+    assert not loads("330m")[0].is_high, "the autoscaler lets a tenth pass"
+
+
+def test_a_load_is_news_when_it_crosses_its_target() -> None:
+    def at(orders: str | None) -> Snapshot:
+        return snapshot(CAMPAIGN, [deployment("seckill", 3, 3)], [grown(orders)], [])
+
+    assert changes(at("100m"), at("200m")) == []
+    assert changes(at(None), at("600m")) == ["load      seckill: 0.6 orders/s for each replica, target 0.3"]
+    assert changes(at("600m"), at("100m")) == ["load      seckill: 0.1 orders/s for each replica, target 0.3"]
+
+
+def test_what_the_autoscaler_says_is_told_without_gos_words() -> None:
+    reason = "external metric flywheel-events-per-second(&LabelSelector{MatchLabels:map[string]string{campaign: sale,"
+    reason += "event: Order__Completed,},MatchExpressions:[]LabelSelectorRequirement{},}) above target"
+    happened = event("a", "SuccessfulRescale", f"New size: 5; reason: {reason}", LATER, "HorizontalPodAutoscaler")
+    (told,) = snapshot(CAMPAIGN, [], [], [happened]).events
+    assert told.message.endswith("flywheel-events-per-second{campaign: sale,event: Order__Completed} above target")

@@ -5,22 +5,39 @@ from typing import Any
 
 import pytest
 
-from rehearsal.crowd import crowd, read_report
-from rehearsal.snapshot import STAGES, ServiceView, Snapshot
+from rehearsal.accounts import Account, Accounts
+from rehearsal.crowd import crowd, read_progress, read_report
+from rehearsal.snapshot import STAGES, Autoscaler, Load, ServiceView, Snapshot
 from rehearsal.verdict import Seen
 
-SIZES = {"Preparing": 1, "Warm": 3, "Live": 5, "Draining": 3}
+SIZES = {"Preparing": [1], "Warm": [3], "Live": [3, 5, 2], "Draining": [1]}
+REPORT: dict[str, Any] = {
+    "seed": 618,
+    "visits": {"turned_away": 0, "cut_off": 0},
+    "requests": 100,
+    "failed": 0,
+    "failures": {},
+    "event_failures": {},
+}
+
+
+def shown(stage: str, ready: int, orders: float | None = None) -> Snapshot:
+    scaler = Autoscaler(1, 5, 60, 20, (Load("orders/s", 0.3, orders),))
+    return Snapshot(stage=stage, services=(ServiceView("seckill", ready, ready, scaler),))
 
 
 def perfect(**differently: Any) -> Seen:
     seen = Seen("seckill", warm=3)
     for stage in STAGES:
-        ready = SIZES.get(stage, 0)
-        seen.note(Snapshot(stage=stage, services=(ServiceView("seckill", ready, ready),)))
+        for ready in SIZES.get(stage, [0]):
+            seen.note(shown(stage, ready, 0.9 if ready == 5 else 0.1))
     seen.answers = 40
-    seen.crowd = {"requests": 100, "failed": 0, "answers": {"200": 100}}
+    seen.seed = 618
+    seen.crowd = REPORT
     seen.report = {"teardown": {"remaining": 0}}
     seen.leftovers = []
+    sold = Account(4, 400)
+    seen.accounts = Accounts(sold, Account(), sold, sold, {"orders": 4, "revenue": "4.00"})
     for name, value in differently.items():
         setattr(seen, name, value)
     return seen
@@ -40,7 +57,14 @@ def test_a_perfect_rehearsal_has_no_problems() -> None:
         ({"answers": 0}, "the shop answered no request"),
         ({"unanswered": ["HTTP status 503"]}, "1 requests to the shop failed; the first: HTTP status 503"),
         ({"crowd": None}, "the crowd left no report"),
-        ({"crowd": {"requests": 9, "failed": 2, "answers": {"503": 2}}}, "2 of the crowd's 9 requests failed"),
+        ({"crowd": REPORT | {"failed": 2}}, "2 of the crowd's 100 requests failed"),
+        ({"crowd": REPORT | {"visits": {"turned_away": 1, "cut_off": 2}}}, "3 visits of the crowd were turned away"),
+        ({"crowd": REPORT | {"event_failures": {"Coupon Claimed: status 400": 1}}}, "events of the crowd were refused"),
+        ({"crowd": REPORT | {"seed": 7}}, "the crowd had seed 7, not 618"),
+        ({"busiest": {"orders/s": Load("orders/s", 0.3, 0.2)}}, "neither orders nor requests asked for more"),
+        ({"busiest": {}}, "they were unknown"),
+        ({"fewest_after": 5}, "never took replicas from seckill again"),
+        ({"accounts": Accounts()}, "orders and revenue could not be compared"),
         ({"report": None}, "no report"),
         ({"report": {"teardown": {"remaining": 1}}}, "no report"),
         ({"leftovers": None}, "nobody looked"),
@@ -59,13 +83,29 @@ def test_warm_counts_only_in_its_own_stage() -> None:
     assert not seen.warm_before_start
 
 
+def test_growing_step_by_step_is_not_becoming_smaller() -> None:
+    seen = Seen("seckill", warm=3)
+    for ready in (3, 4, 5):
+        seen.note(shown("Live", ready))
+    assert (seen.most_wanted, seen.fewest_after) == (5, 5)
+    seen.note(shown("Live", 2))
+    seen.note(shown("Draining", 1))
+    assert (seen.most_wanted, seen.fewest_after) == (5, 2)
+
+
 def test_the_crowd_reports_at_its_end() -> None:
-    report = {"requests": 3, "failed": 0}
-    assert read_report('{"message": "comes"}\n' + json.dumps({"report": report}) + "\n") == report
-    assert read_report('{"message": "comes"}\n') is None
+    log = "5 s: 3 here, 7 came, 31 requests, 0 failed, 1 orders, 99.00\n"
+    report = json.dumps(REPORT, indent=2)
+    assert read_report(f"{log}{report}\n") == REPORT
+    assert read_report(report) == REPORT
+    assert read_report(log) is None
+    assert read_report(f"{log}{report[:-20]}") is None, "not all of it is there yet"
     assert read_report("Error from server (NotFound)") is None
+    assert read_progress(f"{log}{report}") == log.strip()
+    assert read_progress(report) == ""
 
 
 def test_the_crowd_is_no_part_of_the_campaign() -> None:
-    text = json.dumps(crowd("yougou", "shop", "http://x", 8, 60))
+    text = json.dumps(crowd("yougou", "flywheel", "seed: 1", "http://x", 0.5, 60))
     assert "flywheel.dev" not in text
+    assert "--rate=0.5" in text

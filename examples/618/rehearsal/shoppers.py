@@ -1,0 +1,53 @@
+"""The shoppers of `shoppers.yaml`, sent from a Job in the cluster, and what they tell of themselves."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.lab.cluster.client import Cluster
+
+from flywheel.simulation.read import read_behaviour
+from rehearsal.crowd import NAME, crowd, read_progress, read_report
+from rehearsal.observer import Observer
+
+FILE = Path(__file__).resolve().parents[1] / "shoppers.yaml"
+RATE = 0.7
+"""Shoppers a second in an average hour: what two cores carry when the flood multiplies it."""
+LINES = 400
+
+
+class Shoppers:
+    """They come some time before the sale opens, as their file has the flood that begins at the opening."""
+
+    def __init__(self, cluster: Cluster, namespace: str, url: str) -> None:
+        self._cluster, self._namespace, self._url = cluster, namespace, url
+        self._text = FILE.read_text("utf-8")
+        behaviour = read_behaviour(self._text)
+        self.seed = behaviour.seed
+        self.lead = round(behaviour.floods[0].at.total_seconds())
+        """Seconds that they come before the flood."""
+        self.sent = False
+        self.progress = ""
+        """How they fare, in their own words."""
+        self.report: dict[str, Any] | None = None
+
+    def send(self, seconds: int) -> None:
+        """Let them come for `seconds`."""
+        job = crowd(self._namespace, self._cluster.images["operator"], self._text, self._url, RATE, seconds)
+        self._cluster.kubectl("apply", "-n", self._namespace, "-f", "-", input=json.dumps(job))
+        self.sent = True
+
+    async def listen(self, observer: Observer) -> None:
+        """Read what the Job has printed since.
+
+        Raises:
+            httpx.HTTPError: the API server cannot be reached or refuses.
+        """
+        if not self.sent or self.report:
+            return
+        pods = f"/api/v1/namespaces/{self._namespace}/pods"
+        found = await observer.get(f"{pods}?labelSelector=batch.kubernetes.io%2Fjob-name%3D{NAME}")
+        for pod in (found or {}).get("items", []):
+            log = await observer.text(f"{pods}/{pod['metadata']['name']}/log?tailLines={LINES}")
+            self.report = read_report(log)
+            self.progress = read_progress(log) or self.progress
