@@ -80,17 +80,25 @@ def _client(document: EdgeDocument, directory: str) -> Iterator[str]:
             yield f"http-request set-var(txn.ip) {fetch} if {here}"
             yield f"http-request set-var(txn.hop) int({hop}) if {here} {{ {fetch} -f {directory}/trusted.lst }}"
         proxied = "{ var(txn.hop) -m found }"
-        given = "{ req.hdr(x-request-id) -m reg ^[A-Za-z0-9._-]{1,128}$ }"
-        yield f"http-request set-var(txn.id) req.hdr(x-request-id) if {proxied} {given}"
+        yield from _believed("id", "x-request-id", "[A-Za-z0-9._-]{1,128}", proxied)
         yield f"http-request set-var(txn.tls) int(1) if {proxied} {{ req.hdr(x-forwarded-proto) -m str -i https }}"
         yield "acl secure var(txn.tls) -m found"
         if document.region_header:
-            fetch = f"req.hdr({header_name(document.region_header, 'regionHeader').lower()})"
-            yield f"http-request set-var(txn.reg) {fetch} if {proxied} {{ {fetch} -m reg ^[A-Za-z0-9_-]{{1,32}}$ }}"
+            name = header_name(document.region_header, "regionHeader").lower()
+            yield from _believed("reg", name, "[A-Za-z0-9_-]{1,32}", proxied)
+        # Some proxies write IPv4 as IPv6; all of those would be one client, as they share their first 64 bits.
+        yield "http-request set-var(txn.ip) var(txn.ip),regsub(^::ffff:,,i) if { var(txn.ip) -m beg ::ffff: }"
     yield "http-request set-var(txn.host) req.hdr(host),host_only"
     yield "http-request set-var(txn.path) path"
     yield "http-request set-var(txn.ua) req.hdr(user-agent)"
     yield "http-request set-var(txn.svc) str(_collect) if collect"
+
+
+def _believed(variable: str, header: str, pattern: str, proxied: str) -> Iterator[str]:
+    """Take the value of a proxy's header that is there once: of several, one would be judged and another one taken."""
+    fetch = f"req.fhdr({header})"
+    once = f"{{ req.fhdr_cnt({header}) eq 1 }} {{ {fetch} -m reg ^{pattern}$ }}"
+    yield f"http-request set-var(txn.{variable}) {fetch} if {proxied} {once}"
 
 
 def _visitor(document: EdgeDocument) -> Iterator[str]:
@@ -103,8 +111,9 @@ def _visitor(document: EdgeDocument) -> Iterator[str]:
         yield from acl_lines("consents", f"req.cook({name})", "str", consent.granted, "visitor.consent.granted")
         if consent.granted:
             yield f"http-request {yes('cns')} if consents"
-    agreed = "{ var(txn.cns) -m found } " if consent is not None else ""
-    yield (f"http-request set-var(txn.vid) {cookie} if {agreed}{{ {cookie} -m reg ^{livemaps.VISITOR_PATTERN}$ }}")
+    yield f"http-request set-var(txn.vid) {cookie}" + (" if { var(txn.cns) -m found }" if consent is not None else "")
+    # What was taken is judged, not the cookies anew: there may be several, and any of them would do.
+    yield f"http-request unset-var(txn.vid) if !{{ var(txn.vid) -m reg ^{livemaps.VISITOR_PATTERN}$ }}"
 
 
 def _refusals(document: EdgeDocument, directory: str) -> Iterator[str]:
@@ -134,7 +143,11 @@ def _refusals(document: EdgeDocument, directory: str) -> Iterator[str]:
 
 
 def _cleaned() -> Iterator[str]:
-    yield "http-request del-header upgrade if { req.hdr(upgrade) -m found } !{ req.hdr(upgrade) -m str -i websocket }"
+    # A client that names other headers here has a proxy behind us take them off, our own too.
+    yield "http-request del-header connection"
+    yield "http-request del-header upgrade if { req.fhdr_cnt(upgrade) gt 1 }"
+    yield "http-request del-header upgrade if { req.fhdr(upgrade) -m found } !{ req.fhdr(upgrade) -m str -i websocket }"
+    yield "http-request set-header Connection upgrade if { req.fhdr(upgrade) -m found }"
     yield f"http-request del-header {_STRIPPED} -m reg"
     yield "http-request set-header X-Request-ID %[var(txn.id)]"
     yield "http-request set-header X-Forwarded-For %[var(txn.ip)]"
@@ -158,7 +171,11 @@ def _assignment(document: EdgeDocument, directory: str) -> Iterator[str]:
     yield f"http-request set-var(txn.pick) var(txn.svc),map({directory}/{livemaps.ACTIVE}.map)"
     new = "!{ var(txn.vid) -m found } { var(txn.cns) -m found } { var(txn.route) -m found }"
     yield f"http-request {yes('nv')} if {new}"
-    yield f"http-request set-var(txn.vid) uuid() if {new}"
+    if document.visitor.consent and document.visitor.consent.granted:
+        # Who agrees on a page is known from the first event on, not only from the next page. Servers' libraries, which
+        # speak for many visitors, send no cookie of consent.
+        yield f"http-request {yes('nv')} if collect consents !refused !{{ var(txn.vid) -m found }}"
+    yield "http-request set-var(txn.vid) uuid() if { var(txn.nv) -m found }"
     yield f"http-request set-var(txn.share) var(txn.svc),map({directory}/{livemaps.SHARES}.map)"
     yield from _share()
     yield from _tests(directory)

@@ -100,3 +100,4 @@ async def test_the_edge_and_the_page_ask_for_the_same_consent(
         assert ("fw_vid" in await cookies(visitor)) == agreed
         assert bool(site.taken) == agreed
         assert site.receiver.rows["dead_letters"] == []
+        assert len({event["visitor"] for event in site.taken}) == int(agreed), "one person is one visitor"
