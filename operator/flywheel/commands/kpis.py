@@ -1,6 +1,7 @@
 """`flywheel kpis`: the key figures of campaigns as a table that renews itself."""
 
 import json
+import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -12,12 +13,16 @@ from flywheel.commands.forward import worker_address
 
 if TYPE_CHECKING:
     import httpx
+    from rich.console import Console, Group
     from rich.table import Table
 
+Columns = tuple[tuple[str, Callable[[dict[str, Any]], str]], ...]
 WINDOWS = ("1m", "15m", "1h", "campaign")
 DIMENSIONS = ("channel", "service", "variant", "region")
 CONNECT_TIMEOUT = 10.0
 LONGEST_ANSWER = 330.0
+WIDTH_OF_FILES = 200
+"""Columns where the answer goes into a file or another program, which knows no width."""
 LONGEST_OUTAGE = 60.0
 """Seconds for which a watched table bears with a worker that does not answer, as while it is started anew."""
 
@@ -93,13 +98,20 @@ def _message(response: "httpx.Response") -> str:
 
 
 def _print(answer: dict[str, Any]) -> None:
+    console = _console()
+    if not answer["campaigns"]:
+        console.print("There is no campaign with an edge in this namespace.")
+        return
+    console.print(drawn(answer, console))
+
+
+def _console() -> "Console":
     from rich.console import Console
 
     console = Console()
-    if not answer["campaigns"]:
-        console.print("There is no campaign with an edge in this namespace.")
-    for table in tables(answer):
-        console.print(table)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console = Console(width=WIDTH_OF_FILES)
+    return console
 
 
 def _watch(ask: Callable[[], dict[str, Any]], every: float) -> None:
@@ -107,13 +119,14 @@ def _watch(ask: Callable[[], dict[str, Any]], every: float) -> None:
     from rich.live import Live
     from rich.text import Text
 
+    console = _console()
     answered = time.monotonic()
-    shown = Group(*tables(ask()))
-    with Live(shown, refresh_per_second=4) as live:
+    shown = drawn(ask(), console)
+    with Live(shown, console=console, refresh_per_second=4) as live:
         while True:
             try:
                 time.sleep(every)
-                shown = Group(*tables(ask()))
+                shown = drawn(ask(), console)
                 answered = time.monotonic()
                 live.update(shown)
             except Unanswered as error:
@@ -124,12 +137,20 @@ def _watch(ask: Callable[[], dict[str, Any]], every: float) -> None:
                 return
 
 
-def tables(answer: dict[str, Any]) -> list["Table"]:
-    """Make one table of each campaign."""
-    return [_table(each) for each in answer["campaigns"]]
+def drawn(answer: dict[str, Any], console: "Console") -> "Group":
+    """Make one table of each campaign; two where the columns of one would not fit the console."""
+    from rich.console import Group
+
+    made = []
+    for each in answer["campaigns"]:
+        table = _table(each, COLUMNS)
+        wanted = console.measure(table, options=console.options.update(max_width=10 * WIDTH_OF_FILES)).maximum
+        made += [table] if wanted <= console.width else [_table(each, columns) for columns in HALVES]
+    return Group(*made)
 
 
-def _table(campaign: dict[str, Any]) -> "Table":
+def _table(campaign: dict[str, Any], columns: Columns) -> "Table":
+    from rich import box
     from rich.table import Table
 
     windows = campaign["windows"]
@@ -139,16 +160,20 @@ def _table(campaign: dict[str, Any]) -> "Table":
     made = Table(
         title=f"{campaign['campaign']}  {at}",
         caption=f"{bots:,} records of bots are left out." if bots else None,
+        box=box.SIMPLE_HEAD,
+        collapse_padding=True,
         title_justify="left",
         caption_justify="left",
     )
     made.add_column(by or "window", no_wrap=True)
-    for name, _ in COLUMNS:
+    for name, _ in columns:
         made.add_column(name.format(currency=campaign["currency"]), justify="right")
     for window in windows:
         for value, figures in window["parts"].items():
-            made.add_row(value or "(none)", *_cells(figures))
-        made.add_row(f"all, {window['window']}" if by else window["window"], *_cells(window["total"]), style="bold")
+            made.add_row(value or "(none)", *_cells(figures, columns))
+        made.add_row(
+            f"all, {window['window']}" if by else window["window"], *_cells(window["total"], columns), style="bold"
+        )
     return made
 
 
@@ -168,7 +193,7 @@ def _milliseconds(name: str) -> Callable[[dict[str, Any]], str]:
     return lambda figures: "–" if figures[name] is None else f"{figures[name] * 1000:,.0f}"
 
 
-COLUMNS: tuple[tuple[str, Callable[[dict[str, Any]], str]], ...] = (
+COLUMNS: Columns = (
     ("page views", _count("page_views")),
     ("visitors", _count("visitors")),
     ("sessions", _count("sessions")),
@@ -184,5 +209,8 @@ COLUMNS: tuple[tuple[str, Callable[[dict[str, Any]], str]], ...] = (
 )
 
 
-def _cells(figures: dict[str, Any]) -> list[str]:
-    return [write(figures) for _, write in COLUMNS]
+HALVES = (COLUMNS[:5], COLUMNS[5:])
+
+
+def _cells(figures: dict[str, Any], columns: Columns) -> list[str]:
+    return [write(figures) for _, write in columns]

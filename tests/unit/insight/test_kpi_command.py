@@ -62,6 +62,16 @@ def test_a_table_of_all_figures(worker: tuple[Worker, str]) -> None:
     assert len(COLUMNS) == 12
 
 
+@pytest.mark.parametrize("width", ["80", None])
+def test_no_figure_is_cut_off_where_there_is_little_room(worker: tuple[Worker, str], width: str | None) -> None:
+    _, url = worker
+    found = CliRunner(env={"COLUMNS": width}).invoke(kpis, ["spring", "--url", url, "--by", "channel"])
+    assert found.exit_code == 0, found.output
+    assert "…" not in found.output
+    for text in ("email", "1,234", "99.50", "conversion", "250", "p99"):
+        assert text in found.output
+
+
 def test_json_is_the_answer_as_it_is(worker: tuple[Worker, str]) -> None:
     made, url = worker
     found = CliRunner().invoke(kpis, ["--url", url, "-o", "json"])
