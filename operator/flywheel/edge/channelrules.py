@@ -67,9 +67,10 @@ def _acls(rule: ChannelRule, index: int) -> Iterator[str]:
 def _remembered(document: EdgeDocument) -> Iterator[str]:
     known = [name_token(rule.name, "channels") for rule in document.channels] + list(CHANNELS_BUILT_IN)
     cookie = f"req.cook({CHANNEL_COOKIE})"
-    yield from acl_lines("known_channel", cookie, "str", known, "channels")
-    yield "http-request set-var(txn.ch) str(direct)"
-    yield f"http-request set-var(txn.ch) {cookie} if known_channel {{ var(txn.cns) -m found }}"
+    yield f"http-request set-var(txn.ch) {cookie} if {{ var(txn.cns) -m found }}"
+    # What was taken is judged, not the cookies anew: there may be several.
+    yield from acl_lines("known_channel", "var(txn.ch)", "str", known, "channels")
+    yield "http-request set-var(txn.ch) str(direct) if !known_channel"
     yield "http-request set-var(txn.ch) var(txn.came) if { var(txn.came) -m found }"
     yield (
         "http-request set-var(txn.newch) int(1) if { var(txn.came) -m found } { var(txn.cns) -m found } !collect "

@@ -155,12 +155,65 @@ async def test_a_smuggled_request_is_never_a_request_of_its_own(tmp_path: Path) 
         assert all(raw.count(b"HTTP/1.1") == 1 for raw in service.raw)
 
 
+def lines_of(raw: bytes) -> list[tuple[str, str]]:
+    """The headers that reached a service, each as often as it is there."""
+    pairs = [line.partition(":") for line in raw.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")[1:]]
+    return [(name.lower(), value.strip()) for name, _, value in pairs]
+
+
+async def test_of_two_cookies_none_gets_past_the_check_of_the_other(tmp_path: Path, bad_visitor: str) -> None:
+    async with edge(tmp_path) as stand:
+        for cookies in (
+            f"Cookie: fw_vid={bad_visitor}; fw_vid=<evil>; fw_ch=referral; fw_ch=<evil>\r\n",
+            f"Cookie: fw_vid=<evil>; fw_vid={bad_visitor}; fw_ch=<evil>; fw_ch=referral\r\n",
+            f"Cookie: fw_vid={bad_visitor}; fw_ch=referral\r\nCookie: fw_vid=<evil>; fw_ch=<evil>\r\n",
+        ):
+            for path in (b"/", b"/v1/t"):
+                raw = b"GET " + path + b" HTTP/1.1\r\n" + HEAD + cookies.encode() + b"\r\n"
+                told = (await stand.raw(raw)).echo["headers"]
+                assert "evil" not in told.get("x-fw-visitor", "") + told.get("x-fw-channel", ""), cookies
+        assert all("evil" not in each["vid"] + each["ch"] for each in stand.records)
+
+
+async def test_of_two_headers_of_a_proxy_none_gets_past_the_check_of_the_other(tmp_path: Path) -> None:
+    given = document(trusted_proxies=("127.0.0.0/8",), region_header="X-Region")
+    async with edge(tmp_path, given) as stand:
+        for name in (b"X-Request-ID", b"X-Region"):
+            for value in (b"good\r\n" + name + b": <evil>", b"<evil>\r\n" + name + b": good", b"good, <evil>"):
+                raw = b"GET /v1/t HTTP/1.1\r\n" + HEAD + name + b": " + value + b"\r\n\r\n"
+                answer = await stand.raw(raw)
+                told = dict(lines_of(stand.services["collect"].raw[-1]))
+                assert "x-fw-region" not in told
+                assert "evil" not in told["x-request-id"] + (answer.one("x-request-id") or ""), value
+        good = await stand.ask("/v1/t", X_Region="CN-11", X_Request_ID="from-the-proxy")
+        assert (good.echo["headers"]["x-fw-region"], good.one("x-request-id")) == ("CN-11", "from-the-proxy")
+        # A proxy that writes IPv4 as IPv6 does not make one client of all.
+        assert (await stand.ask("/", X_Forwarded_For="::ffff:9.8.7.6")).echo["headers"]["x-forwarded-for"] == "9.8.7.6"
+
+
+async def test_a_client_cannot_have_headers_of_the_edge_taken_off_or_speak_another_protocol(tmp_path: Path) -> None:
+    async with edge(tmp_path) as stand:
+        service = stand.services["web-blue"]
+        named = b"Connection: X-FW-Visitor, X-Forwarded-For, X-Request-ID, close\r\n"
+        assert (await stand.raw(b"GET / HTTP/1.1\r\n" + HEAD + named + b"\r\n")).status == 200
+        said = [value for name, value in lines_of(service.raw[-1]) if name == "connection"]
+        assert not any("x-" in value.lower() for value in said), said
+        socket = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nConnection: Upgrade\r\n"
+        for upgrade in (b"Upgrade: websocket, h2c\r\n", b"Upgrade: h2c\r\nUpgrade: websocket\r\n"):
+            connection = await stand.connect()
+            await connection.send(b"GET / HTTP/1.1\r\n" + HEAD + socket + upgrade + b"\r\n")
+            await connection.answer()
+            connection.close()
+            assert "upgrade" not in dict(lines_of(service.raw[-1])), upgrade
+
+
 async def test_a_websocket_may_still_be_opened(tmp_path: Path) -> None:
     async with edge(tmp_path) as stand:
         answer = await stand.ask(
             "/", Connection="Upgrade", Upgrade="websocket", Sec_WebSocket_Key="dGhlIHNhbXBsZSBub25jZQ=="
         )
         assert answer.echo["headers"]["upgrade"] == "websocket"
+        assert answer.echo["headers"]["connection"].lower() == "upgrade"
 
 
 async def test_slow_clients_are_shown_out_and_slow_services_are_waited_for(tmp_path: Path) -> None:
