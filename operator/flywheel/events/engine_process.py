@@ -13,6 +13,7 @@ import re
 import signal
 import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,9 @@ READERS = 3
 _PR_SET_PDEATHSIG = 1
 AHEAD = 4
 """Pieces of a long answer that may be under way before the worker asks for more."""
+WHOLE_FILES = frozenset({"Parquet"})
+"""Formats of which two answers, one after the other, are no answer: what is read of them is written at their end."""
+PIECE = 1 << 20
 SLOWEST_READER = 60
 """Seconds for which a long answer waits for its reader."""
 _CODE = re.compile(r"Code: (\d+)\. (?:DB::Exception: )?")
@@ -38,6 +42,7 @@ class Backend:
 
     def __init__(self, path: Path, memory: int, channel: socket.socket) -> None:
         self._address = f"{path}?max_server_memory_usage={memory}&mark_cache_size=67108864"
+        self._path = path
         self._channel = channel
         self._sending = threading.Lock()
         self._writes: queue.Queue[tuple[Order, bytes] | None] = queue.Queue()
@@ -151,13 +156,28 @@ class Backend:
         return b""
 
     def _pieces(self, reader: Any, order: Order) -> Iterator[bytes]:
+        whole = order.output_format in WHOLE_FILES
+        for piece in self._of_file(reader, order) if whole else self._of_blocks(reader, order):
+            if not self._windows[order.id].acquire(timeout=SLOWEST_READER):
+                raise TimeoutError(f"Nobody took a piece of the answer for {SLOWEST_READER} s.")
+            if order.id in self._cancelled:
+                return
+            yield piece
+
+    def _of_blocks(self, reader: Any, order: Order) -> Iterator[bytes]:
         with reader.send_query(mark(order), order.output_format, params=order.parameters or None) as pieces:
             for piece in pieces:
-                if not self._windows[order.id].acquire(timeout=SLOWEST_READER):
-                    raise TimeoutError(f"Nobody took a piece of the answer for {SLOWEST_READER} s.")
-                if order.id in self._cancelled:
-                    return
                 yield bytes(piece.bytes())
+
+    def _of_file(self, reader: Any, order: Order) -> Iterator[bytes]:
+        """Write all of it first: of such a format chDB would make a file of each block."""
+        # Without a name, so that nothing is left of it, however this process ends.
+        with tempfile.TemporaryFile(dir=self._path) as file:
+            target = quote(f"/proc/self/fd/{file.fileno()}")
+            statement = f"{mark(order)} INTO OUTFILE {target} APPEND FORMAT {order.output_format}"
+            reader.query(statement, params=order.parameters or None)
+            while piece := file.read(PIECE):
+                yield piece
 
     def _kill(self, order: Order) -> None:
         killer: Any = self._open()

@@ -245,7 +245,9 @@ async def _equal(found, wanted: list[str]) -> bool:
 async def test_a_table_is_exported_as_parquet(store: Store) -> None:
     import duckdb
 
-    await store.ingest("events", [delivery("parquet", [event(i) for i in range(1000)])])
+    # In several parts, of which each is a block of its own when it is read
+    for begin in range(0, 1000, 250):
+        await store.ingest("events", [delivery("parquet", [event(i) for i in range(begin, begin + 250)])])
     limits = Limits(rows=0, result_bytes=0)
     sql = "SELECT * EXCEPT commit FROM events WHERE campaign = {campaign:String}"
     pieces = [piece async for piece in store.stream(sql, {"campaign": "parquet"}, limits, "Parquet")]
