@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ LEEWAY = 30
 LONGEST_TOKEN = 16_384
 _SUFFIX = edge_name("")
 _SCHEME = "bearer "
+_CAMPAIGN = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 
 Fetch = Callable[[str], Awaitable[dict[str, Any]]]
 """Gets a JSON document from the API server."""
@@ -100,7 +102,11 @@ class Identity:
             raise NotAllowed(f"{subject!r} is of another namespace; this store serves {self._namespace!r}.")
         if not account.endswith(_SUFFIX) or account == _SUFFIX:
             raise NotAllowed(f"{subject!r} is no edge: its name would be <campaign>{_SUFFIX}.")
-        return account.removesuffix(_SUFFIX)
+        campaign = account.removesuffix(_SUFFIX)
+        if not _CAMPAIGN.fullmatch(campaign):
+            # It becomes a part of paths and rows; a cluster that signs such a name is not as it should be.
+            raise NotAllowed(f"{subject!r} is of no Campaign: {campaign!r} cannot be the name of one.")
+        return campaign
 
     async def _key(self, key_id: str) -> tuple[_Keys, jwt.PyJWK]:
         keys = self._keys
@@ -149,6 +155,8 @@ def _bearer(authorization: str | None) -> str:
         raise NotIdentified("The header Authorization is not of the form `Bearer <token>`.")
     if len(authorization) > LONGEST_TOKEN:
         raise NotIdentified("The token is too long.")
+    if not authorization.isascii():
+        raise NotIdentified("The token has characters that no token has.")
     return authorization[len(_SCHEME) :].strip()
 
 

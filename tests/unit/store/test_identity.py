@@ -1,11 +1,14 @@
 """Tokens of ServiceAccounts, checked with the keys of a cluster that a real HTTP server publishes."""
 
+import base64
+import hmac
 import time
 from pathlib import Path
 
 import pytest
 import yaml
 from aiohttp import web
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.unit.store.material import ISSUER, NAMESPACE, Keys
 
 from flywheel.events.identity import ApiServerKeys, Identity, KeysUnavailable, NotAllowed, NotIdentified
@@ -39,7 +42,10 @@ async def test_claims_that_do_not_hold_are_not_believed(claims: dict, said: str)
         await Identity(NAMESPACE, published).campaign(f"Bearer {KEYS.token(**claims)}")
 
 
-@pytest.mark.parametrize("header", [None, "", "Basic abc", "Bearer", "Bearer x.y.z", "Bearer " + "a" * 20_000])
+@pytest.mark.parametrize(
+    "header",
+    [None, "", "Basic abc", "Bearer", "Bearer x.y.z", "Bearer " + "a" * 20_000, "Bearer \udcff.a.b", "Bearer é"],
+)
 async def test_a_header_without_a_token_is_refused(header: str | None) -> None:
     with pytest.raises(NotIdentified):
         await Identity(NAMESPACE, published).campaign(header)
@@ -50,10 +56,14 @@ async def test_a_token_of_another_cluster_or_without_signature_is_refused() -> N
     with pytest.raises(NotIdentified, match="ignature"):
         await Identity(NAMESPACE, published).campaign(f"Bearer {stranger}")
     head, body, _ = KEYS.token().split(".")
-    import base64
-
     none = base64.urlsafe_b64encode(b'{"alg":"none","kid":"first"}').rstrip(b"=").decode()
-    for forged in (f"{none}.{body}.", f"{head}.{body}."):
+    # The public key as a secret: libraries that let the token choose the algorithm believe that.
+    pem = KEYS.rsa.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    shared = base64.urlsafe_b64encode(b'{"alg":"HS256","kid":"first"}').rstrip(b"=").decode()
+    signed = hmac.digest(pem, f"{shared}.{body}".encode(), "sha256")
+    symmetric = base64.urlsafe_b64encode(signed).rstrip(b"=").decode()
+    deep = base64.urlsafe_b64encode(b"[" * 9000).decode()
+    for forged in (f"{none}.{body}.", f"{head}.{body}.", f"{shared}.{body}.{symmetric}", f"{deep}.{body}.x"):
         with pytest.raises(NotIdentified):
             await Identity(NAMESPACE, published).campaign(f"Bearer {forged}")
 
@@ -63,6 +73,8 @@ async def test_a_token_of_another_cluster_or_without_signature_is_refused() -> N
     [
         {"account": "shopper"},
         {"account": "-edge"},
+        {"account": "../../etc-edge"},
+        {"account": 'a","part":1,"campaign":"b-edge'},
         {"namespace": "summer"},
         {"sub": "system:node:worker-1"},
         {"sub": "system:serviceaccount:spring"},
