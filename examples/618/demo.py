@@ -90,11 +90,14 @@ def _tell(seen: Seen, screen: Screen) -> None:
     )
     for load in seen.busiest.values():
         screen.say(f"load      {load.current:g} {load.name} for each replica at most, target {load.target:g}")
-    screen.say(f"visitors  {seen.answers} pages at this machine; the crowd's, by channel: {_channels(seen)}")
+    screen.say(f"visitors  by channel, as the Campaign tells: {_told(seen.channels)}")
+    figures = seen.accounts.report or {}
     if seen.crowd:
+        views, people = seen.crowd["page_views"], seen.crowd["visitors"]
         screen.say(
-            f"          {seen.crowd['page_views']} page views of {seen.crowd['visitors']} people, by its own count"
+            f"visits    the simulator's own count: {views} page views of {people} people, and one of the one here"
         )
+    screen.say(f"          the report: {figures.get('pageViews')} page views of {figures.get('visitors')} people")
     _tell_accounts(seen, screen)
     screen.say("report    the campaign's own, from its ConfigMap:")
     told = {name: (seen.report or {}).get(name) for name in ("kpis", "teardown")}
@@ -102,9 +105,8 @@ def _tell(seen: Seen, screen: Screen) -> None:
         screen.say(f"          {line}")
 
 
-def _channels(seen: Seen) -> str:
-    channels = (seen.crowd or {}).get("channels", {})
-    return ", ".join(f"{name} {each['visitors']}" for name, each in channels.items())
+def _told(channels: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(channels.items(), key=lambda each: -each[1]))
 
 
 def _tell_accounts(seen: Seen, screen: Screen) -> None:
