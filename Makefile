@@ -32,7 +32,7 @@ lint: prepare ## style, types, import rules, and that crds/ is what the models s
 	$(PYTHON) -m flywheel.api.generate --check crds/
 
 unit: prepare-unit ## tests that need no cluster
-	$(PYTEST) tests/unit
+	$(PYTEST) tests/unit --numprocesses=2 --dist=loadfile
 
 lab: prepare-tests ## tests against a real API server and a real node
 	$(PYTEST) tests/lab

@@ -24,8 +24,8 @@ def until(own: Behaviour, pace: Pace, seconds: float) -> list[Shopper]:
     return list(itertools.takewhile(lambda shopper: shopper.at < seconds, shoppers(own, pace)))
 
 
-@settings(max_examples=25)
-@given(seed=st.integers(0, 2**31), rate=st.floats(0.5, 50), speed=st.sampled_from((1.0, 60.0, 3600.0)))
+@settings(max_examples=15)
+@given(seed=st.integers(0, 2**31 - 1), rate=st.floats(0.5, 10), speed=st.sampled_from((1.0, 60.0, 3600.0)))
 def test_the_plan_is_a_function_of_the_seed(seed: int, rate: float, speed: float) -> None:
     pace = Pace(rate, speed, begin=20 * 3600)
     first = until(behaviour(seed=seed), pace, 5)
