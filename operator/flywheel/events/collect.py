@@ -37,6 +37,8 @@ SINGLE |= {kind[0]: kind for kind in SINGLE}
 BATCHES = ("batch", "import", "b")
 PATIENCE = 10.0
 """Seconds in which a body must arrive."""
+MOST_UNDER_WAY = 64 << 20
+"""Bytes of bodies that are arriving, of all clients: those who send slowly must not fill the memory."""
 RETRY_AFTER = 5
 MOST_REJECTIONS = 100
 """That are listed in one answer."""
@@ -76,6 +78,7 @@ class Collector:
         self._spool, self._meters, self._clock, self._patience = spool, meters, clock, patience
         self._script = script or Script()
         self._recent = Recent()
+        self._under_way = 0
         self._salt = b""
         self._document: EdgeDocument | None = None
         self.rules: Rules | None = None
@@ -151,18 +154,26 @@ class Collector:
             async with asyncio.timeout(self._patience):
                 async for chunk in request.content.iter_any():
                     found += chunk
+                    self._under_way += len(chunk)
                     if len(found) > limit:
                         raise Refused("too_large", f"The body has more than {limit:,} bytes.")
+                    if self._under_way > MOST_UNDER_WAY:
+                        raise Refused("not_ready", "Too many bodies are arriving at once. Try again later.")
         except TimeoutError:
             raise Refused("too_slow", f"The body did not arrive within {self._patience:g} s.") from None
+        finally:
+            self._under_way -= len(found)
         encoding = request.headers.get("Content-Encoding", "")
         return inflate(bytes(found), encoding, limit) if encoding else bytes(found)
 
     async def _single(
         self, request: web.Request, rules: Rules, kind: str, body: bytes, headers: dict[str, str]
     ) -> web.Response:
-        key = None if "Authorization" in request.headers else _key_of(body)
-        rules.access.check_key(_keys(request, key))
+        given = _keys(request, None)
+        # A body that cannot be read is told to be that, rather than to lack a key.
+        rules.access.check_key(
+            given if any(given) or "Authorization" in request.headers else [read_event(body).write_key]
+        )
         sender = self._sender(request, rules, None)
         taken = rules.intake.take([body], sender, kind)
         await self._keep(rules, taken)

@@ -10,8 +10,9 @@ import os
 import aiohttp
 import pytest
 from aiohttp import web
-from tests.unit.events.world import KEY, NOW, as_json, compressed, document, track
+from tests.unit.events.world import KEY, NOW, as_json, compressed, document, track, until
 
+from flywheel.events import collect
 from flywheel.events.collect import Collector
 from flywheel.events.incoming import LARGEST_BATCH, LARGEST_EVENT
 from flywheel.events.meters import Meters
@@ -126,6 +127,37 @@ async def test_an_unknown_write_key_is_refused_with_a_sentence(site, headers):
     assert site.meters.rejected.values == {("unknown_key",): 1.0}
 
 
+@pytest.mark.parametrize(("body", "reason"), [
+    (b'{"writeKey":"yougou-618","event":"x","revenue":NaN}', "invalid_json"), (b"", "invalid_json"),
+    (b'{"a":' + b"[" * 9_000, "too_deep"), (b"[]", "wrong_type"),
+])  # fmt: skip
+async def test_a_body_that_cannot_be_read_is_told_to_be_that(site, body, reason):
+    status, said, _ = await site.call("/v1/track", body)
+    assert (status, said["reason"]) == (400, reason)
+
+
+async def test_slow_bodies_of_many_do_not_fill_the_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(collect, "MOST_UNDER_WAY", 200_000)
+    async with serving(tmp_path) as site:
+        release = asyncio.Event()
+
+        async def slow():
+            yield b" " * 90_000
+            await release.wait()
+            yield as_json({"batch": [track(1)], "writeKey": KEY})
+
+        async def send():
+            async with site.session.post("/v1/batch", data=slow(), headers={"Host": HOST}) as response:
+                return response.status, (await response.json()).get("reason")
+
+        waiting = [asyncio.create_task(send()) for _ in range(2)]
+        await until(lambda: site.collector._under_way == 180_000, "two bodies are arriving")
+        assert await send() == (503, "not_ready")
+        release.set()
+        assert [await each for each in waiting] == [(200, None)] * 2
+        assert site.collector._under_way == 0
+
+
 async def test_beacons_need_no_preflight(site):
     body = {"batch": [track(1)], "writeKey": KEY}
     status, _, headers = await site.call(
@@ -138,7 +170,8 @@ async def test_beacons_need_no_preflight(site):
 
 @pytest.mark.parametrize(("origin", "allowed"), [
     (f"https://{HOST}", True), ("https://m.shop.example", True), ("https://evil.example", False), ("null", False),
-    ("https://shop.example.evil.example", False), ("http://[", False),
+    ("https://shop.example.evil.example", False), ("http://[", False), (f"https://evil@{HOST}", False),
+    (f"https://{HOST}/x", False), (f"https://{HOST[:4]}\t{HOST[4:]}", False),
 ])  # fmt: skip
 async def test_pages_of_other_origins_are_kept_out(site, origin, allowed):
     status, _, headers = await site.call("/v1/track", b"", "OPTIONS", Origin=origin)
