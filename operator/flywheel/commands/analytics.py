@@ -1,5 +1,6 @@
 """The event store: its worker, and what people ask of it."""
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 SMALLEST_MEMORY = 256
 CONNECT_TIMEOUT = 10.0
 LONGEST_ANSWER = 330.0
+TABLES = ("events", "requests", "dead_letters")
 _port = click.IntRange(0, 65535)
 _file = click.Path(dir_okay=False, path_type=Path)
 _namespace = click.option("--namespace", "-n", default="default", show_default=True, help="Where the campaigns are.")
@@ -197,11 +199,25 @@ def erase(
     if bool(visitor) == bool(user_id):
         raise click.UsageError("Say who: either --visitor or --user.")
     with _client(namespace, url) as client:
+        if not _has_rows(client, campaign):
+            click.echo(f"The store has no rows of a campaign {campaign!r} at all: is its name right?", err=True)
         asked = {"campaign": campaign, "visitor": visitor, "user_id": user_id}
         receipt = _checked(client.post("/erase", json=asked)).json()
-        click.echo(f"Receipt {receipt['receipt']}: {receipt['identities']} identities of the campaign {campaign}.")
+        names = "1 identity" if receipt["identities"] == 1 else f"{receipt['identities']} identities"
+        click.echo(f"Receipt {receipt['receipt']}: {names} of the campaign {campaign}.")
         if wait:
             _wait(client, receipt["receipt"], timeout)
+
+
+def _has_rows(client: "httpx.Client", campaign: str) -> bool:
+    from flywheel.events.schema import quote
+
+    of_campaign = f"WHERE campaign = {quote(campaign)} LIMIT 1"
+    each = [f"SELECT 1 AS there FROM {table} {of_campaign}" for table in TABLES]  # noqa: S608 - quoted
+    asked = {"sql": f"SELECT count() AS n FROM ({' UNION ALL '.join(each)})", "limit": 1, "format": "json"}  # noqa: S608
+    answer = client.post("/query", json=asked)
+    # An erasure is never held up by this.
+    return answer.is_error or bool(json.loads(answer.text)["n"])
 
 
 def _wait(client: "httpx.Client", receipt: str, timeout: float) -> None:
@@ -220,7 +236,7 @@ def _wait(client: "httpx.Client", receipt: str, timeout: float) -> None:
 @click.command()
 @_namespace
 @_url
-@click.option("--table", type=click.Choice(["events", "requests", "dead_letters"]), default="events", show_default=True)
+@click.option("--table", type=click.Choice(TABLES), default="events", show_default=True)
 @click.option("--campaign", default="", help="Of one campaign only.")
 @click.option("--since", type=Duration(), help="Only what happened in this last time, such as 7d.")
 @click.option("--output", "-o", type=_file, required=True, help="The Parquet file to write.")
