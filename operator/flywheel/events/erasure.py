@@ -9,10 +9,12 @@ import asyncio
 import logging
 import secrets
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from flywheel.events.engine import EngineDown, EngineError, Limits, StoreError
-from flywheel.events.schema import BY_NAME, DELETABLE
+from flywheel.events.identity_forms import forms_of
+from flywheel.events.schema import BY_NAME, DELETABLE, quote
 from flywheel.events.store import Store
 
 log = logging.getLogger(__name__)
@@ -21,6 +23,8 @@ MOST_VISITORS = 10_000
 """Of one user."""
 LIST = 500
 LONGEST_IDENTITY = 500
+LONGEST_CONDITION = 50_000
+"""Characters of one statement."""
 _RETRY = 5.0
 _DELETE_SECONDS = 0.25
 
@@ -128,6 +132,8 @@ class Erasures:
     async def work(self) -> None:
         """Carry out requests for ever, those of earlier workers first."""
         while True:
+            # Before the look: whoever asks during the work is not seen by it, and must not be forgotten after it.
+            self._wake.clear()
             try:
                 again = await self._round()
             except (EngineDown, EngineError, StoreError) as error:
@@ -136,7 +142,6 @@ class Erasures:
             if again:
                 await asyncio.sleep(_RETRY)
                 continue
-            self._wake.clear()
             await self._wake.wait()
 
     async def _round(self) -> bool:
@@ -152,6 +157,7 @@ class Erasures:
         for table in DELETABLE:
             # Started between two commits: no row that was judged before the request can come in after it.
             await self._store.run(_delete(table, ids))
+        await self._erase_escaped(ids)
         for table in DELETABLE:
             await self._wait_for(table)
         now = time.time_ns() // 1_000_000
@@ -161,6 +167,22 @@ class Erasures:
             {"now": now, "ids": list(ids)},
         )
         log.info("%d visitors and users are erased.", len(ids))
+
+    async def _erase_escaped(self, ids: list[int]) -> None:
+        """Delete dead letters whose payloads name somebody otherwise than the request does."""
+        rows = await self._store.query(
+            "SELECT campaign, if(visitor = '', user_id, visitor) AS who, requested_at AS until FROM erasures FINAL "
+            "WHERE id IN {ids:Array(UInt64)}",
+            {"ids": list(ids)},
+        )
+        conditions = (
+            f"(campaign = {quote(str(row['campaign']))} AND time <= {int(str(row['until']))} "
+            f"AND position(payload, {quote(form)}) > 0)"
+            for row in rows
+            for form in forms_of(str(row["who"]))[1:]
+        )
+        for some in _batched(conditions):
+            await self._store.run(f"ALTER TABLE dead_letters DELETE WHERE {' OR '.join(some)}")
 
     async def _wait_for(self, table: str) -> None:
         while True:
@@ -174,6 +196,18 @@ class Erasures:
             if rows[0]["why"]:
                 raise EngineError(0, f"Deleting from {table} fails: {rows[0]['why']}")
             await asyncio.sleep(_DELETE_SECONDS)
+
+
+def _batched(conditions: Iterable[str]) -> Iterator[list[str]]:
+    """Share conditions out over statements, as the engine reads so much of one and no more."""
+    some: list[str] = []
+    for condition in conditions:
+        if some and sum(map(len, some)) + len(condition) > LONGEST_CONDITION:
+            yield some
+            some = []
+        some.append(condition)
+    if some:
+        yield some
 
 
 def _delete(table: str, ids: list[int]) -> str:

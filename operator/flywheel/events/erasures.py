@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from flywheel.events.identity_forms import forms_of
 from flywheel.events.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -47,9 +48,13 @@ def is_about(line: bytes, erasure: Erasure) -> bool:
     # A client's clock may have put the event after the erasure, though it came before.
     if min(row.time, row.ingest_time if row.ingest_time is not None else row.time) > erasure.before:
         return False
-    if erasure.visitor and (row.visitor == erasure.visitor or erasure.visitor in row.payload):
+    if erasure.visitor and (row.visitor == erasure.visitor or _names(row.payload, erasure.visitor)):
         return True
-    return bool(erasure.user_id and (row.user_id == erasure.user_id or erasure.user_id in row.payload))
+    return bool(erasure.user_id and (row.user_id == erasure.user_id or _names(row.payload, erasure.user_id)))
+
+
+def _names(payload: str, identity: str) -> bool:
+    return bool(payload) and any(form in payload for form in forms_of(identity))
 
 
 class ErasedRows:
@@ -77,7 +82,7 @@ class ErasedRows:
             log.error("The store's list of erasures cannot be read: %s", error)  # noqa: TRY400
             return
         for erasure in sorted(wanted, key=lambda each: each.id):
-            needles = tuple(_needle(each) for each in (erasure.visitor, erasure.user_id) if each)
+            needles = _needles(erasure)
             if needles:
                 found = await spool.erase(needles, _meaning(erasure))
                 log.info("Erasure %d took %d undelivered rows.", erasure.id, found)
@@ -90,9 +95,10 @@ class ErasedRows:
         new.replace(self._file)
 
 
-def _needle(value: str) -> bytes:
-    """Write an id as it stands within a line, without the quotes: in a payload they are escaped."""
-    return msgspec.json.encode(value)[1:-1]
+def _needles(erasure: Erasure) -> tuple[bytes, ...]:
+    """Write the ids as they stand within a line, without the quotes: in a payload they are escaped once more."""
+    forms = (form for each in (erasure.visitor, erasure.user_id) if each for form in forms_of(each))
+    return tuple(msgspec.json.encode(form)[1:-1] for form in forms)
 
 
 def _meaning(erasure: Erasure) -> Callable[[bytes], bool]:

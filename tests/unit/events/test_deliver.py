@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -206,6 +207,16 @@ async def test_letters_and_what_they_quote_are_erased(bench):
     await bench.spool.append("dead_letters", bad + other, 2)
     await bench.erased.apply([{"id": 7, "user_id": "me-too", "before": 5}], bench.spool)
     assert (await bench.spool.next_batch("dead_letters")).lines == other
+
+
+@pytest.mark.parametrize("who", ["王伟", 'a"b', "x\\y", "a/b", "😀"])
+@pytest.mark.parametrize("ascii_only", [True, False])
+async def test_however_a_client_writes_an_id_it_is_erased(bench, who, ascii_only):
+    payload = json.dumps({"userId": who}, ensure_ascii=ascii_only) + "broken"
+    letter = {"time": 1, "reason": "invalid_json", "payload": payload}
+    await bench.spool.append("dead_letters", lines([letter]), 1)
+    await bench.erased.apply([{"id": 7, "user_id": who, "before": 5}], bench.spool)
+    assert await bench.spool.next_batch("dead_letters") is None
 
 
 async def test_a_list_of_erasures_that_makes_no_sense_is_no_harm(bench):
