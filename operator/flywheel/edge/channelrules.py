@@ -8,18 +8,43 @@ from flywheel.edge.quoting import acl_lines, host_name, name_token, parameter_na
 
 UTM = {"us": "utm_source", "um": "utm_medium", "uc": "utm_campaign", "uo": "utm_content", "ut": "utm_term"}
 """Variable, which is also the key in the access log -> parameter of the query."""
+KNOWN_CHANNELS = "channels.map"
+DIRECT = CHANNELS_BUILT_IN[0]
 
 
-def channel_rules(document: EdgeDocument) -> Iterator[str]:
-    """Give the rules that find the channel of a request.
+def agreement(document: EdgeDocument) -> str:
+    """Give the condition that a visitor has consented, with a space behind it; nothing where nobody is asked."""
+    return "{ var(txn.cns) -m found } " if document.visitor.consent is not None else ""
 
-    What brings somebody anew (UTM, another site's page) counts; else the cookie of the last time; else it is direct.
+
+def if_agreed(document: EdgeDocument) -> str:
+    """Give the end of a rule that holds for those who have consented."""
+    return f" if {agreement(document).strip()}" if document.visitor.consent is not None else ""
+
+
+def known_channels(document: EdgeDocument) -> dict[str, str]:
+    """Give the entries of the map of all channels: a cookie with another one was not set here."""
+    names = [name_token(rule.name, f"channels[{index}].name") for index, rule in enumerate(document.channels)]
+    return {name: name for name in (*names, *CHANNELS_BUILT_IN)}
+
+
+def remembered(document: EdgeDocument, directory: str) -> Iterator[str]:
+    """Give the rules that read where a visitor came from the last time, and from which page they come now."""
+    # What is taken is what was judged: there may be several cookies.
+    cookie = f"req.cook({CHANNEL_COOKIE}),map_str({directory}/{KNOWN_CHANNELS})"
+    yield f"http-request set-var(txn.ch) {cookie}{if_agreed(document)}"
+    yield "http-request set-var(txn.ref) req.hdr(referer),field(3,/),host_only"
+    yield from _outside(document)
+
+
+def arrivals(document: EdgeDocument) -> Iterator[str]:
+    """Give the rules that find the channel of a request which may bring somebody anew.
+
+    UTM or another site's page does; else the cookie of the last time counts; else it is direct.
     """
     yield "acl has_utm query -m sub utm_"
     for variable, parameter in UTM.items():
         yield f"http-request set-var(txn.{variable}) url_param({parameter}),url_dec(1),lower if has_utm"
-    yield "http-request set-var(txn.ref) req.hdr(referer),field(3,/),host_only if { req.hdr(referer) -m found }"
-    yield from _outside(document)
     yield "acl arrives url -m sub ?"
     yield "acl arrives var(txn.out) -m found"
     for index, rule in enumerate(document.channels):
@@ -34,7 +59,11 @@ def channel_rules(document: EdgeDocument) -> Iterator[str]:
     for variable in ("us", "um", "uc"):
         yield f"http-request set-var(txn.came) str(other) if has_utm {nowhere} {{ var(txn.{variable}) -m len gt 0 }}"
     yield f"http-request set-var(txn.came) str(referral) if {{ var(txn.out) -m found }} {nowhere}"
-    yield from _remembered(document)
+    yield "http-request set-var(txn.ch) var(txn.came)"
+    yield (
+        f"http-request set-var(txn.newch) int(1) if {{ var(txn.came) -m found }} {agreement(document)}!collect "
+        f"!{{ req.cook({CHANNEL_COOKIE}),strcmp(txn.came) eq 0 }}"
+    )
 
 
 def _outside(document: EdgeDocument) -> Iterator[str]:
@@ -62,17 +91,3 @@ def _acls(rule: ChannelRule, index: int) -> Iterator[str]:
     yield from acl_lines(acl, "var(txn.out)", "end", [f".{host}" for host in hosts], f"{path}.referrers")
     for number, name in enumerate(rule.parameters):
         yield f"acl {acl} url_param({parameter_name(name, f'{path}.parameters[{number}]')}) -m found"
-
-
-def _remembered(document: EdgeDocument) -> Iterator[str]:
-    known = [name_token(rule.name, "channels") for rule in document.channels] + list(CHANNELS_BUILT_IN)
-    cookie = f"req.cook({CHANNEL_COOKIE})"
-    yield f"http-request set-var(txn.ch) {cookie} if {{ var(txn.cns) -m found }}"
-    # What was taken is judged, not the cookies anew: there may be several.
-    yield from acl_lines("known_channel", "var(txn.ch)", "str", known, "channels")
-    yield "http-request set-var(txn.ch) str(direct) if !known_channel"
-    yield "http-request set-var(txn.ch) var(txn.came) if { var(txn.came) -m found }"
-    yield (
-        "http-request set-var(txn.newch) int(1) if { var(txn.came) -m found } { var(txn.cns) -m found } !collect "
-        f"!{{ {cookie},strcmp(txn.came) eq 0 }}"
-    )

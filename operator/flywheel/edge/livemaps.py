@@ -12,7 +12,8 @@ from flywheel.edge.quoting import DocumentProblem, between, network, percent_enc
 from flywheel.edge.routing import destination
 
 ACTIVE = "active"
-"""Service -> `backend|slot`."""
+"""Service -> `backend|slot`, and `|busy` behind it where shares or tests are to be looked for."""
+BUSY_FIELD = 3
 SHARES = "shares"
 """Service -> `basis points|backend|slot`."""
 TESTS = "tests"
@@ -77,7 +78,9 @@ def _active(document: EdgeDocument, services: Mapping[str, EdgeService]) -> dict
     chosen = {token(name): destination(name, service.backends[0].slot) for name, service in services.items()}
     for service, slot in document.live.active.items():
         chosen[token(service)] = _slot(services, service, slot, f"live.active[{service!r}]")
-    return chosen
+    shared = {token(each.service) for each in document.live.shares}
+    busy = shared | {token(each.service) for each in document.live.tests}
+    return {name: f"{where}|busy" if name in busy else where for name, where in chosen.items()}
 
 
 def _shares(document: EdgeDocument, services: Mapping[str, EdgeService]) -> dict[str, str]:

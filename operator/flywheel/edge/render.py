@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from flywheel.edge import rules
-from flywheel.edge.channelrules import UTM
+from flywheel.edge.channelrules import DIRECT, KNOWN_CHANNELS, known_channels
 from flywheel.edge.document import Backend, EdgeDocument
 from flywheel.edge.endpoints import Endpoints, Server, Slots
 from flywheel.edge.livemaps import LIVE_MAPS, Maps, live_maps
@@ -31,6 +31,8 @@ DEFAULT_WEIGHT = 100
 LOG_LENGTH = 16_384
 EDGE_FRONTEND = "_edge"
 NOBODY = "There is nobody to answer right now."
+COLLECTED = r"'^/(?:v1/|fw\.js$)'"
+"""Paths of the edge itself: see `naming.RESERVED_PATHS`."""
 EMPTY_ADDRESS = "127.0.0.1:1"
 """Where a free place for a server points to; it is in maintenance and never asked."""
 
@@ -127,6 +129,7 @@ def render(
         "routes.map": tables.routes,
         "hosts.map": tables.hosts,
         "wildcards.map": tables.wildcards,
+        KNOWN_CHANNELS: map_text(known_channels(document)),
         "trusted.lst": "".join(
             f"{network(each, f'trustedProxies[{index}]')}\n" for index, each in enumerate(document.trusted_proxies)
         ),
@@ -211,7 +214,7 @@ def _lines(
     yield from _section(f"frontend {EDGE_FRONTEND}", _edge(document, layout, directory, certificate))
     yield from _section("frontend _health", _health(layout, directory))
     yield from _section("backend _refused", _refused())
-    yield from _section("backend _collect", _collect(layout))
+    yield from _section("backend _collect", _collect(document, layout))
     for name in ("_requests", "_events"):
         yield from _section(f"backend {name}", ["stick-table type ipv6 size 200k expire 30s store http_req_rate(10s)"])
     yield from _section("backend _connections", ["stick-table type ipv6 size 200k expire 30s store conn_cur"])
@@ -279,37 +282,41 @@ def _edge(document: EdgeDocument, layout: Layout, directory: str, certificate: b
     yield f"maxconn {document.limits.connections}"
     # Here and not for all: HAProxy's own messages, of servers and proxies that come and go, are no requests.
     yield f"log 127.0.0.1:{layout.log_port} len {LOG_LENGTH} format raw local0 info"
-    yield f"log-format '{log_format()}'"
+    yield f"log-format '{log_format(document)}'"
     has_certificate = certificate and document.tls is not None
     yield f"acl has_certificate always_{'true' if has_certificate else 'false'}"
-    yield "acl collect path_beg /v1/"
-    yield "acl collect path /fw.js"
+    yield f"acl collect path -m reg {COLLECTED}"
     yield "acl refused var(txn.rf) -m found"
     yield "tcp-request connection track-sc2 src table _connections"
     exempt = f" !{{ src -f {directory}/trusted.lst }}" if document.trusted_proxies else ""
     yield f"tcp-request connection reject if {{ sc2_conn_cur gt {document.limits.connections_per_address} }}{exempt}"
     yield from rules.request_rules(document, directory)
     yield from rules.answer_rules(document, directory)
+    # Whoever is refused has no destination.
+    yield "use_backend %[var(txn.pick),field(1,|)] if { var(txn.pick) -m found }"
     yield "use_backend _refused if refused"
     yield "use_backend _collect if collect"
-    yield "use_backend %[var(txn.pick),field(1,|)]"
     yield "default_backend _refused"
 
 
-def log_format() -> str:
-    """Give the access log: one JSON object a request; every text escaped, every number there whatever happened."""
+def log_format(document: EdgeDocument) -> str:
+    """Give the access log: one JSON object a request; every text escaped, every number there whatever happened.
+
+    Keys of what seldom happens are not there when it has not: see `rules.seldom_logged`.
+    """
     # What is of our own making needs neither a limit nor an escape.
-    own = {name: f"var(txn.{name})" for name in ("id", "svc", "test", "var", "ch", "reg", "vid", "rf")}
-    own["slot"] = "var(txn.pick),field(2,|)"
+    own = {"id": "var(txn.id)", "svc": "var(txn.svc)", "slot": "var(txn.pick),field(2,|)"}
+    own |= {"ch": f"var(txn.ch,{DIRECT})", "vid": "var(txn.vid)", "rf": "var(txn.rf)"}
     given = {"host": ("host", 255), "p": ("path", 1024), "ua": ("ua", 512), "ref": ("ref", 255)}
-    given |= {name: (name, 128) for name in UTM}
     # Quoted by HAProxy: it prints "-" for what is empty, but not within quotes of its own.
     parts = [f'"{key}":%{{+Q}}[{fetch}]' for key, fetch in own.items()]
     parts += [
         f'"{key}":%{{+Q}}[var(txn.{name}),bytes(0,{length}),json(utf8s)]' for key, (name, length) in given.items()
     ]
-    parts += ['"ip":%{+Q}[var(txn.ip)]']
-    parts += [f'"{key}":%[var(txn.{key})]0' for key in ("nv", "page", "cns")]
+    parts += ['"ip":%{+Q}[var(txn.ip)]' if document.trusted_proxies else '"ip":"%ci"']
+    parts += ['"reg":%{+Q}[var(txn.reg)]' if document.trusted_proxies and document.region_header else '"reg":""']
+    parts += ['"cns":%[var(txn.cns)]0' if document.visitor.consent is not None else '"cns":1']
+    parts += ['"page":%[var(txn.page)]0', '"nv":%[var(txn.more)]0']
     parts += [
         '"t":%Ts%ms',
         '"m":"%HM"',
@@ -328,7 +335,6 @@ def _health(layout: Layout, directory: str) -> Iterator[str]:
     for family in ("ipv4@", "ipv6@") if layout.ipv6 else ("ipv4@",):
         yield f"bind {family}:{layout.health_port}{' v6only' if family == 'ipv6@' else ''}"
     yield "maxconn 50"
-    yield "http-request set-var(txn.now) date()"
     yield "http-request return status 200 content-type text/plain string alive if { path /healthz }"
     yield (
         "http-request return status 503 content-type text/plain string draining "
@@ -349,15 +355,20 @@ def _refused() -> Iterator[str]:
     yield f"http-request return status 503 content-type text/plain string '{NOBODY}' hdr Retry-After 5"
 
 
-def _collect(layout: Layout) -> Iterator[str]:
+def _collect(document: EdgeDocument, layout: Layout) -> Iterator[str]:
     yield "retries 0"
     yield "timeout queue 2s"
     yield "http-request del-header cookie"
-    headers = {"Visitor": "vid", "Channel": "ch", "Address": "ip", "Region": "reg"}
+    headers = {"Visitor": "vid", "Region": "reg"}
     for header, variable in headers.items():
         yield f"http-request set-header X-FW-{header} %[var(txn.{variable})] if {{ var(txn.{variable}) -m found }}"
-    yield "http-request set-header X-FW-Consent 0 if !{ var(txn.cns) -m found }"
-    yield "http-request set-header X-FW-Consent 1 if { var(txn.cns) -m found }"
+    yield f"http-request set-header X-FW-Channel %[var(txn.ch,{DIRECT})]"
+    yield f"http-request set-header X-FW-Address %[{rules.address(document)}]"
+    if document.visitor.consent is None:
+        yield "http-request set-header X-FW-Consent 1"
+    else:
+        yield "http-request set-header X-FW-Consent 0 if !{ var(txn.cns) -m found }"
+        yield "http-request set-header X-FW-Consent 1 if { var(txn.cns) -m found }"
     yield f"server sidecar 127.0.0.1:{layout.collect_port} maxconn 1000"
 
 
