@@ -34,6 +34,7 @@ from flywheel.events.deliver import Delivery
 from flywheel.events.erasures import ErasedRows
 from flywheel.events.meters import Meters
 from flywheel.events.spool import Spool
+from flywheel.events.volume_lock import VolumeBusy, claim
 from flywheel.kube.errors import LoginError
 from flywheel.kube.gateway import Gateway
 
@@ -72,8 +73,11 @@ class Sidecar:
 
         Raises:
             OSError: The spool's directory cannot be used.
+            VolumeBusy: Another sidecar uses it, or it is another campaign's.
         """
         self.settings = settings
+        # Before the spool is opened: that cuts off what another process may just be writing.
+        self._claimed = claim(settings.spool_directory, f"{settings.namespace}/{settings.campaign}")
         self.meters = Meters(settings.namespace, settings.campaign)
         self.spool = Spool(settings.spool_directory, settings.spool_limit, on_dropped=self.meters.dropped)
         self.collector = Collector(self.spool, self.meters)
@@ -254,7 +258,7 @@ async def run(settings: Settings) -> int:
         await sidecar.listen()
         # What was loaded stays for ever; the collector of garbage need not look at it again and again.
         gc.freeze()
-    except OSError as error:
+    except (OSError, VolumeBusy) as error:
         log.error("The sidecar cannot start: %s", error)  # noqa: TRY400 - the text says it all
         return 2
     try:

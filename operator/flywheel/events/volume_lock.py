@@ -1,6 +1,7 @@
 """The volume of a worker: one process at a time, and files that only it may read."""
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import time
@@ -40,6 +41,33 @@ async def lock(directory: Path, owner: str, *, seconds: float = LOCK_TIMEOUT) ->
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{owner}, process {os.getpid()}\n".encode(), 0)
         return handle
+
+
+def claim(directory: Path, owner: str) -> int:
+    """Take a spool at once, for one owner for ever; give the file that holds the lock, for as long as it is open.
+
+    Raises:
+        VolumeBusy: Another process has it, or it holds rows of another owner; the message says which.
+        OSError: The directory cannot be written.
+    """
+    handle = _open(directory)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise VolumeBusy(f"{directory} belongs to another sidecar that runs: stop it first.") from None
+    known = os.pread(handle, 1000, 0).decode(errors="replace").strip()
+    if known not in ("", owner):
+        os.close(handle)
+        raise VolumeBusy(
+            f"{directory} holds what {known} has not delivered; with {owner} it would be counted there. Give each its "
+            "own directory, or empty this one."
+        )
+    if not known:
+        # A full disk must not keep a pod from starting.
+        with contextlib.suppress(OSError):
+            os.pwrite(handle, owner.encode(), 0)
+    return handle
 
 
 def _open(directory: Path) -> int:

@@ -114,6 +114,20 @@ async def test_a_stop_leaves_on_disk_what_the_store_does_not_take_in_time(sideca
     assert len(list((sidecar.directory / "spool/events").glob("*.ndjson"))) == 1
 
 
+async def test_a_spool_has_one_sidecar_and_one_campaign(sidecar, store, tmp_path):
+    await sidecar.start()
+    await sidecar.listening()
+    own = sidecar.process
+    for options, said in (({}, "belongs to another sidecar"), ({"campaign": "autumn"}, "shop/spring")):
+        if options:
+            await sidecar.kill()
+        await sidecar.start(**options)
+        assert await sidecar.process.wait() == 2
+        assert said in sidecar.said()
+        assert "Traceback" not in sidecar.said()
+        sidecar.process = own
+
+
 async def test_it_tells_why_it_cannot_start(sidecar):
     (sidecar.directory / "spool").mkdir()
     (sidecar.directory / "spool" / "events").write_text("a file in the way")
