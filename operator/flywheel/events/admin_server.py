@@ -65,6 +65,9 @@ class Kpis(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     if not _LOCAL.fullmatch(request.headers.get("Host", "")):
         return refusal(403, "not_local", "This port is spoken to as localhost or 127.0.0.1 only.")
+    if "Origin" in request.headers or request.headers.get("Sec-Fetch-Site", "none") != "none":
+        # A page can have a browser ask for an export again and again, even if it cannot read the answer.
+        return refusal(403, "from_a_page", "This port answers programs, not pages.")
     if request.method == "POST" and request.content_type != "application/json":
         return refusal(415, "not_json", "The body has to be application/json.")
     try:
