@@ -7,7 +7,7 @@ milliseconds since 1970 in UTC; the aliases `at` and `taken_in_at` give them as 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-VERSION = 1
+VERSION = 2
 """Of the tables below. A worker refuses a store that a newer one has changed."""
 SEEN_FOR = 8 * 86400
 """Seconds for which a row that comes again is known for a duplicate: the sidecars believe no moment that lies more
@@ -28,12 +28,12 @@ class Column:
     type: str
     comment: str
     clause: str = ""
-    """What follows the type: CODEC, DEFAULT or ALIAS."""
+    """What follows the type: CODEC, DEFAULT, MATERIALIZED or ALIAS."""
 
     @property
     def stored(self) -> bool:
         """Whether rows bring it, rather than it being reckoned from others."""
-        return not self.clause.startswith("ALIAS")
+        return not self.clause.startswith(("ALIAS", "MATERIALIZED"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Table:
 
     @property
     def stored_columns(self) -> tuple[Column, ...]:
-        """The columns without aliases."""
+        """The columns that are not reckoned from others."""
         return tuple(column for column in self.columns if column.stored)
 
     @property
@@ -62,6 +62,14 @@ _CAMPAIGN = Column("campaign", WORD, "Name of the Campaign, from the sender's to
 _COMMIT = Column("commit", "UInt64", "Number of the commit that stored the row; it only grows", "CODEC(Delta, ZSTD)")
 _EXPIRES = Column("expires_at", "DateTime('UTC')", "When the row is deleted")
 _TIME = "CODEC(Delta, ZSTD)"
+# Read in full by every key figure: worth the space.
+_QUICK_TIME = "CODEC(Delta, LZ4)"
+_VISITOR_KEY = Column(
+    "visitor_key",
+    "UInt64",
+    "Hash of `visitor`, quicker to count by; 0 without one. Not part of `SELECT *`",
+    "MATERIALIZED if(visitor = '', 0, cityHash64(visitor))",
+)
 _AT = Column("at", "DateTime64(3, 'UTC')", "`time` as a date", "ALIAS fromUnixTimestamp64Milli(time, 'UTC')")
 _DAILY = "PARTITION BY toYYYYMMDD(fromUnixTimestamp64Milli(time, 'UTC'))"
 _LIFE = "TTL expires_at DELETE SETTINGS merge_with_ttl_timeout = 3600"
@@ -77,7 +85,9 @@ EVENTS = Table(
         Column("message_id", TEXT, "The client's id of the event, unique within the campaign"),
         Column("type", WORD, "track, page, screen, identify, group or alias"),
         Column("event", WORD, "Name of a track, page or screen"),
-        Column("time", MOMENT, "When it happened, by the edge's clock: corrected for the client's and clamped", _TIME),
+        Column(
+            "time", MOMENT, "When it happened, by the edge's clock: corrected for the client's and clamped", _QUICK_TIME
+        ),
         Column("original_time", MOMENT, "When it happened as the client says", _TIME),
         Column("ingest_time", MOMENT, "When the edge took it in", _TIME),
         Column("visitor", TEXT, "The cookie fw_vid, else the client's anonymousId; empty without consent"),
@@ -108,6 +118,7 @@ EVENTS = Table(
         Column("source", WORD, "Who reported it: edge, script or library"),
         _EXPIRES,
         _COMMIT,
+        _VISITOR_KEY,
         _AT,
         Column(
             "taken_in_at",
@@ -116,7 +127,9 @@ EVENTS = Table(
             "ALIAS fromUnixTimestamp64Milli(ingest_time, 'UTC')",
         ),
     ),
-    f"ENGINE = MergeTree {_DAILY} ORDER BY (campaign, time) {_LIFE}",
+    # An event is found without reading others, a moment within a quarter of an hour; within that, the records of one
+    # visitor stand together, which makes them quick to count and small to store.
+    f"ENGINE = MergeTree {_DAILY} ORDER BY (campaign, bot, event, intDiv(time, 900000), visitor_key, time) {_LIFE}",
     (_COMMIT_INDEX, _VISITOR_INDEX, _EXPIRY_INDEX, "INDEX by_user user_id TYPE bloom_filter(0.01) GRANULARITY 4"),
 )
 
@@ -126,7 +139,7 @@ REQUESTS = Table(
     (
         _CAMPAIGN,
         Column("request_id", TEXT, "HAProxy's id of the request, unique within the campaign"),
-        Column("time", MOMENT, "When it was accepted", _TIME),
+        Column("time", MOMENT, "When it was accepted", _QUICK_TIME),
         Column("ingest_time", MOMENT, "When the sidecar took it in", _TIME),
         Column("service", WORD, "Service that answered"),
         Column("slot", WORD, "Slot of the service, such as blue"),
@@ -151,6 +164,7 @@ REQUESTS = Table(
         Column("address", TEXT, "Client address: a salted hash, the address or nothing, as the campaign wants it"),
         _EXPIRES,
         _COMMIT,
+        _VISITOR_KEY,
         _AT,
     ),
     f"ENGINE = MergeTree {_DAILY} ORDER BY (campaign, time) {_LIFE}",
@@ -270,7 +284,7 @@ def create_statements(*, fsync: bool) -> Iterator[str]:
 def _create(table: Table, *, fsync: bool) -> str:
     lines = [
         f"{column.name} {column.type} {column.clause} COMMENT {quote(column.comment)}"
-        if column.clause.startswith(("ALIAS", "DEFAULT"))
+        if column.clause.startswith(("ALIAS", "DEFAULT", "MATERIALIZED"))
         else f"{column.name} {column.type} COMMENT {quote(column.comment)} {column.clause}"
         for column in table.columns
     ]

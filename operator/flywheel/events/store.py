@@ -107,6 +107,11 @@ class Store:
                 f"The tables of this store have version {found}, and this worker knows {VERSION}: a newer one has used "
                 "it. Run that version, or restore a copy from before."
             )
+        if 0 < found < VERSION:
+            raise StoreError(
+                f"The tables of this store have version {found}, from before the first release, and this worker knows "
+                f"{VERSION} only. Give it an empty volume or database; the version that made the tables exports them."
+            )
         if found < VERSION:
             await self._step(
                 "INSERT INTO schema_version SELECT {version:UInt32}, {now:Int64}",

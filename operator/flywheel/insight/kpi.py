@@ -9,7 +9,8 @@ What the words mean:
 - *Sessions*: a visitor's records, cut where more than `sessionTimeout` lies between two of them. The start of a window
   cuts too: a session that goes on counts in each window in which it has a record.
 - *Orders*: events of the order event, each `order_id` once; without one each event is an order. Of several events of
-  one order the first counts, one with a known currency before all without.
+  one order the first counts, one with a known currency before all without; of several in one millisecond, always the
+  same.
 - *Revenue*: of those orders, in the reporting currency. Orders in a currency without a rate count as orders, and once
   more as `unpriced_orders`; the average order value leaves them out.
 - *Conversion*: visitors with an order among all visitors.
@@ -41,9 +42,9 @@ WINDOWS: Mapping[str, int] = {"1m": 60_000, "15m": 900_000, "1h": 3_600_000, "ca
 MOST_VALUES = 60
 OTHERS = "(others)"
 QUANTILES = (0.5, 0.95, 0.99)
-VISITOR_KEY = "cityHash64(visitor)"
-"""A number instead of the visitor's text: twice as fast. Among a million visitors two share one with a chance of
-1 : 37 million, and then count as one."""
+VISITOR_KEY = "visitor_key"
+"""A hash of 64 bits instead of the visitor's text, several times as fast. Among a million visitors two share one with a
+chance of 1 : 37 million, and then count as one; so do orders."""
 RECORDS_AT_ONCE = 8_000_000
 """Visitors are counted in several rounds where there are more, so that memory stays bounded."""
 
@@ -155,19 +156,27 @@ def values_statement(scope: Scope) -> Statement:
     if scope.by is None:
         raise ValueError("without a dimension there are no values to ask for")
     both = " UNION ALL ".join(
-        f"SELECT {scope.by} AS value, count() AS records FROM {table} WHERE {_WITHIN} AND NOT bot GROUP BY value"
+        f"SELECT {scope.by} AS value, count() AS records FROM {table} WHERE {_WITHIN} AND bot = 0 GROUP BY value"
         for table in ("events", "requests")
     )
     sql = f"SELECT value FROM ({both}) GROUP BY value ORDER BY sum(records) DESC, value LIMIT {MOST_VALUES}"
     return Statement(sql, _parameters(scope))
 
 
-def events_statement(scope: Scope, values: Sequence[str] = ()) -> Statement:
-    """Ask for page views of scripts, for the number of records, and for the bots."""
-    pages = "countIf(NOT bot AND type = 'page' AND source != 'edge')" if scope.page_views == "Script" else "0"
+def events_statement(scope: Scope) -> Statement:
+    """Ask for the number of events, those of bots included, and for the bots."""
     sql = (
-        f"SELECT {_grouped(scope)} count() AS records, {pages} AS page_views, countIf(bot) AS bots "
-        f"FROM events WHERE {_WITHIN}{_grouping(scope)}"
+        f"SELECT (SELECT count() FROM events WHERE {_WITHIN}) AS records, "
+        f"(SELECT count() FROM events WHERE {_WITHIN} AND bot = 1) AS bots"
+    )
+    return Statement(sql, _parameters(scope))
+
+
+def pages_statement(scope: Scope, values: Sequence[str] = ()) -> Statement:
+    """Ask for page views as scripts and libraries tell of them."""
+    sql = (
+        f"SELECT {_grouped(scope)} count() AS page_views FROM events "
+        f"WHERE {_WITHIN} AND bot = 0 AND type = 'page' AND source != 'edge'{_grouping(scope)}"
     )
     return Statement(sql, _parameters(scope, values))
 
@@ -189,20 +198,22 @@ def requests_statement(scope: Scope, values: Sequence[str] = ()) -> Statement:
 
 def orders_statement(scope: Scope, values: Sequence[str] = ()) -> Statement:
     """Ask for orders, what they were worth, and how many visitors gave one."""
-    of_event = f"tuple({_place(scope)}, {VISITOR_KEY}, visitor != '', revenue, revenue_unknown)"
+    # One number to compare instead of three: unknown values last, then by time, then by whatever tells two apart.
+    rank = "bitShiftLeft(toUInt128(revenue_unknown), 127) + bitShiftLeft(toUInt128(time), 64) + xxHash64(message_id)"
     sql = (
-        f"SELECT {_grouped(scope, 'counted.1')} count() AS orders, countIf(counted.5) AS unpriced, "
-        "sumIf(counted.4, NOT counted.5) AS revenue, uniqExactIf(counted.2, counted.3) AS buyers FROM ("
-        f"SELECT argMin({of_event}, tuple(revenue_unknown, time, message_id)) AS counted FROM events "
-        f"WHERE {_WITHIN} AND NOT bot AND type = 'track' AND event = unhex({{order:String}}) "
-        f"GROUP BY order_id, if(order_id = '', message_id, '')){_grouping(scope)}"
+        f"SELECT {_grouped(scope, 'place_of_order')} count() AS orders, countIf(unknown) AS unpriced, "
+        "sumIf(worth, NOT unknown) AS revenue, uniqExactIf(buyer, buyer != 0) AS buyers FROM ("
+        f"WITH {rank} AS rank SELECT argMin(revenue, rank) AS worth, argMin(revenue_unknown, rank) AS unknown, "
+        f"argMin({VISITOR_KEY}, rank) AS buyer, argMin({_place(scope)}, rank) AS place_of_order FROM events "
+        f"WHERE {_WITHIN} AND bot = 0 AND type = 'track' AND event = unhex({{order:String}}) "
+        f"GROUP BY if(order_id = '', xxHash64(message_id), cityHash64(order_id))){_grouping(scope)}"
     )
     return Statement(sql, _parameters(scope, values) | {"order": _hex(scope.order_event)})
 
 
 def goal_statement(scope: Scope, event: str) -> Statement:
     """Ask how often an event that is no order happened."""
-    of_event = "NOT bot AND type = 'track' AND event = unhex({goal:String})"
+    of_event = "bot = 0 AND type = 'track' AND event = unhex({goal:String})"
     return Statement(
         f"SELECT count() AS reached FROM events WHERE {_WITHIN} AND {of_event}",
         _parameters(scope) | {"goal": _hex(event)},
@@ -224,12 +235,13 @@ def shape(
     values: Sequence[str],
     *,
     events: Rows,
+    pages: Rows,
     requests: Rows,
     orders: Rows,
     visitors: Rows,
 ) -> WindowFigures:
     """Put the answers together. `values` as the store ranked them; `visitors` holds the rows of all rounds."""
-    answers = tuple(map(_by_place, (events, requests, orders)))
+    answers = tuple(map(_by_place, (pages, requests, orders)))
     counted = _visitors_by_place(visitors)
     parts: dict[str, Figures] = {}
     places = {value: place for place, value in enumerate(sorted(values), 1)} | {OTHERS: _OTHER_PLACE}
@@ -247,7 +259,7 @@ def shape(
         total=_figures(scope, whole, counted.get(_TOTAL, (0, 0))),
         by=scope.by,
         parts=parts,
-        bot_events=int(whole.events.get("bots", 0)),
+        bot_events=sum(int(row["bots"]) for row in events),
         bot_requests=int(whole.requests.get("bots", 0)),
     )
 
@@ -293,7 +305,7 @@ def _records(columns: str, share: str) -> str:
     """The records of visitors, or of a share of them, of both tables."""
     return " UNION ALL ".join(
         f"SELECT {VISITOR_KEY} AS visitor_number, {columns} FROM {table} "
-        f"WHERE {_WITHIN} AND NOT bot AND visitor != '' {share} {only}"
+        f"WHERE {_WITHIN} AND bot = 0 AND {VISITOR_KEY} != 0 {share} {only}"
         for table, only in (("events", ""), ("requests", "AND page"))
     )
 
@@ -350,14 +362,14 @@ def _visitors_by_place(rows: Rows) -> dict[int, tuple[int, int]]:
 class _Answers:
     """The rows about one value, or about all."""
 
-    events: Mapping[str, Any]
+    pages: Mapping[str, Any]
     requests: Mapping[str, Any]
     orders: Mapping[str, Any]
 
 
 def _figures(scope: Scope, answers: _Answers, visitors: tuple[int, int]) -> Figures:
-    events, requests, orders = answers.events, answers.requests, answers.orders
-    pages = requests.get("pages", 0) if scope.page_views == "Edge" else events.get("page_views", 0)
+    requests, orders = answers.requests, answers.orders
+    pages = requests.get("pages", 0) if scope.page_views == "Edge" else answers.pages.get("page_views", 0)
     return Figures(
         page_views=int(pages),
         visitors=visitors[0],

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import xxhash
 from tests.unit.insight.stream import Stream
 
 from flywheel.events.rows import EventRow, RequestRow
@@ -84,7 +85,9 @@ def _orders(events: Sequence[EventRow], name: str) -> Iterable[EventRow]:
         if row.type == "track" and row.event == name:
             orders[("order", row.order_id) if row.order_id else ("message", row.message_id)].append(row)
     for each in orders.values():
-        yield min(each, key=lambda row: (row.revenue_unknown, row.time, row.message_id.encode()))
+        yield min(
+            each, key=lambda row: (row.revenue_unknown, row.time, xxhash.xxh64_intdigest(row.message_id.encode()))
+        )
 
 
 def _sessions(records: Sequence[Record], timeout: int, value: Callable[[Record], str]) -> Iterable[Record]:
