@@ -5,13 +5,14 @@ import json
 import threading
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
+from http.client import HTTPConnection
 from http.cookies import SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 from tests.unit.shop.conftest import StartService
 
@@ -21,25 +22,30 @@ from flywheel.simulation.read import read_behaviour
 from flywheel.simulation.tally import Tally
 
 SHOPPERS = Path(__file__).parents[3] / "examples/618/shoppers.yaml"
-OF_ONE_HOP = ("connection", "keep-alive", "transfer-encoding", "host", "content-length", "content-encoding")
+OF_ONE_HOP = ("connection", "keep-alive", "transfer-encoding", "host", "content-length")
 
 
 class Front:
     """Stands where the edge would: knows visitors, takes in events, passes all else on to the services."""
 
     def __init__(self) -> None:
-        self.http = httpx.Client(timeout=20)
         self.services: dict[str, str] = {}
         self.events: list[dict[str, Any]] = []
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.visitors: set[str] = set()
 
-    def pass_on(self, method: str, path: str, headers: dict[str, str], body: bytes) -> httpx.Response:
-        """Let the service answer that the first part of the path names."""
+    def pass_on(
+        self, method: str, path: str, headers: dict[str, str], body: bytes
+    ) -> tuple[int, list[tuple[str, str]], bytes]:
+        """Let the service answer that the first part of the path names: its status, headers and body."""
         self.requests.append((method, path, headers))
         first = urlsplit(path).path.split("/")[1]
         service = self.services.get(first, self.services["landing"])
-        return self.http.request(method, service + path, content=body, headers=headers)
+        # A connection for each request: a pool of connections that threads share closes them in each other's hands.
+        with closing(HTTPConnection(urlsplit(service).netloc, timeout=20)) as connection:
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            return answer.status, answer.getheaders(), answer.read()
 
 
 def _handler(front: Front) -> type[BaseHTTPRequestHandler]:
@@ -56,9 +62,9 @@ def _handler(front: Front) -> type[BaseHTTPRequestHandler]:
             known = SimpleCookie(headers.get("cookie", "")).get("fw_vid")
             visitor = known.value if known else uuid.uuid4().hex
             front.visitors.add(visitor)
-            answer = front.pass_on(self.command, self.path, {**headers, "x-fw-visitor": visitor}, body)
-            passed = [pair for pair in answer.headers.multi_items() if pair[0] not in OF_ONE_HOP]
-            self._answer(answer.status_code, [*passed, ("set-cookie", f"fw_vid={visitor}; Path=/")], answer.content)
+            status, given, content = front.pass_on(self.command, self.path, {**headers, "x-fw-visitor": visitor}, body)
+            passed = [pair for pair in given if pair[0].lower() not in OF_ONE_HOP]
+            self._answer(status, [*passed, ("set-cookie", f"fw_vid={visitor}; Path=/")], content)
 
         def _answer(self, status: int, headers: Any, body: bytes) -> None:
             self.send_response(status)
@@ -94,7 +100,6 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Front, str]
             server.shutdown()
             thread.join()
             start.stop()
-            made.http.close()
 
 
 @pytest.fixture
