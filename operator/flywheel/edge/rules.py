@@ -198,7 +198,8 @@ def _cleaned(document: EdgeDocument) -> Iterator[str]:
         f"if {{ req.hdr_names -m reg '(?:^|,)(?:{_STRIPPED}(?:,|$))|_' }}"
     )
     yield "http-request add-header X-Request-ID %[var(txn.id)]"
-    yield f"http-request add-header X-Forwarded-For %[{address(document)}]"
+    if document.trusted_proxies:
+        yield f"http-request add-header X-Forwarded-For %[{address(document)}]"
     if may_be_secure(document):
         yield "http-request add-header X-Forwarded-Proto https if secure"
         yield "http-request add-header X-Forwarded-Proto http if !secure"
