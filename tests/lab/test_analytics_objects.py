@@ -122,7 +122,7 @@ def test_what_somebody_changes_or_deletes_is_healed_and_then_nothing_is_written(
     shop.objects.delete("PodDisruptionBudget", NAME)
     shop.objects.delete("StatefulSet", NAME)
     eventually(lambda: settings(shop), wanted)
-    eventually(lambda: len(shop.objects.read("Role", NAME)["rules"]), 3)
+    eventually(lambda: len(shop.objects.read("Role", NAME)["rules"] or ()), 3)
     then_it_belongs_to(shop, "spring")
 
     eventually(lambda: bool(shop.objects.get("Pod", f"{NAME}-0")), True)

@@ -22,7 +22,7 @@ TAKE_OVER = LEASE + 4.0
 HAND_OVER = 4.0
 """Seconds until a standby leads whose leader has given the Lease up: its next attempt."""
 AWAKE = 15.0
-ROUNDS = 8
+ROUNDS = 5
 MANY = 6
 
 

@@ -68,7 +68,7 @@ def test_a_campaign_goes_through_all_its_stages_and_leaves_nothing_but_a_report(
     assert deployment[-1].type == "DELETED"
     assert deployment[-1].manifest["spec"]["replicas"] == 0
 
-    assert head.split() == ["NAME", "STAGE", "READY", "STARTS", "ENDS", "NEXT", "AGE"]
+    assert head.split() == ["NAME", "STAGE", "READY", "STARTS", "ENDS", "NEXT", "GOAL", "AGE"]
     assert row.split()[:2] == [name, "Live"]
     assert row.split()[3:5] == [starts_at, ends_at]
     then_there_is_one_event_for_each_transition(sale)
