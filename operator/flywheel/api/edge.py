@@ -367,7 +367,7 @@ class Edge(Model):
         default=None, description="CPU and memory of HAProxy. Default: requests of 200m and 128Mi."
     )
     sidecar_resources: ResourcesManifest | None = Field(
-        default=None, description="CPU and memory of the sidecar. Default: requests of 100m and 128Mi."
+        default=None, description="CPU and memory of the sidecar. Default: requests of 100m and 128Mi, limit of 512Mi."
     )
     service: EdgeService = Field(default=EdgeService(), description="How the edge is reached.")
     routes: Annotated[tuple[EdgeRoute, ...], Field(min_length=1, max_length=64)] = Field(

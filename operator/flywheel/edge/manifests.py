@@ -18,7 +18,8 @@ FLUSH_SECONDS = 300
 OPEN_REQUESTS_SECONDS = 30
 """How long requests under way may take after a pod has stopped taking new ones."""
 HAPROXY_RESOURCES = {"requests": {"cpu": "200m", "memory": "128Mi"}}
-SIDECAR_RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}}
+SIDECAR_RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
+"""Without the sidecar the site serves on, so it may be ended before it takes the node's memory from HAProxy."""
 API_TOKEN_DIRECTORY = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path
 
 
@@ -95,7 +96,15 @@ def _role_binding(metadata: Manifest) -> Manifest:
 
 
 def _service(campaign: str, edge: Edge, metadata: Manifest) -> Manifest:
-    ports = [{"name": "http", "port": naming.ENTRY_PORT, "targetPort": naming.HTTP_PORT, "protocol": "TCP", "appProtocol": "http"}]
+    ports = [
+        {
+            "name": "http",
+            "port": naming.ENTRY_PORT,
+            "targetPort": naming.HTTP_PORT,
+            "protocol": "TCP",
+            "appProtocol": "http",
+        }
+    ]
     if edge.tls:
         ports.append(
             {"name": "https", "port": 443, "targetPort": naming.HTTPS_PORT, "protocol": "TCP", "appProtocol": "https"}
