@@ -23,6 +23,11 @@ START_TIMEOUT = 120.0
 LONGEST_PAUSE = 15.0
 CLOSE_TIMEOUT = 20.0
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n"})
+_READING = {
+    "output_format_json_quote_64bit_integers": "0",
+    # With less than a gigabyte free for each, which the engine never has, ClickHouse would read with one thread.
+    "max_threads_min_free_memory_per_thread": "0",
+}
 Reply = tuple[Answer, bytes]
 
 
@@ -262,7 +267,7 @@ class ChdbEngine:
             kind="stream" if kind == "stream" else "query",
             statement=sql,
             parameters=_written(parameters),
-            settings={**limits.settings(), "output_format_json_quote_64bit_integers": "0"},
+            settings={**limits.settings(), **_READING},
             output_format=output_format,
         )
 
