@@ -278,6 +278,36 @@ async def test_ids_that_a_cut_off_commit_did_not_come_to_remember_are_made_up_fo
     assert await count(store, "cut") == 12
 
 
+async def test_a_large_query_uses_two_threads(store: Store) -> None:
+    plan = await store.query("EXPLAIN PIPELINE SELECT sum(number) FROM numbers_mt(100000000)")
+    assert any("× 2" in str(row["explain"]) for row in plan), plan
+
+
+async def test_a_window_and_an_event_are_found_without_reading_the_others(store: Store) -> None:
+    rows = [event(i, event=f"e{i % 4}", time=NOON + i * 1000) for i in range(20_000)]
+    await store.ingest("events", [delivery("pruned", rows)])
+    await store.run("OPTIMIZE TABLE events FINAL")
+
+    async def read(condition: str) -> int:
+        found = await store.query(
+            f"EXPLAIN ESTIMATE SELECT message_id FROM events WHERE campaign = 'pruned' AND bot = 0 AND {condition}"
+        )
+        return sum(int(str(row["rows"])) for row in found)
+
+    whole = await read("1")
+    assert await read("event = 'e1'") < whole
+    assert await read(f"time >= {NOON + 19_000_000}") < whole
+
+
+async def test_tables_of_before_the_first_release_are_not_used(front: Front) -> None:
+    store = await started(front.engine("older"))
+    await store.run("TRUNCATE TABLE schema_version")
+    await store.run("INSERT INTO schema_version SELECT 1, 0")
+    await store.close()
+    with pytest.raises(StoreError, match="version 1, from before the first release"):
+        await started(front.engine("older"))
+
+
 async def test_tables_of_a_newer_version_are_left_alone(front: Front) -> None:
     store = await started(front.engine("newer"))
     await store.run("INSERT INTO schema_version SELECT 99, 0")
