@@ -64,11 +64,20 @@ async def test_haproxy_is_killed_and_starts_with_what_it_had(tmp_path: Path) -> 
             await stand.process.wait()
             if worker := await _pid(stand):
                 os.kill(worker, signal.SIGKILL)
+            await until(lambda: nobody_listens(stand), "the sockets of the killed one are closed")
             await stand.start_haproxy()
             assert await served(stand) == "web-green", "from its files, before the agent has said anything"
         await stand.give(live(document(), active={"web": "blue"}))
         assert await served(stand) == "web-blue"
         await until(lambda: stand.agent.applied.trouble is None, "all is well")
+
+
+async def nobody_listens(stand: Edge) -> bool:
+    try:
+        await stand.connect()
+    except OSError:
+        return True
+    return False
 
 
 async def _pid(stand: Edge) -> int:
