@@ -23,6 +23,8 @@ HAND_OVER = 4.0
 """Seconds until a standby leads whose leader has given the Lease up: its next attempt."""
 AWAKE = 15.0
 ROUNDS = 5
+CALM = 12
+"""Looks in a row that must be alike before the world counts as at rest: a busy machine is slow to write."""
 MANY = 6
 
 
@@ -168,7 +170,7 @@ def settled_versions(pair: Pair) -> dict[tuple[str, str], Any]:
 
     def calm() -> bool:
         seen.append(pair.versions())
-        return seen[-1] == seen[-4] if len(seen) > 3 else False
+        return len(seen) > CALM and all(each == seen[-1] for each in seen[-CALM:])
 
     eventually(calm, why="a world at rest")
     return seen[-1]
