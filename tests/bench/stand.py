@@ -45,7 +45,7 @@ def stand() -> Iterator[Stand]:
     objects = Objects(cluster.kubeconfig, f"bench-{uuid.uuid4().hex[:6]}")
     try:
         cluster.kubectl("apply", "--server-side", "--force-conflicts", f"--filename={REPOSITORY / 'crds'}")
-        cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd/campaigns.flywheel.dev")
+        cluster.wait_until_established("campaigns.flywheel.dev")
         objects.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": objects.namespace}})
         with TemporaryDirectory(prefix="flywheel-bench-") as directory:
             yield Stand(cluster, objects, Path(directory))

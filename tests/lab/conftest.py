@@ -33,9 +33,7 @@ def definition(cluster: Cluster) -> Iterator[None]:
     name = "customresourcedefinition/campaigns.flywheel.dev"
     present = cluster.kubectl("get", name, "--ignore-not-found", "--output=name")
     cluster.kubectl("apply", "--server-side", "--force-conflicts", f"--filename={DEFINITION}")
-    # kubectl's own wait gives up where there are no conditions yet.
-    path = "jsonpath={.status.conditions[?(@.type=='Established')].status}"
-    eventually(lambda: cluster.kubectl("get", name, "--output", path), "True", within=30, why="the definition in use")
+    cluster.wait_until_established("campaigns.flywheel.dev")
     yield
     if not present:
         cluster.kubectl("delete", name, "--timeout=60s")

@@ -28,7 +28,7 @@ def is_installed(cluster: Cluster) -> bool:
 def install(cluster: Cluster) -> None:
     """Bring the definitions to the cluster and wait until routes can be made."""
     cluster.kubectl("apply", "--server-side", *(f"--filename={file}" for file in definitions()))
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", PROBE)
+    cluster.wait_until_established(PROBE.rpartition("/")[2])
 
 
 def remove(cluster: Cluster) -> None:

@@ -19,6 +19,7 @@ from tools.bootstrap.steps import REPOSITORY, CannotContinueError
 
 OPERATOR_NAMESPACE = "flywheel-system"
 OUTAGE_SECONDS = 60
+ESTABLISHED_SECONDS = 60
 END_SECONDS = 10
 
 
@@ -88,6 +89,18 @@ class Cluster:
             OPERATOR_NAMESPACE,
         ]
         self.helm(*chart, "--create-namespace", *image, "--wait", "--timeout", "120s", *arguments)
+
+    def wait_until_established(self, definition: str) -> None:
+        """Wait until the API server serves a CustomResourceDefinition; kubectl's own wait gives up where it says
+        nothing yet.
+        """
+        path = "jsonpath={.status.conditions[?(@.type=='Established')].status}"
+
+        def established() -> bool:
+            said = self.kubectl("get", f"customresourcedefinition/{definition}", "--output", path, check=False)
+            return said.strip() == "True"
+
+        wait_until(established, f"the definition {definition} in use", ESTABLISHED_SECONDS)
 
     def stop_api_server(self) -> None:
         """Kill the lab's API server; it stays away until `start_api_server`."""
