@@ -123,8 +123,8 @@ def _rest_in_retirement(observed: Observed) -> Decision:
 
 
 def _run(observed: Observed, campaign: Campaign, phase: Phase, now: datetime) -> Decision:
-    wanted, origins = desired(observed, campaign, phase)
     orders = _edge_orders(campaign, phase)
+    wanted, origins = desired(observed, campaign, phase, orders)
     keys = [ObjectKey.of(each) for each in wanted]
     questions = _questions(observed, campaign, phase, orders, keys)
     if questions:
@@ -157,7 +157,7 @@ def _edge_orders(campaign: Campaign, phase: Phase) -> EdgeOrders | None:
     edge = campaign.spec.edge
     if edge is None:
         return None
-    return EdgeOrders(compose(campaign, edge).generation, edge_size(edge, zero=phase.zero))
+    return EdgeOrders(compose(campaign, edge), edge_size(edge, zero=phase.zero))
 
 
 def _questions(

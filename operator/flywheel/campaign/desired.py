@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from flywheel.api.analytics import Analytics
 from flywheel.api.campaign import Campaign
+from flywheel.campaign.entry import EdgeOrders
 from flywheel.campaign.observed import Observed
-from flywheel.edge.compose import compose
-from flywheel.edge.manifests import edge_manifests, edge_size
+from flywheel.edge.manifests import edge_manifests
 from flywheel.insight.dashboard import dashboard_manifest
 from flywheel.insight.monitoring import MonitoringSettings
 from flywheel.insight.rules import prometheus_rule_manifest, rules_config_map
@@ -33,17 +33,21 @@ def optional_apis(campaign: Campaign) -> frozenset[Api]:
     return frozenset(route | monitoring)
 
 
-def desired(observed: Observed, campaign: Campaign, phase: Phase) -> tuple[list[Manifest], dict[ObjectKey, str]]:
+def desired(
+    observed: Observed, campaign: Campaign, phase: Phase, orders: EdgeOrders | None
+) -> tuple[list[Manifest], dict[ObjectKey, str]]:
     """Build every child, with the field of the spec that each comes from."""
     made: list[Manifest] = []
     origins: dict[ObjectKey, str] = {}
-    for origin, size, manifest in _children(observed, campaign, phase):
+    for origin, size, manifest in _children(observed, campaign, phase, orders):
         made.append(_lifted_from_zero(observed, manifest, size))
         origins[ObjectKey.of(manifest)] = origin
     return made, origins
 
 
-def _children(observed: Observed, campaign: Campaign, phase: Phase) -> Iterator[tuple[str, Size, Manifest]]:
+def _children(
+    observed: Observed, campaign: Campaign, phase: Phase, orders: EdgeOrders | None
+) -> Iterator[tuple[str, Size, Manifest]]:
     for index, service in enumerate(campaign.spec.services):
         for manifest in service_manifests(observed.name, observed.namespace, service, phase, observed.provider):
             yield f"spec.services[{index}]", size_of(service, phase), manifest
@@ -52,10 +56,9 @@ def _children(observed: Observed, campaign: Campaign, phase: Phase) -> Iterator[
         if rules is not None:
             yield "spec.services", Size(), rules
     edge = campaign.spec.edge
-    if edge:
-        size = edge_size(edge, zero=phase.zero)
-        for manifest in edge_manifests(campaign, edge, compose(campaign, edge), size, observed.images.edge):
-            yield "spec.edge", size, manifest
+    if edge and orders:
+        for manifest in edge_manifests(campaign, edge, orders.document, orders.size, observed.images.edge):
+            yield "spec.edge", orders.size, manifest
         for manifest in _monitoring(observed, campaign, phase):
             yield "spec.analytics.monitoring", Size(), manifest
     if campaign.spec.route and observed.served.get(ROUTE_API, False):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import msgspec
 
 from flywheel.campaign.observed import Observed
-from flywheel.edge.document import Applied
+from flywheel.edge.document import Applied, EdgeDocument
 from flywheel.edge.naming import COMPONENT, applied_name, edge_name
 from flywheel.plan import LiveObject, ObjectKey
 from flywheel.workload.scaling import Size
@@ -20,8 +20,13 @@ DELIVERY_TROUBLES = ("Store", "Spool", "Log")
 class EdgeOrders:
     """What the edge shall be."""
 
-    generation: str
+    document: EdgeDocument
     size: Size
+
+    @property
+    def generation(self) -> str:
+        """What a pod says when it has applied them."""
+        return self.document.generation
 
 
 @dataclass(frozen=True, slots=True)
