@@ -7,7 +7,7 @@ from typing import Literal
 import click
 
 from flywheel.commands import analytics, edge, kpis, metrics, simulate
-from flywheel.commands.options import Duration
+from flywheel.commands.options import Duration, log_options, require_one_scope
 
 SHORTEST_LEASE = 3
 
@@ -45,7 +45,7 @@ def check_uninstall(namespaces: tuple[str, ...], *, all_namespaces: bool) -> Non
 
     from flywheel.runtime.checks import uninstall_obstacle
 
-    _require_one_scope(namespaces, all_namespaces)
+    require_one_scope(namespaces, all_namespaces=all_namespaces)
     _conclude(asyncio.run(uninstall_obstacle(namespaces or (None,))), "No Campaign needs the operator any more.")
 
 
@@ -60,11 +60,6 @@ def check_install(namespace: str, ready_url: str, timeout: float) -> None:
     from flywheel.runtime.checks import install_obstacle
 
     _conclude(asyncio.run(install_obstacle(namespace, ready_url, timeout)), "The operator is ready for Campaigns.")
-
-
-def _require_one_scope(namespaces: tuple[str, ...], all_namespaces: bool) -> None:
-    if bool(namespaces) == all_namespaces:
-        raise click.UsageError("Say where: either --all-namespaces, or --namespace once or more.")
 
 
 def _own_image(name: str) -> str:
@@ -105,10 +100,7 @@ def _conclude(obstacle: str | None, otherwise: str) -> None:
 @click.option("--prometheus", default="", help="With KEDA: address of a Prometheus that reads the edge pods.")
 @click.option("--health-port", type=click.IntRange(0, 65535), default=8081, show_default=True, help="Probes.")
 @click.option("--metrics-port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Prometheus.")
-@click.option("--log-format", type=click.Choice(["console", "json"]), default="json", show_default=True)
-@click.option(
-    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
-)
+@log_options
 def operator(
     namespaces: tuple[str, ...],
     *,
@@ -138,7 +130,7 @@ def operator(
     from flywheel.runtime.operator import Settings, run
     from flywheel.workload.provider import Provider
 
-    _require_one_scope(namespaces, all_namespaces)
+    require_one_scope(namespaces, all_namespaces=all_namespaces)
     if lease_duration < SHORTEST_LEASE:
         raise click.BadParameter(
             f"A lease shorter than {SHORTEST_LEASE} s cannot be held.", param_hint="--lease-duration"

@@ -5,7 +5,7 @@ from typing import Literal
 
 import click
 
-from flywheel.commands.options import Duration, log_options
+from flywheel.commands.options import Duration, log_options, require_one_scope
 
 _port = click.IntRange(1, 65535)
 
@@ -51,8 +51,7 @@ def external_metrics(
     from flywheel.metrics.process import Settings, run
     from flywheel.runtime.logs import configure
 
-    if bool(namespaces) == all_namespaces:
-        raise click.UsageError("Say where: either --all-namespaces, or --namespace once or more.")
+    require_one_scope(namespaces, all_namespaces=all_namespaces)
     if interval <= 0 or window < 2 * interval:
         raise click.BadParameter(
             "A rate takes at least two readings: at least twice the interval.", param_hint="--window"

@@ -25,6 +25,16 @@ class Duration(click.ParamType[float]):
             self.fail(str(error), param, ctx)
 
 
+def require_one_scope(namespaces: tuple[str, ...], *, all_namespaces: bool) -> None:
+    """Refuse a command that does not say where, or says it twice.
+
+    Raises:
+        click.UsageError: Neither or both were given.
+    """
+    if bool(namespaces) == all_namespaces:
+        raise click.UsageError("Say where: either --all-namespaces, or --namespace once or more.")
+
+
 def log_options(command: Command) -> Command:
     """Add the options that say how to log."""
     levels = click.Choice(["debug", "info", "warning", "error"])
