@@ -13,7 +13,7 @@ NS ?= default
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint unit lab e2e bench crds images install clean \
-        prepare prepare-helm prepare-unit prepare-lab prepare-tests prepare-images \
+        prepare prepare-helm prepare-unit prepare-lab prepare-tests prepare-bench prepare-images \
         lab-up lab-down lab-status lab-shell lab-forward
 
 help: ## this list
@@ -40,7 +40,7 @@ lab: prepare-tests ## tests against a real API server and a real node
 e2e: prepare-tests ## the whole path with real pods
 	$(PYTEST) tests/e2e
 
-bench: prepare-tests ## measure (ONLY=name runs one benchmark)
+bench: prepare-bench ## measure (ONLY=name runs one benchmark)
 	$(PYTHON) -m tests.bench $(ONLY)
 
 crds: prepare-helm ## write crds/ from the models, and the chart's copy and deploy/ from them
@@ -79,13 +79,16 @@ prepare-helm:
 	$(BOOTSTRAP) python helm
 
 prepare-unit:
-	$(BOOTSTRAP) python tests peers helm
+	$(BOOTSTRAP) python tests peers helm sample
 
 prepare-lab:
 	$(BOOTSTRAP) python $(if $(KUBECONFIG),,lab)
 
 prepare-tests:
-	$(BOOTSTRAP) python tests $(if $(KUBECONFIG),,lab) images
+	$(BOOTSTRAP) python tests sample $(if $(KUBECONFIG),,lab) images
+
+prepare-bench: prepare-tests
+	$(BOOTSTRAP) rollouts
 
 prepare-images:
 	$(BOOTSTRAP) python $(if $(KUBECONFIG),,lab) images

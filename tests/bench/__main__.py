@@ -8,7 +8,7 @@ import time
 from tests.bench.rows import Row, table, write
 from tools.bootstrap.steps import REPOSITORY
 
-BENCHMARKS = ("decision", "edge", "edge_map", "sidecar", "store", "one_campaign", "many_campaigns", "kpi")
+BENCHMARKS = ("decision", "edge", "edge_map", "sidecar", "store", "one_campaign", "many_campaigns", "kpi", "release")
 """Each a module beside this one, with a function `measure() -> list[Row]`."""
 
 

@@ -7,6 +7,7 @@ from tools.bootstrap.debian import IMAGE_PACKAGES, TEST_PACKAGES, ensure_lab_pac
 from tools.bootstrap.environment import ensure_environment
 from tools.bootstrap.peers import ensure_peers
 from tools.bootstrap.programs import ensure_helm, ensure_programs
+from tools.bootstrap.single import ensure_rollouts, ensure_sample
 from tools.bootstrap.steps import CannotContinueError, cache_directory, locked, say
 
 
@@ -21,6 +22,8 @@ PREPARATIONS: dict[str, Callable[[], object]] = {
     "lab": _lab,
     "tests": lambda: ensure_packages(TEST_PACKAGES),
     "peers": ensure_peers,
+    "sample": ensure_sample,
+    "rollouts": ensure_rollouts,
     "images": lambda: ensure_packages(IMAGE_PACKAGES),
 }
 

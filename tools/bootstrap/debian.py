@@ -30,6 +30,8 @@ TEST_PACKAGES = {
     "prometheus": "promtool",
     "chromium": "chromium",
     "wrk": "wrk",
+    "nginx": "nginx",
+    "git": "git",
 }
 
 # Debian asks this program whether the service of a package that is being installed may be started.

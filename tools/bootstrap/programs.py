@@ -100,7 +100,7 @@ def _build_missing(go: Path, target: Path, programs: Sequence[Program]) -> None:
     for number, program in enumerate(programs, 1):
         if not (target / program.name).exists():
             with step(f"Building {program.name} ({number} of {len(programs)})", program.usually):
-                _build(go, program, target)
+                build(go, program, target)
 
 
 def _complete(target: Path) -> None:
@@ -111,7 +111,12 @@ def _complete(target: Path) -> None:
     _remove_old_versions(target)
 
 
-def _build(go: Path, program: Program, target: Path) -> None:
+def build(go: Path, program: Program, target: Path) -> None:
+    """Build one program into the directory `target`.
+
+    Raises:
+        CannotContinueError: the build failed.
+    """
     unfinished = target / f"{program.name}.unfinished"
     environment = {
         **os.environ,

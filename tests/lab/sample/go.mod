@@ -1,0 +1,3 @@
+module flywheel.dev/lab/sample
+
+go 1.26.4
