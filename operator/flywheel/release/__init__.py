@@ -1,0 +1,1 @@
+"""Releases: two slots of a service, gates before and after the switch, the way back; content from Git."""
