@@ -321,12 +321,11 @@ class Agent:
     async def _bring_maps(self, rendered: Rendered, pid: int) -> None:
         """Bring the maps up to date, so that no request meets a test whose ranges are not there."""
         known = self._known_maps[1] if self._known_maps[0] == pid else {}
-        found = {
-            name: known[name] if name in known else await self._api.map(rendered.map_path(name)) for name in LIVE_MAPS
-        }
+        names = [name for name in LIVE_MAPS if name in rendered.maps]
+        found = {name: known[name] if name in known else await self._api.map(rendered.map_path(name)) for name in names}
         # Until all is done, what is known is not certain.
         self._known_maps = (0, {})
-        for name in LIVE_MAPS:
+        for name in names:
             wanted = rendered.maps[name]
             if name == RANGES:
                 # Ranges of tests that go stay until no test points to them any more.

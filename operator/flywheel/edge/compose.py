@@ -15,10 +15,26 @@ from flywheel.workload.naming import child_name
 SURGE = 1.25
 """A rolling update adds up to a quarter more pods for a while; see the Deployments of services."""
 LEAST_CAPACITY = 8
+SLOTS = ("blue", "green")
+SlotPorts = Mapping[str, str]
+"""Slot -> name of the port in the revision that the slot has; a slot without one has the port's name of the spec."""
 
 
-def compose(campaign: Campaign, edge: Edge, live: wire.Live | None = None) -> EdgeDocument:
-    """Write the orders for the edge of `campaign`, stamped with their generation."""
+def compose(
+    campaign: Campaign,
+    edge: Edge,
+    live: wire.Live | None = None,
+    slots: Mapping[str, SlotPorts] | None = None,
+) -> EdgeDocument:
+    """Write the orders for the edge of `campaign`, stamped with their generation.
+
+    Args:
+        campaign: What is wanted.
+        edge: Its edge.
+        live: What changes without a reload.
+        slots: Released service -> its slots. Both are always there, so that no release costs a reload.
+    """
+    released = slots or {}
     analytics = campaign.spec.analytics or Analytics()
     routes = routes_of(campaign, edge)
     services = {service.name: service for service in campaign.spec.services}
@@ -26,7 +42,9 @@ def compose(campaign: Campaign, edge: Edge, live: wire.Live | None = None) -> Ed
     return EdgeDocument(
         namespace=campaign.namespace,
         campaign=campaign.name,
-        services=tuple(_service(campaign.name, services[name], port) for name, port in sorted(routed.items())),
+        services=tuple(
+            _service(campaign.name, services[name], port, released.get(name)) for name, port in sorted(routed.items())
+        ),
         routes=tuple(wire.EdgeRoute(path=each.path, service=each.service, hosts=each.hostnames) for each in routes),
         visitor=_visitor(edge),
         tls=_tls(edge),
@@ -58,15 +76,22 @@ def routes_of(campaign: Campaign, edge: Edge) -> tuple[EdgeRoute, ...]:
     return tuple(EdgeRoute(path="/", service=each.name) for each in campaign.spec.services if each.listening_ports)
 
 
-def _service(campaign: str, service: Service, number: int | None) -> wire.EdgeService:
+def _service(campaign: str, service: Service, number: int | None, slots: SlotPorts | None) -> wire.EdgeService:
     port = next((each for each in service.listening_ports if each.port == number), service.listening_ports[0])
     most = service.autoscaling.max if service.autoscaling else service.base_replicas
-    backend = wire.Backend(
-        service=child_name(campaign, service.name),
-        port=port.name,
-        capacity=max(LEAST_CAPACITY, math.ceil(most * SURGE) + 1),
+    capacity = max(LEAST_CAPACITY, math.ceil(most * SURGE) + 1)
+    child = child_name(campaign, service.name)
+    if slots is None:
+        return wire.EdgeService(
+            name=service.name, backends=(wire.Backend(service=child, port=port.name, capacity=capacity),)
+        )
+    return wire.EdgeService(
+        name=service.name,
+        backends=tuple(
+            wire.Backend(slot=slot, service=f"{child}-{slot}", port=slots.get(slot) or port.name, capacity=capacity)
+            for slot in SLOTS
+        ),
     )
-    return wire.EdgeService(name=service.name, backends=(backend,))
 
 
 def _visitor(edge: Edge) -> wire.Visitor:

@@ -198,6 +198,17 @@ class Weight(Struct, frozen=True, kw_only=True):
     """0 to 256; 0 lets open requests end and gives no new ones."""
 
 
+class Preview(Struct, frozen=True, kw_only=True):
+    """A slot that may be seen before it is the active one, by whoever names the revision in it."""
+
+    service: str
+    slot: str
+    revision: str
+    """8 to 64 letters and digits that nobody can guess: there is no other secret."""
+    hosts: tuple[str, ...] = ()
+    """Lower-case host names under which it is seen without being named."""
+
+
 class Live(Struct, frozen=True, kw_only=True):
     """What changes without a reload."""
 
@@ -207,6 +218,7 @@ class Live(Struct, frozen=True, kw_only=True):
     weights: tuple[Weight, ...] = ()
     tests: tuple[Test, ...] = ()
     blocks: tuple[Block, ...] = ()
+    previews: tuple[Preview, ...] = ()
 
 
 class EdgeDocument(Struct, frozen=True, kw_only=True):

@@ -7,12 +7,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from flywheel.edge.document import BUCKETS, Block, EdgeDocument, EdgeService, Test
-from flywheel.edge.quoting import DocumentProblem, between, network, percent_encoded, token
-from flywheel.edge.routing import destination
+from flywheel.edge.document import BUCKETS, Block, EdgeDocument, EdgeService, Preview, Test
+from flywheel.edge.quoting import DocumentProblem, between, host_name, network, percent_encoded, token
+from flywheel.edge.routing import ANY, destination, host_classes, own_class, routes_by_host
 
 ACTIVE = "active"
-"""Service -> `backend|slot`, and `|busy` behind it where shares or tests are to be looked for."""
+"""Service -> `backend|slot`, and `|busy` behind it where shares, tests or hosts of previews are to be looked for."""
 BUSY_FIELD = 3
 SHARES = "shares"
 """Service -> `basis points|backend|slot`."""
@@ -24,9 +24,20 @@ ADDRESSES = "addresses"
 """Network -> seconds since 1970 until which it is refused."""
 VISITORS = "visitors"
 """Visitor -> likewise."""
-LIVE_MAPS = (ACTIVE, SHARES, RANGES, TESTS, ADDRESSES, VISITORS)
-"""In the order in which they are brought up to date: a test is known only once its ranges are."""
+PREVIEWS = "previews"
+"""`<revision>/<service>` -> `backend|slot|revision`, and `<revision>` alone -> `known`."""
+PREVIEW_HOSTS = "preview-hosts"
+"""`<host>/<service>` -> `backend|slot|revision`."""
+HOSTS = "hosts"
+"""Host name -> class of hosts that are routed alike. There only where a route is for some hosts alone."""
+LIVE_MAPS = (ACTIVE, SHARES, RANGES, TESTS, ADDRESSES, VISITORS, PREVIEWS, PREVIEW_HOSTS, HOSTS)
+"""In the order in which they are brought up to date: a test is known only once its ranges are, and a revision that
+becomes the active one is so before it ceases to be a preview."""
 TESTS_PER_SERVICE = 3
+MOST_PREVIEWS = 64
+HOSTS_PER_PREVIEW = 8
+KNOWN = "known"
+_REVISION = re.compile(r"[A-Za-z0-9]{8,64}")
 VISITOR_PATTERN = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _VISITOR = re.compile(VISITOR_PATTERN)
 _LATEST = 1 << 40
@@ -55,6 +66,8 @@ def live_maps(document: EdgeDocument) -> Maps:
     services = {service.name: service for service in document.services}
     tests, ranges = _tests(document, services)
     addresses, visitors = _blocks(document.live.blocks)
+    previews, preview_hosts = _previews(document, services)
+    hosts = {HOSTS: _hosts(document)} if routes_by_host(document) else {}
     return {
         ACTIVE: _active(document, services),
         SHARES: _shares(document, services),
@@ -62,6 +75,9 @@ def live_maps(document: EdgeDocument) -> Maps:
         TESTS: tests,
         ADDRESSES: addresses,
         VISITORS: visitors,
+        PREVIEWS: previews,
+        PREVIEW_HOSTS: preview_hosts,
+        **hosts,
     }
 
 
@@ -79,7 +95,8 @@ def _active(document: EdgeDocument, services: Mapping[str, EdgeService]) -> dict
     for service, slot in document.live.active.items():
         chosen[token(service)] = _slot(services, service, slot, f"live.active[{service!r}]")
     shared = {token(each.service) for each in document.live.shares}
-    busy = shared | {token(each.service) for each in document.live.tests}
+    hosted = {token(each.service) for each in document.live.previews if each.hosts}
+    busy = shared | hosted | {token(each.service) for each in document.live.tests}
     return {name: f"{where}|busy" if name in busy else where for name, where in chosen.items()}
 
 
@@ -135,6 +152,56 @@ def _base(test: Test, arms: Mapping[tuple[int, int], str]) -> int:
     """Give each form of a test its own stretch of numbers, so that an old and a new one never mix while maps change."""
     digest = hashlib.sha256(repr((test.service, test.name, test.salt, sorted(arms.items()))).encode()).digest()
     return int.from_bytes(digest[:5]) * BUCKETS
+
+
+def _previews(document: EdgeDocument, services: Mapping[str, EdgeService]) -> tuple[dict[str, str], dict[str, str]]:
+    previews = document.live.previews
+    if len(previews) > MOST_PREVIEWS:
+        raise DocumentProblem("live.previews", f"has {len(previews)} previews; at most {MOST_PREVIEWS} fit")
+    routed = {host for route in document.routes for host in route.hosts}
+    named: dict[str, str] = {}
+    hosted: dict[str, str] = {}
+    for index, preview in enumerate(previews):
+        path = f"live.previews[{index}]"
+        value = f"{_slot(services, preview.service, preview.slot, path)}|{_revision(preview, path)}"
+        key = f"{preview.revision}/{token(preview.service)}"
+        if key in named:
+            raise DocumentProblem(path, f"{preview.service!r} has a preview of {preview.revision} already")
+        named |= {preview.revision: KNOWN, key: value}
+        for host in _preview_hosts(preview, routed, path):
+            if f"{host}/{token(preview.service)}" in hosted:
+                raise DocumentProblem(f"{path}.hosts", f"{preview.service!r} has another preview at {host}")
+            hosted[f"{host}/{token(preview.service)}"] = value
+    return named, hosted
+
+
+def _revision(preview: Preview, path: str) -> str:
+    if not _REVISION.fullmatch(preview.revision):
+        raise DocumentProblem(f"{path}.revision", f"{preview.revision!r} is not 8 to 64 letters and digits")
+    return preview.revision
+
+
+def _preview_hosts(preview: Preview, routed: set[str], path: str) -> tuple[str, ...]:
+    if len(preview.hosts) > HOSTS_PER_PREVIEW:
+        raise DocumentProblem(f"{path}.hosts", f"has {len(preview.hosts)} hosts; at most {HOSTS_PER_PREVIEW} fit")
+    for number, host in enumerate(preview.hosts):
+        if host_name(host, f"{path}.hosts[{number}]").startswith("*."):
+            raise DocumentProblem(f"{path}.hosts[{number}]", f"{host!r} stands for many hosts; name a single one")
+        if host in routed:
+            raise DocumentProblem(
+                f"{path}.hosts[{number}]", f"{host!r} is a host of the routes: all its visitors would see the preview"
+            )
+    return preview.hosts
+
+
+def _hosts(document: EdgeDocument) -> dict[str, str]:
+    """Give the hosts of routes, and those of previews, which are routed like the hosts of their service."""
+    found: dict[str, str] = {}
+    for preview in document.live.previews:
+        for host in preview.hosts:
+            found.setdefault(host, own_class(document, preview.service))
+    classes = host_classes(document).items()
+    return found | {host: name for host, name in classes if host != ANY and not host.startswith("*.")}
 
 
 @functools.lru_cache(maxsize=2)

@@ -29,6 +29,8 @@ VISITOR_COOKIE = "fw_vid"
 CHANNEL_COOKIE = "fw_ch"
 CHANNELS_BUILT_IN = ("direct", "referral", "other")
 """direct: no referrer and no UTM; referral: a referrer that no rule knows; other: UTM that no rule knows."""
+PREVIEW_CHANNEL = "_preview"
+"""Of requests that look at a revision before it serves: no visits, so that no figure counts them."""
 RESERVED_PATHS = ("/v1/", "/fw.js")
 """Paths of the edge itself; no service gets them."""
 

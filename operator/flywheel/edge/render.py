@@ -127,7 +127,6 @@ def render(
     tables = route_tables(document)
     files = {
         "routes.map": tables.routes,
-        "hosts.map": tables.hosts,
         "wildcards.map": tables.wildcards,
         KNOWN_CHANNELS: map_text(known_channels(document)),
         "trusted.lst": "".join(

@@ -11,10 +11,8 @@ ANY = "*"
 
 @dataclass(frozen=True)
 class RouteTables:
-    """Texts of three map files."""
+    """Texts of two map files. Single hosts are not among them: previews bring some that no reload may wait for."""
 
-    hosts: str
-    """Host name -> class of hosts that are routed alike."""
     wildcards: str
     """End of a host name -> class; the longest first, as HAProxy takes the first that fits."""
     routes: str
@@ -31,6 +29,24 @@ def destination(service: str, slot: str) -> str:
     return f"{backend_name(service, slot)}|{token(slot)}"
 
 
+def routes_by_host(document: EdgeDocument) -> bool:
+    """Tell whether any route is only for some hosts."""
+    return any(route.hosts for route in document.routes)
+
+
+def host_classes(document: EdgeDocument) -> dict[str, str]:
+    """Give the class of hosts that are routed alike, by the pattern that they fit."""
+    patterns = sorted({host for route in document.routes for host in route.hosts})
+    return {pattern: f"h{index}" for index, pattern in enumerate(patterns)} | {ANY: ANY}
+
+
+def own_class(document: EdgeDocument, service: str) -> str:
+    """Give the class of the hosts under which a service is found: those of its first route."""
+    classes = host_classes(document)
+    hosts = next((route.hosts for route in document.routes if route.service == service), ())
+    return classes[hosts[0] if hosts else ANY]
+
+
 def route_tables(document: EdgeDocument) -> RouteTables:
     """Resolve the routes: the longest path wins; of equal paths the host that says most.
 
@@ -44,16 +60,14 @@ def route_tables(document: EdgeDocument) -> RouteTables:
         url_path(route.path, f"routes[{index}].path")
         for number, host in enumerate(route.hosts):
             host_name(host, f"routes[{index}].hosts[{number}]")
-    patterns = sorted({host for route in document.routes for host in route.hosts})
-    classes = {pattern: f"h{index}" for index, pattern in enumerate(patterns)} | {ANY: ANY}
+    classes = host_classes(document)
     lines: dict[str, str] = {}
     for pattern, name in classes.items():
         for route in _ranked(document.routes, pattern):
             key = f"{name}{route.path.rstrip('/')}/"
             lines.setdefault(key, _value(services[route.service]))
-    wildcards = sorted((each for each in patterns if each.startswith("*.")), key=len, reverse=True)
+    wildcards = sorted((each for each in classes if each.startswith("*.")), key=len, reverse=True)
     return RouteTables(
-        hosts=_text((each, classes[each]) for each in patterns if not each.startswith("*.")),
         wildcards=_text((each[1:], classes[each]) for each in wildcards),
         routes=_text(lines.items()),
     )

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from flywheel.edge import channelrules, livemaps
+from flywheel.edge import channelrules, livemaps, previewrules
 from flywheel.edge.bucket import share_salt
 from flywheel.edge.channelrules import agreement, if_agreed
 from flywheel.edge.document import BUCKETS, EdgeDocument
 from flywheel.edge.naming import CHANNEL_COOKIE, VISITOR_COOKIE
 from flywheel.edge.quoting import acl_lines, cookie_domain, cookie_name, header_name, quote_format
-from flywheel.edge.routing import ANY
+from flywheel.edge.routing import ANY, routes_by_host
 
 UNSIZED_BODY = 16_384
 """Bytes of a body whose length is not said beforehand: it must fit the buffer, where it is counted."""
@@ -30,7 +30,7 @@ REFUSALS = {
 }
 """Reason as in the access log -> status, text, Retry-After."""
 
-_STRIPPED = "x-fw-|x-forwarded-|(forwarded|x-real-ip|x-request-id|proxy|http2-settings)"
+_STRIPPED = f"x-fw-(?!{previewrules.KEPT}(?:,|$))|x-forwarded-|(forwarded|x-real-ip|x-request-id|proxy|http2-settings)"
 _CLEAN = r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 _LONGEST_REPEAT = 65_535
 _HOST = r"^([A-Za-z0-9._-]{1,255}|\[[0-9a-fA-F:.]{2,45}\])(:[0-9]{1,5})?$"
@@ -72,6 +72,7 @@ def _seldom(document: EdgeDocument, directory: str) -> Iterator[str]:
     yield "acl seldom query -m found"
     yield "acl seldom var(txn.out) -m found"
     yield f"acl seldom var(txn.pick),field({livemaps.BUSY_FIELD},|) -m found"
+    yield f"acl seldom {previewrules.ASKED} -m found"
     yield "http-request allow if { var(txn.vid) -m found } !seldom"
     yield from channelrules.arrivals(document)
     yield from _newcomer(document)
@@ -80,6 +81,7 @@ def _seldom(document: EdgeDocument, directory: str) -> Iterator[str]:
     yield from _tests(directory)
     yield "http-request add-header X-FW-Variant %[var(txn.test)]=%[var(txn.var)] if { var(txn.test) -m found }"
     yield f"http-request set-var-fmt(txn.more) '{seldom_logged()}'"
+    yield from previewrules.request_rules(directory)
 
 
 def seldom_logged() -> str:
@@ -209,10 +211,10 @@ def _cleaned(document: EdgeDocument) -> Iterator[str]:
 
 def _destination(document: EdgeDocument, directory: str) -> Iterator[str]:
     """Choose the service of a request and the slot for those whom no share and no test concerns."""
-    hosts = any(route.hosts for route in document.routes)
+    hosts = routes_by_host(document)
     if hosts:
         yield f"http-request set-var(txn.cls) var(txn.host),map_end({directory}/wildcards.map)"
-        yield f"http-request set-var(txn.cls) var(txn.host),map_str({directory}/hosts.map)"
+        yield f"http-request set-var(txn.cls) var(txn.host),map_str({directory}/{livemaps.HOSTS}.map)"
     of = f"var(txn.cls,{ANY})" if hosts else f"str({ANY})"
     collect = "{ var(txn.svc) -m str _collect }"
     yield (
@@ -282,6 +284,7 @@ def answer_rules(document: EdgeDocument, directory: str) -> Iterator[str]:
     yield "http-after-response set-header X-Request-ID %[var(txn.id)]"
     yield from _headers(document)
     yield f"http-after-response set-header Connection close if {draining(directory)}"
+    yield from previewrules.answer_rules()
 
 
 def _cookies(document: EdgeDocument) -> Iterator[str]:

@@ -35,6 +35,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
+from flywheel.edge.naming import PREVIEW_CHANNEL
+
 Dimension = Literal["channel", "service", "variant", "region"]
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 WINDOWS: Mapping[str, int] = {"1m": 60_000, "15m": 900_000, "1h": 3_600_000, "campaign": 0}
@@ -185,7 +187,8 @@ def requests_statement(scope: Scope, values: Sequence[str] = ()) -> Statement:
     """Ask for requests, errors, latency and page views of the edge."""
     levels = ", ".join(map(str, QUANTILES))
     sql = (
-        f"WITH NOT bot AND refused = '' AND service != '' AND NOT startsWith(termination, 'L') AS served, "
+        f"WITH NOT bot AND refused = '' AND service != '' AND channel != '{PREVIEW_CHANNEL}' "
+        "AND NOT startsWith(termination, 'L') AS served, "
         "server_ms < 0 AS unanswered, "
         "status >= 500 OR (unanswered AND NOT startsWith(termination, 'C')) AS failed "
         f"SELECT {_grouped(scope)} countIf(page AND NOT bot) AS pages, countIf(served) AS requests, "

@@ -140,6 +140,10 @@ class Service:
         self.hold: asyncio.Event | None = None
         self.delay = 0.0
         self.content_type = "application/json"
+        self.headers: dict[str, str] = {}
+        """Further headers of each answer."""
+        self._open: dict[asyncio.StreamWriter, bool] = {}
+        """Connections, and whether a request is under way on them."""
         self._server: asyncio.Server | None = None
 
     async def start(self, port: int = 0) -> "Service":
@@ -154,14 +158,32 @@ class Service:
             self._server.close()
             self._server = None
 
+    async def vanish(self) -> None:
+        """End as a pod does: take nothing new, end what was begun, close what is open."""
+        await self.stop()
+        await until(lambda: not any(self._open.values()), f"{self.name} has ended what it had begun")
+        await self.cut()
+
+    async def cut(self) -> None:
+        """Close all connections, whatever is under way on them."""
+        for writer in self._open:
+            writer.transport.abort()
+        # Sockets are closed in the loop's next turn.
+        await asyncio.sleep(0)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            while await self._answer(reader, writer):
-                pass
-        writer.close()
+        self._open[writer] = False
+        try:
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                while await self._answer(reader, writer):
+                    self._open[writer] = False
+        finally:
+            del self._open[writer]
+            writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = await reader.readuntil(b"\r\n\r\n")
+        self._open[writer] = True
         lines = head.decode("latin-1").split("\r\n")
         pairs = [(name.lower(), value) for name, value in (line.split(": ", 1) for line in lines[1:] if line)]
         headers = dict(pairs)
@@ -182,7 +204,8 @@ class Service:
         method, path, _ = lines[0].split(" ")
         told = {"service": self.name, "method": method, "path": path, "headers": headers, "length": len(body)}
         text = json.dumps(told).encode()
-        reply = f"HTTP/1.1 200 OK\r\nContent-Type: {self.content_type}\r\nContent-Length: {len(text)}\r\n\r\n"
+        further = "".join(f"{name}: {value}\r\n" for name, value in self.headers.items())
+        reply = f"HTTP/1.1 200 OK\r\nContent-Type: {self.content_type}\r\nContent-Length: {len(text)}\r\n{further}\r\n"
         writer.write(reply.encode() + (b"" if method == "HEAD" else text))
         await writer.drain()
         return True
@@ -399,6 +422,7 @@ async def edge(
         listening.close()
         for service in list(Service.running):
             await service.stop()
+            await service.cut()
 
 
 def new_agent(stand: Edge, tls_directory: Path | None = None) -> Agent:

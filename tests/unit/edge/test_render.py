@@ -23,6 +23,7 @@ from flywheel.edge.document import (
     EdgeService,
     Limits,
     Live,
+    Preview,
     Share,
     Tls,
     VariantRange,
@@ -119,6 +120,16 @@ def documents(draw: st.DrawFn) -> EdgeDocument:
                         until=numbers,
                     ),
                     max_size=3,
+                ).map(tuple),
+                previews=st.lists(
+                    st.builds(
+                        Preview,
+                        service=st.just(pair[0]),
+                        slot=st.just(pair[1]),
+                        revision=st.sampled_from(["0123456789abcdef", "known", "unknown", "a" * 65]) | nasty,
+                        hosts=hosts,
+                    ),
+                    max_size=2,
                 ).map(tuple),
             )
         ),
@@ -231,6 +242,14 @@ def sound_documents(draw: st.DrawFn) -> EdgeDocument:
             shares=(Share(service=service.name, slot=slot, basis_points=draw(st.integers(0, 10_000))),),
             tests=(Trial(name=draw(odd), service=service.name, salt=draw(nasty.filter(bool)), ranges=arms),),
             blocks=(Block(kind="visitor", value=draw(nasty), until=1),),
+            previews=(
+                Preview(
+                    service=service.name,
+                    slot=slot,
+                    revision=draw(st.from_regex("[A-Za-z0-9]{8,64}", fullmatch=True)),
+                    hosts=draw(st.sampled_from([(), ("next.a.example", "c_d.example")])),
+                ),
+            ),
         ),
     )
 
@@ -283,8 +302,14 @@ def test_only_the_structure_decides_on_a_reload() -> None:
         render(base, pods),
         render(live(base, active={"web": "green"}, weights=(Weight(service="pay", weight=3),)), pods),
         render(live(base, blocks=(Block(kind="address", value="::1", until=1),)), {}),
+        render(live(base, previews=(HOSTED,)), {}),
     ]
     assert len({each.structure for each in same}) == 1
+    by_host = document(routes=(EdgeRoute(path="/", service="web", hosts=("*.a.example", "b")),))
+    with_hosts = [render(by_host, {}), render(live(by_host, previews=(HOSTED,)), {})]
+    assert len({each.structure for each in with_hosts}) == 1
+    assert "hosts" not in same[0].maps, "a map that no rule asks is none that HAProxy knows"
+    assert [each.maps["hosts"] for each in with_hosts] == [{"b": "h1"}, {"b": "h1", "next.a.example": "h0"}]
     others = [
         render(document(limits=Limits(connections=20)), {}),
         render(document(routes=(EdgeRoute(path="/", service="pay"),)), {}),
@@ -312,6 +337,17 @@ def test_the_whole_configuration_is_accepted_with_tls_and_ipv6(tmp_path: Path) -
     assert "server s2 ipv6@[fd00::1]:80 weight 0" in rendered.config
 
 
+HOSTED = Preview(service="web", slot="green", revision="0123456789abcdef", hosts=("next.a.example",))
+
+
+def previewing(*previews: Preview, **changes: Any) -> EdgeDocument:
+    return live(document(**changes), previews=previews)
+
+
+def changed(**changes: Any) -> Preview:
+    return msgspec.structs.replace(HOSTED, **changes)
+
+
 PROBLEMS: dict[str, EdgeDocument] = {
     "services": document(services=()),
     "services[0].backends": document(services=(EdgeService(name="web", backends=()),)),
@@ -332,6 +368,17 @@ PROBLEMS: dict[str, EdgeDocument] = {
                 ranges=tuple(VariantRange(variant="v", slot="blue", start=0, end=9) for _ in range(2)),
             ),
         ),
+    ),
+    "live.previews[0]": previewing(changed(slot="red")),
+    "live.previews[1]": previewing(HOSTED, changed(slot="blue", hosts=())),
+    "live.previews[1].hosts": previewing(HOSTED, changed(revision="0" * 16)),
+    "live.previews": previewing(*(changed(revision=f"{number:016x}", hosts=()) for number in range(65))),
+    "live.previews[0].revision": previewing(changed(revision="unknown")),
+    "live.previews[0].hosts": previewing(changed(hosts=tuple(f"{number}.example" for number in range(9)))),
+    "live.previews[0].hosts[0]": previewing(changed(hosts=("*.a.example",))),
+    "live.previews[0].hosts[1]": previewing(
+        changed(hosts=("next.a.example", "a.example")),
+        routes=(EdgeRoute(path="/", service="web", hosts=("a.example",)),),
     ),
     "limits.bodyBytes": document(limits=Limits(body_bytes=-1)),
 }
