@@ -1,4 +1,4 @@
-"""Who sends: the sidecar's ServiceAccount token, checked against the cluster's public keys without asking for each."""
+"""Who calls: a ServiceAccount's token, checked against the cluster's public keys without asking for each."""
 
 import asyncio
 import logging
@@ -11,7 +11,7 @@ from typing import Any
 import jwt
 
 from flywheel.edge.naming import edge_name
-from flywheel.events.naming import AUDIENCE
+from flywheel.events.naming import AUDIENCE, operator_audience
 from flywheel.kube.client import Client
 from flywheel.kube.errors import ApiError, LoginError
 
@@ -39,7 +39,7 @@ class NotIdentified(Exception):  # noqa: N818 - of a sender
 
 
 class NotAllowed(Exception):  # noqa: N818 - of a sender
-    """The token is genuine, and its owner no sidecar of this namespace."""
+    """The token is genuine, and its owner may not do this: no sidecar of this namespace, or not the operator."""
 
 
 class KeysUnavailable(Exception):  # noqa: N818 - a state
@@ -54,10 +54,21 @@ class _Keys:
 
 
 class Identity:
-    """Tells which campaign's sidecar a token belongs to."""
+    """Tells whom a token belongs to: which campaign's sidecar, or the operator."""
 
-    def __init__(self, namespace: str, fetch: Fetch, *, refresh_interval: float = REFRESH_INTERVAL) -> None:
+    def __init__(
+        self, namespace: str, fetch: Fetch, *, operator: str = "", refresh_interval: float = REFRESH_INTERVAL
+    ) -> None:
+        """Make an identity check.
+
+        Args:
+            namespace: Whose sidecars are known.
+            fetch: Gets the cluster's keys.
+            operator: The operator's ServiceAccount as `namespace:name`; empty where none may ask.
+            refresh_interval: Seconds between two looks for keys.
+        """
         self._namespace = namespace
+        self._operator = operator
         self._fetch = fetch
         self._interval = refresh_interval
         self._keys: _Keys | None = None
@@ -73,6 +84,23 @@ class Identity:
             NotAllowed: It belongs to somebody else.
             KeysUnavailable: That cannot be told now.
         """
+        return self._campaign_of(await self._subject(authorization, AUDIENCE))
+
+    async def check_operator(self, authorization: str | None) -> None:
+        """Check that the operator sends this header.
+
+        Raises:
+            NotIdentified: The header is missing, or its token not genuine, not for this worker, or out of date.
+            NotAllowed: It belongs to somebody else.
+            KeysUnavailable: That cannot be told now.
+        """
+        subject = await self._subject(authorization, operator_audience(self._namespace))
+        if not self._operator:
+            raise NotAllowed("This worker has not been told which ServiceAccount is the operator's.")
+        if subject != f"system:serviceaccount:{self._operator}":
+            raise NotAllowed(f"{subject!r} is not the operator, which is the ServiceAccount {self._operator}.")
+
+    async def _subject(self, authorization: str | None, audience: str) -> str:
         token = _bearer(authorization)
         try:
             header = jwt.get_unverified_header(token)
@@ -84,14 +112,14 @@ class Identity:
                 token,
                 key=key,
                 algorithms=ALGORITHMS,
-                audience=AUDIENCE,
+                audience=audience,
                 issuer=keys.issuer,
                 leeway=LEEWAY,
                 options={"require": ["exp", "iss", "aud", "sub"]},
             )
         except jwt.PyJWTError as error:
             raise NotIdentified(f"The token is not accepted: {error}") from None
-        return self._campaign_of(str(claims["sub"]))
+        return str(claims["sub"])
 
     def _campaign_of(self, subject: str) -> str:
         kind, _, rest = subject.rpartition("serviceaccount:")

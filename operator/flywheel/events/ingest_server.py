@@ -1,4 +1,4 @@
-"""The port to which sidecars deliver."""
+"""The port to which sidecars deliver, and where the operator asks."""
 
 import asyncio
 import logging
@@ -13,6 +13,7 @@ from flywheel.events.group_commit import Full, GroupCommit
 from flywheel.events.http_answers import Handler, TooLarge, gunzip, read_body, refusal, tell_engine_trouble
 from flywheel.events.identity import Identity, KeysUnavailable, NotAllowed, NotIdentified
 from flywheel.events.salts import Salts
+from flywheel.events.slots_server import SlotsServer
 from flywheel.events.store import Unreadable
 
 log = logging.getLogger(__name__)
@@ -23,12 +24,13 @@ MOST_ROWS = 50_000
 COMMIT_TIMEOUT = 60.0
 """Seconds that a delivery waits at most; it may still be stored after that, and comes again as a duplicate."""
 CAMPAIGN = web.RequestKey("campaign", str)
+SLOTS = "/v1/slots"
 Count = Callable[[str, str, Outcome], None]
 """Told campaign, table and outcome of each delivery."""
 
 
 class IngestServer:
-    """Handlers of `/v1/*`, all for identified sidecars, and the probes."""
+    """Handlers of `/v1/*`, for identified sidecars or for the operator, and the probes."""
 
     def __init__(
         self,
@@ -36,6 +38,7 @@ class IngestServer:
         queues: Mapping[str, GroupCommit],
         salts: Salts,
         erasures: Erasures,
+        slots: SlotsServer,
         complaint: Callable[[], str | None],
         count: Count,
     ) -> None:
@@ -43,6 +46,7 @@ class IngestServer:
         self._queues = queues
         self._salts = salts
         self._erasures = erasures
+        self._slots = slots
         self._complaint = complaint
         self._count = count
 
@@ -52,6 +56,7 @@ class IngestServer:
         made.router.add_post("/v1/ingest/{table}", self._ingest)
         made.router.add_get("/v1/salt", self._salt)
         made.router.add_get("/v1/erasures", self._list_erasures)
+        made.router.add_post(SLOTS, self._answer_slots)
         made.router.add_get("/healthz", self._healthz)
         made.router.add_get("/readyz", self._readyz)
         return made
@@ -60,7 +65,11 @@ class IngestServer:
     async def _identify(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path.startswith("/v1/"):
             try:
-                request[CAMPAIGN] = await self._identity.campaign(request.headers.get("Authorization"))
+                authorization = request.headers.get("Authorization")
+                if request.path == SLOTS:
+                    await self._identity.check_operator(authorization)
+                else:
+                    request[CAMPAIGN] = await self._identity.campaign(authorization)
             except NotIdentified as error:
                 return refusal(401, "not_identified", str(error), {"WWW-Authenticate": "Bearer"})
             except NotAllowed as error:
@@ -120,6 +129,11 @@ class IngestServer:
         if not since.isdigit() or len(since) > 19:
             return refusal(400, "bad_since", "`since` is the id of the last erasure that you know, a whole number.")
         return web.json_response({"erasures": await self._erasures.listed(request[CAMPAIGN], int(since))})
+
+    async def _answer_slots(self, request: web.Request) -> web.Response:
+        if complaint := self._complaint():
+            return refusal(503, "engine_down", complaint, {"Retry-After": "2"})
+        return await self._slots.answer(request)
 
     async def _healthz(self, _request: web.Request) -> web.Response:
         return web.Response(text="ok\n")

@@ -76,15 +76,28 @@ def settings_text(entries: Iterable[tuple[str, Manifest]]) -> tuple[str, tuple[s
     return _json(written), tuple(left_out)
 
 
-def network_manifests(namespace: str) -> list[Manifest]:
-    """Build how the worker is reached: events only from edges of the namespace, figures by whoever scrapes."""
+def network_manifests(namespace: str, operator: str = "") -> list[Manifest]:
+    """Build how the worker is reached: events only from edges of the namespace, figures by whoever scrapes.
+
+    Args:
+        namespace: Where.
+        operator: The operator's ServiceAccount as `namespace:name`; it may ask. Empty: none.
+    """
     ports = [_port("ingest", naming.INGEST_PORT), _port("metrics", naming.METRICS_PORT)]
     edges = {"podSelector": {"matchLabels": {"app.kubernetes.io/component": EDGE, MANAGED_BY_LABEL: "flywheel"}}}
+    senders: list[Manifest] = [edges]
+    if operator:
+        senders.append(
+            {
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": operator.partition(":")[0]}},
+                "podSelector": {"matchLabels": {"app.kubernetes.io/component": naming.OPERATOR_COMPONENT}},
+            }
+        )
     policy = {
         "podSelector": {"matchLabels": dict(SELECTOR)},
         "policyTypes": ["Ingress"],
         "ingress": [
-            {"from": [edges], "ports": [{"port": naming.INGEST_PORT, "protocol": "TCP"}]},
+            {"from": senders, "ports": [{"port": naming.INGEST_PORT, "protocol": "TCP"}]},
             {"ports": [{"port": naming.METRICS_PORT, "protocol": "TCP"}]},
         ],
     }
@@ -108,7 +121,7 @@ def disruption_budget(namespace: str) -> Manifest:
     return _object(namespace, "policy/v1", "PodDisruptionBudget", spec=spec)
 
 
-def stateful_set(namespace: str, store: Store, image: str, claim: VolumeClaim | None) -> Manifest:
+def stateful_set(namespace: str, store: Store, image: str, claim: VolumeClaim | None, operator: str = "") -> Manifest:
     """Build the worker itself.
 
     Args:
@@ -116,6 +129,7 @@ def stateful_set(namespace: str, store: Store, image: str, claim: VolumeClaim | 
         store: How its Campaigns want it.
         image: What it runs where `store` names no image.
         claim: Its volume; None where it keeps nothing itself.
+        operator: The operator's ServiceAccount as `namespace:name`; it may ask. Empty: none.
     """
     spec: Manifest = {
         "replicas": 1,
@@ -125,7 +139,7 @@ def stateful_set(namespace: str, store: Store, image: str, claim: VolumeClaim | 
         "podManagementPolicy": "Parallel",
         "updateStrategy": {"type": "RollingUpdate"},
         "revisionHistoryLimit": 3,
-        "template": _pod_template(store, store.image or image, claim),
+        "template": _pod_template(store, store.image or image, claim, operator),
     }
     if claim is not None:
         spec["volumeClaimTemplates"] = [_claim_template(claim)]
@@ -141,7 +155,7 @@ def _claim_template(claim: VolumeClaim) -> Manifest:
     return {"metadata": {"name": CLAIM, "labels": dict(LABELS)}, "spec": spec}
 
 
-def _pod_template(store: Store, image: str, claim: VolumeClaim | None) -> Manifest:
+def _pod_template(store: Store, image: str, claim: VolumeClaim | None, operator: str) -> Manifest:
     annotations = {
         "prometheus.io/scrape": "true",
         "prometheus.io/port": str(naming.METRICS_PORT),
@@ -166,13 +180,13 @@ def _pod_template(store: Store, image: str, claim: VolumeClaim | None) -> Manife
             # A large volume is not gone through again at each start.
             "fsGroupChangePolicy": "OnRootMismatch",
         },
-        "containers": [_container(store, image)],
+        "containers": [_container(store, image, operator)],
         "volumes": volumes,
     }
     return {"metadata": {"labels": dict(LABELS), "annotations": annotations}, "spec": spec}
 
 
-def _container(store: Store, image: str) -> Manifest:
+def _container(store: Store, image: str, operator: str) -> Manifest:
     resources = store.resources or RESOURCES
     return {
         "name": naming.COMPONENT,
@@ -182,6 +196,7 @@ def _container(store: Store, image: str) -> Manifest:
             "--namespace=$(FLYWHEEL_NAMESPACE)",
             f"--data-directory={naming.DATA_DIRECTORY}",
             f"--settings-file={SETTINGS_DIRECTORY}/{naming.SETTINGS_KEY}",
+            *([f"--operator-account={operator}"] if operator else []),
             *_memory_argument(resources),
             *(_clickhouse_arguments(store.clickhouse) if store.clickhouse else []),
         ],

@@ -92,12 +92,14 @@ class WorkerReconciler:
         image: str,
         start_of: StartOf,
         *,
+        operator: str = "",
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         on_write_skipped: Callable[[str], None] = lambda kind: None,
     ) -> None:
         self._gateway = gateway
         self._world = world
         self._image = image
+        self._operator = operator
         self._read = _Reader(start_of)
         self._clock = clock
         self._applier = Applier(gateway, world, on_write_skipped)
@@ -142,7 +144,9 @@ class WorkerReconciler:
     async def _planned(self, namespace: str, held: Held | None = None) -> SharedPlan:
         campaigns, live = self._world.campaigns_in(namespace), self._world.shared(namespace)
         monitored = await self._gateway.is_served(POD_MONITOR.group, POD_MONITOR.version, POD_MONITOR.kind)
-        plan = plan_worker(namespace, campaigns, live, self._image, self._read, held, monitored=monitored)
+        plan = plan_worker(
+            namespace, campaigns, live, self._image, self._read, held, monitored=monitored, operator=self._operator
+        )
         return await self._planned(namespace, await self._held(namespace)) if plan.asks_held else plan
 
     async def _held(self, namespace: str) -> Held:

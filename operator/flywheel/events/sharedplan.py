@@ -71,6 +71,7 @@ def plan_worker(
     held: Held | None = None,
     *,
     monitored: bool = False,
+    operator: str = "",
 ) -> SharedPlan:
     """Decide the next step for the worker of one namespace.
 
@@ -89,7 +90,7 @@ def plan_worker(
     apply = [
         *access_manifests(namespace),
         settings_manifest(namespace, text),
-        *network_manifests(namespace),
+        *network_manifests(namespace, operator),
         disruption_budget(namespace),
         *([worker_monitor_manifest(namespace, staying[0].monitor_labels)] if monitored else []),
     ]
@@ -103,7 +104,7 @@ def plan_worker(
         unread = f"spec.analytics.store of the Campaign {staying[0].name} cannot be read: correct it"
         adopt = (stateful_set_key(namespace),)
         return SharedPlan(apply=tuple(apply), references=references, adopt=adopt, trouble=trouble or unread)
-    worker, replace = _worker(namespace, store, image, live.get(stateful_set_key(namespace)))
+    worker, replace = _worker(namespace, store, image, live.get(stateful_set_key(namespace)), operator)
     return SharedPlan(apply=(*apply, worker), references=references, replace=replace, trouble=trouble)
 
 
@@ -139,16 +140,19 @@ def _entries(sharing: Iterable[Sharer], held: Held) -> Iterable[tuple[str, Manif
             yield each.name, last
 
 
-def _worker(namespace: str, store: Store, image: str, live: LiveObject | None) -> tuple[Manifest, Replacement | None]:
+def _worker(
+    namespace: str, store: Store, image: str, live: LiveObject | None, operator: str
+) -> tuple[Manifest, Replacement | None]:
     claim = wanted_claim(store)
-    wanted = stateful_set(namespace, store, image, claim)
+    wanted = stateful_set(namespace, store, image, claim, operator)
     if live is None or live.deleting:
         return wanted, None
     held = held_claim(live.status.get("volumeClaims", ()))
     if not is_other(claim, held):
         # In its own words, as Kubernetes compares text in what cannot be changed.
-        return stateful_set(namespace, store, image, held), None
-    return wanted, Replacement(Deletion(live.key, live.uid), claim, stateful_set(namespace, store, image, held))
+        return stateful_set(namespace, store, image, held, operator), None
+    meanwhile = stateful_set(namespace, store, image, held, operator)
+    return wanted, Replacement(Deletion(live.key, live.uid), claim, meanwhile)
 
 
 def _deletions(campaigns: Sequence[Manifest], live: Mapping[ObjectKey, LiveObject]) -> tuple[Deletion, ...]:

@@ -28,6 +28,7 @@ from flywheel.events.ingest_server import IngestServer
 from flywheel.events.retention import Retention
 from flywheel.events.salts import SaltFiles, SaltRows, Salts
 from flywheel.events.schema import DELETABLE
+from flywheel.events.slots_server import SlotsServer
 from flywheel.events.store import Store
 from flywheel.events.volume_lock import LOCK_TIMEOUT, VolumeBusy, lock
 from flywheel.events.worker_figures import Figures
@@ -51,6 +52,8 @@ class Settings:
     clickhouse: Address | None = None
     """Where the tables are instead of on the volume."""
     settings_file: Path | None = None
+    operator_account: str = ""
+    """The operator's ServiceAccount as `namespace:name`; empty where none may ask."""
     ingest_port: int = naming.INGEST_PORT
     admin_port: int = naming.ADMIN_PORT
     metrics_port: int = naming.METRICS_PORT
@@ -152,12 +155,13 @@ class Worker:
         queues = {table: GroupCommit(store, table, self._figures.commit) for table in DELETABLE}
         surroundings = Surroundings(settings.namespace, store, lambda: campaigns.entries, self._registry)
         companion = self._make_companion(surroundings) if self._make_companion else None
-        identity = Identity(settings.namespace, self._fetch)
+        identity = Identity(settings.namespace, self._fetch, operator=settings.operator_account)
 
         def complaint() -> str | None:
             return self._not_started or store.complaint()
 
-        ingest = IngestServer(identity, queues, salts, erasures, complaint, self._figures.count)
+        slots = SlotsServer(store)
+        ingest = IngestServer(identity, queues, salts, erasures, slots, complaint, self._figures.count)
         admin = AdminServer(store, erasures, companion.figures if companion else _no_figures)
         sites = {
             "metrics": Site(self._metrics(), None, settings.metrics_port),

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.events.shared_world import IMAGE, NAMESPACE, Namespace, campaign
+from tests.unit.events.shared_world import IMAGE, NAMESPACE, READ, Namespace, campaign
 
 from flywheel.cli import main
 from flywheel.events import manifests, naming
-from flywheel.events.sharedplan import KINDS, stateful_set_key
+from flywheel.events.sharedplan import KINDS, plan_worker, stateful_set_key
 from flywheel.insight.settings import read_settings
 from flywheel.plan import CAMPAIGN_LABEL, MANAGED_BY_LABEL, SHARED_LABEL, ObjectKey
 
@@ -308,3 +308,26 @@ def test_whatever_the_campaigns_are_it_comes_to_rest_and_then_writes_nothing(fir
 def test_the_order_in_which_campaigns_are_known_does_not_matter(order: int) -> None:
     pair = [campaign("a", age=1, **store(size="5Gi")), campaign("b", **store(size="6Gi"))]
     assert settled(*pair[:: 1 - 2 * order]).worker["spec"] == settled(*pair).worker["spec"]
+
+
+def test_a_worker_is_told_of_the_operator_and_lets_its_pods_in() -> None:
+    policy, _ = manifests.network_manifests(NAMESPACE, "flywheel-system:flywheel")
+    [senders, _] = policy["spec"]["ingress"]
+    assert senders["ports"] == [{"port": naming.INGEST_PORT, "protocol": "TCP"}]
+    assert senders["from"][1:] == [
+        {
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "flywheel-system"}},
+            "podSelector": {"matchLabels": {"app.kubernetes.io/component": "operator"}},
+        }
+    ]
+    plan = plan_worker(NAMESPACE, [campaign("spring")], {}, IMAGE, READ, operator="flywheel-system:flywheel")
+    [worker] = [each for each in plan.apply if each["kind"] == "StatefulSet"]
+    [made] = worker["spec"]["template"]["spec"]["containers"]
+    assert "--operator-account=flywheel-system:flywheel" in made["args"]
+
+
+def test_a_worker_that_is_told_of_none_lets_only_edges_in() -> None:
+    namespace = settled(campaign("spring"))
+    assert not any("operator" in each for each in container(namespace)["args"])
+    policy, _ = manifests.network_manifests(NAMESPACE)
+    assert len(policy["spec"]["ingress"][0]["from"]) == 1

@@ -150,3 +150,16 @@ async def test_keys_come_from_the_api_server_with_the_own_token(
         await runner.cleanup()
     assert seen == [("/.well-known/openid-configuration", "Bearer mine"), ("/openid/v1/jwks", "Bearer mine")]
     assert ISSUER
+
+
+async def test_only_the_operator_that_the_worker_was_told_of_may_ask() -> None:
+    token = KEYS.token("flywheel", namespace="flywheel-system", aud=[f"flywheel-analytics/{NAMESPACE}"])
+    known = Identity(NAMESPACE, published, operator="flywheel-system:flywheel")
+    await known.check_operator(f"Bearer {token}")
+    for other in ("", "flywheel-system:other", "flywheel:flywheel-system", "flywheel"):
+        with pytest.raises(NotAllowed):
+            await Identity(NAMESPACE, published, operator=other).check_operator(f"Bearer {token}")
+    with pytest.raises(NotIdentified, match="udience"):
+        await Identity("summer", published, operator="flywheel-system:flywheel").check_operator(f"Bearer {token}")
+    with pytest.raises(NotIdentified, match="udience"):
+        await known.campaign(f"Bearer {token}")

@@ -22,6 +22,7 @@ async def run() -> int:
 
     settings = Settings(
         namespace="spring",
+        operator_account="flywheel-system:flywheel",
         data_directory=Path(directory),
         ingest_port=int(ingest),
         admin_port=int(admin),

@@ -1,0 +1,1 @@
+"""Gates: the checks that must pass before, or just after, a revision takes the traffic."""
