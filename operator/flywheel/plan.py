@@ -20,6 +20,8 @@ FIELD_MANAGER = "flywheel"
 FINALIZER = "flywheel.dev/teardown"
 CAMPAIGN_LABEL = "flywheel.dev/campaign"
 SERVICE_LABEL = "flywheel.dev/service"
+SLOT_LABEL = "flywheel.dev/slot"
+REVISION_LABEL = "flywheel.dev/revision"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 SHARED_LABEL = "flywheel.dev/shared"
 """On what all Campaigns of a namespace share, instead of the label of one; its value says what it is."""
@@ -68,6 +70,9 @@ class LiveObject:
     finalizers: tuple[str, ...] = ()
     replicas: int | None = None
     status: Mapping[str, Any] = field(default_factory=dict)
+    slot: str = ""
+    revision: str = ""
+    """What a released service runs there, from its labels."""
     shared: str = ""
     """The value of the label of what all Campaigns of a namespace share."""
     sharers: tuple[str, ...] = ()
@@ -80,6 +85,8 @@ class Images:
 
     edge: str = "ghcr.io/flywheel-dev/flywheel-edge:0.1.0"
     analytics: str = "ghcr.io/flywheel-dev/flywheel-analytics:0.1.0"
+    browser: str = "ghcr.io/flywheel-dev/flywheel-browser:0.1.0"
+    content: str = "ghcr.io/flywheel-dev/flywheel-content:0.1.0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +150,8 @@ class Plan:
     inventory: tuple[ObjectKey, ...] = ()
     """Everything that exists or is about to, in creation order; recorded before anything is created."""
     apply: tuple[Manifest, ...] = ()
+    keep: tuple[ObjectKey, ...] = ()
+    """Objects that stay as they are: they are wanted, and not written."""
     delete: tuple[Deletion, ...] = ()
     """Objects that go before anything is applied."""
     prune: tuple[Deletion, ...] = ()

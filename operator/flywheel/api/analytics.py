@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from flywheel.api.autoscaling import EventName
 from flywheel.api.durations import between
 from flywheel.api.edge import PropertyName
 from flywheel.api.kubernetes import Labels, ResourcesManifest, well_formed_keys
@@ -21,7 +22,6 @@ from flywheel.api.quantities import (
     Text,
     read_duration,
 )
-from flywheel.api.service import EventName
 from flywheel.api.web import HttpAddress, ReferrerHost
 
 Currency = Annotated[str, Text("^[A-Z]{3}$", "a currency code of ISO 4217 such as CNY", 3, explain=True)]

@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from flywheel.api.analytics import Analytics
+from flywheel.api.autoscaling import EventName
 from flywheel.api.durations import DURATION_CEL, seconds_cel
 from flywheel.api.edge import Edge
-from flywheel.api.entry_rules import EDGE_RULES, ROUTE_RULES
+from flywheel.api.entry_rules import EDGE_RULES, RELEASE_RULES, ROUTE_RULES
 from flywheel.api.model import KeyedBy, Model, Rule
 from flywheel.api.quantities import (
     MOMENT_PATTERN,
@@ -20,7 +21,7 @@ from flywheel.api.quantities import (
     cel_text,
 )
 from flywheel.api.route import Route
-from flywheel.api.service import EventName, Service
+from flywheel.api.service import Service
 
 MAX_CHILD_NAME = 52
 CAMPAIGN_NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
@@ -125,7 +126,7 @@ class Goal(Model):
 class CampaignSpec(Model):
     """What a person wants."""
 
-    constraints = (*EDGE_RULES, *ROUTE_RULES)
+    constraints = (*EDGE_RULES, *ROUTE_RULES, *RELEASE_RULES)
 
     title: Annotated[str, Field(max_length=256)] | None = Field(
         default=None, description="Name of the campaign for people, such as 优购网 618. At most 256 characters."

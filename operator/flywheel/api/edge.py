@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from flywheel.api.autoscaling import EventName
 from flywheel.api.durations import between
 from flywheel.api.kubernetes import Annotations, ResourcesManifest, well_formed_keys
 from flywheel.api.model import Distinct, KeyedBy, Model, Rule
@@ -22,9 +23,18 @@ from flywheel.api.quantities import (
     cel_text,
     read_bytes,
 )
-from flywheel.api.route import Hostname, RouteRule
-from flywheel.api.service import EventName
-from flywheel.api.web import HEADER_NAME, AddressRange, CookieName, CookieValue, Domain, HeaderName, HeaderValue, Origin
+from flywheel.api.route import RouteRule
+from flywheel.api.web import (
+    HEADER_NAME,
+    AddressRange,
+    CookieName,
+    CookieValue,
+    Domain,
+    HeaderName,
+    HeaderValue,
+    Hostname,
+    Origin,
+)
 
 PropertyName = Annotated[
     str,

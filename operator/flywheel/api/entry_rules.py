@@ -6,7 +6,7 @@ from flywheel.api.analytics import OrderEvent
 from flywheel.api.edge import EdgeRoute
 from flywheel.api.model import Rule
 from flywheel.api.route import RouteRule
-from flywheel.api.service import Service
+from flywheel.api.service import CONTENT_PORT, Service
 
 if TYPE_CHECKING:
     from flywheel.api.campaign import CampaignSpec
@@ -92,6 +92,21 @@ def _counts_at_the_edge(service: Service) -> bool:
     return any(metric.event is not None or metric.requests is not None for metric in metrics)
 
 
+def _looks_through_the_edge(service: Service) -> bool:
+    gates = (*service.release.before, *service.release.after)
+    looking = [gate.http or gate.browser for gate in gates]
+    through = any(each is not None and each.through == "Edge" for each in looking)
+    return through or any(gate.events is not None for gate in gates) or bool(service.release.preview_hosts)
+
+
+def _each_once(names: list[str]) -> bool:
+    return len(set(names)) == len(names)
+
+
+_WITHOUT_EDGE = (
+    "!has(g.events) && (!has(g.http) || !has(g.http.through) || g.http.through != 'Edge') && "
+    "(!has(g.browser) || !has(g.browser.through) || g.browser.through != 'Edge')"
+)
 _DECLARED = (
     "(has(self.edge.events) && has(self.edge.events.declared) && self.edge.events.declared.exists(d, d.name == {}))"
 )
@@ -99,7 +114,11 @@ _ORDER = (
     "(has(self.analytics) && has(self.analytics.order) && has(self.analytics.order.event) ? "
     "self.analytics.order.event : 'Order Completed')"
 )
-_TARGET = "s.name == r.service && (has(s.port) || has(s.ports))"
+_FITS = (
+    "(has(r.port) ? (has(s.port) ? s.port == r.port : has(s.ports) ? s.ports.exists(p, p.port == r.port) : "
+    f"r.port == {CONTENT_PORT}) : (has(s.port) || !has(s.ports) || s.ports.size() == 1))"
+)
+_TARGET = "s.name == r.service && (has(s.port) || has(s.ports) || has(s.content))"
 
 
 EDGE_RULES: tuple[Rule, ...] = (
@@ -111,7 +130,7 @@ EDGE_RULES: tuple[Rule, ...] = (
     ),
     Rule(
         cel="!has(self.edge) || has(self.edge.routes) || "
-        "self.services.filter(s, has(s.port) || has(s.ports)).size() == 1",
+        "self.services.filter(s, has(s.port) || has(s.ports) || has(s.content)).size() == 1",
         holds=lambda spec: spec.edge is None or bool(spec.edge.routes) or len(_reached(spec)) == 1,
         message="edge.routes may be absent only when exactly one service has a port: add routes, or a port to the "
         "service to be reached",
@@ -126,8 +145,7 @@ EDGE_RULES: tuple[Rule, ...] = (
     ),
     Rule(
         cel="!has(self.edge) || !has(self.edge.routes) || self.edge.routes.all(r, self.services.all(s, "
-        f"!({_TARGET}) || (has(r.port) ? (has(s.port) ? s.port == r.port : s.ports.exists(p, p.port == r.port)) : "
-        "(has(s.port) || s.ports.size() == 1))))",
+        f"!({_TARGET}) || {_FITS}))",
         holds=lambda spec: all(_port_fits(spec, rule) for rule in _edge_routes(spec)),
         message="each of edge.routes must lead to one port of its service: set port to one of the service's port "
         "numbers (it may be absent only when the service has a single port)",
@@ -162,7 +180,7 @@ EDGE_RULES: tuple[Rule, ...] = (
     Rule(
         cel="!has(self.edge) || self.services.all(s, !has(s.autoscaling) || s.autoscaling.metrics.all(m, "
         "!has(m.requests)) || (has(self.edge.routes) ? self.edge.routes.exists(r, r.service == s.name) : "
-        "(has(s.port) || has(s.ports))))",
+        "(has(s.port) || has(s.ports) || has(s.content))))",
         holds=lambda spec: spec.edge is None or all(_requests_are_counted(spec, service) for service in spec.services),
         message="requests are counted at the edge, so a service that scales on them must be in edge.routes: add it "
         "there, or scale on cpu, memory or an event",
@@ -199,10 +217,29 @@ EDGE_RULES: tuple[Rule, ...] = (
     ),
 )
 
+RELEASE_RULES: tuple[Rule, ...] = (
+    Rule(
+        cel="has(self.edge) || self.services.all(s, !has(s.release) || ((!has(s.release.before) || "
+        f"s.release.before.all(g, {_WITHOUT_EDGE})) && (!has(s.release.after) || s.release.after.all(g, "
+        f"{_WITHOUT_EDGE})) && !has(s.release.previewHosts)))",
+        holds=lambda spec: spec.edge is not None or not any(_looks_through_the_edge(each) for each in spec.services),
+        message="gates of events, gates with through: Edge, and previewHosts need spec.edge: add it, or take them out",
+        field="services",
+    ),
+    Rule(
+        cel="!has(self.edge) || self.services.all(s, !has(s.release) || !has(s.release.previewHosts) || "
+        "s.release.previewHosts.all(h, self.services.exists_one(o, has(o.release) && has(o.release.previewHosts) && "
+        "h in o.release.previewHosts)))",
+        holds=lambda spec: _each_once([host for each in spec.services for host in each.release.preview_hosts]),
+        message="a host name shows the preview of one service: take it out of the previewHosts of the others",
+        field="services",
+    ),
+)
+
 ROUTE_RULES: tuple[Rule, ...] = (
     Rule(
         cel="!has(self.route) || has(self.edge) || has(self.route.rules) || "
-        "self.services.filter(s, has(s.port) || has(s.ports)).size() == 1",
+        "self.services.filter(s, has(s.port) || has(s.ports) || has(s.content)).size() == 1",
         holds=lambda spec: (
             spec.route is None or spec.edge is not None or bool(spec.route.rules) or len(_reached(spec)) == 1
         ),
@@ -220,8 +257,7 @@ ROUTE_RULES: tuple[Rule, ...] = (
     ),
     Rule(
         cel="!has(self.route) || !has(self.route.rules) || self.route.rules.all(r, self.services.all(s, "
-        f"!({_TARGET}) || (has(r.port) ? (has(s.port) ? s.port == r.port : s.ports.exists(p, p.port == r.port)) : "
-        "(has(s.port) || s.ports.size() == 1))))",
+        f"!({_TARGET}) || {_FITS}))",
         holds=lambda spec: all(_port_fits(spec, rule) for rule in _route_rules(spec)),
         message="each of route.rules must lead to one port of its service: set port to one of the service's port "
         "numbers (it may be absent only when the service has a single port)",

@@ -7,16 +7,8 @@ from pydantic import Field
 from flywheel.api.model import Distinct, KeyedBy, Model, Rule, ShapedBy
 from flywheel.api.quantities import Label, Name, PortNumber, Text
 from flywheel.api.service import ServiceName
+from flywheel.api.web import Hostname
 
-Hostname = Annotated[
-    str,
-    Text(
-        "^(\\*\\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
-        "a lowercase host name without port, such as 618.shop.example or *.shop.example",
-        253,
-        explain=True,
-    ),
-]
 PathPrefix = Annotated[
     str,
     Text(

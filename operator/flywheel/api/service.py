@@ -1,11 +1,12 @@
 """One service of a Campaign: what runs, how much of it, and how it is reached."""
 
-import re
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from flywheel.api.autoscaling import Autoscaling, DisruptionBudget
+from flywheel.api.content import Content
 from flywheel.api.kubernetes import (
     EnvironmentFromManifest,
     EnvironmentManifest,
@@ -15,7 +16,6 @@ from flywheel.api.kubernetes import (
     ProbeManifest,
     ResourcesManifest,
     VolumeMountManifest,
-    exactly_one,
     well_formed_keys,
 )
 from flywheel.api.model import KeyedBy, Model, Rule
@@ -24,21 +24,20 @@ from flywheel.api.quantities import (
     Flag,
     ImageReference,
     Integer,
-    IntegerOrPercent,
     LongText,
     Name,
-    Percentage,
     PortNumber,
-    Quantity,
     Replicas,
     Text,
     Word,
 )
-from flywheel.api.scaling import BehaviorManifest, MetricSpecManifest
+from flywheel.api.release import Release
 from flywheel.api.scheduling import AffinityManifest, TolerationManifest, TopologySpreadManifest
 from flywheel.api.volumes import VolumeManifest
 
 DEFAULT_GRACE = timedelta(seconds=30)
+CONTENT_PORT = 8080
+"""Of a service with content that names no port."""
 
 ServiceName = Annotated[
     str,
@@ -47,14 +46,6 @@ ServiceName = Annotated[
         "lowercase letters, digits and '-', at most 40, such as seckill",
         40,
         explain=True,
-    ),
-]
-EventName = Annotated[
-    str,
-    Text(
-        "^[^\\x00-\\x20\\x7f]([^\\x00-\\x1f\\x7f]*[^\\x00-\\x20\\x7f])?$",
-        "the name of an event such as Order Completed, on one line, without spaces around it",
-        128,
     ),
 ]
 PortName = Annotated[
@@ -85,119 +76,6 @@ class Port(Model):
     def container_port(self) -> int:
         """The port number that the container listens on."""
         return self.port if self.target_port is None else self.target_port
-
-
-def _above_zero(field: str, attribute: str) -> Rule:
-    def holds(metric: "Metric") -> bool:
-        value = getattr(metric, attribute)
-        return value is None or re.match(_ABOVE_ZERO, str(value)) is not None
-
-    return Rule(
-        cel=f"!has(self.{field}) || string(self.{field}).matches('{_ABOVE_ZERO}')",
-        holds=holds,
-        message=f"{field} of nothing would ask for endless replicas: use a number above 0",
-        field=field,
-    )
-
-
-_ABOVE_ZERO = "^[0.]*[1-9]"
-
-
-class Metric(Model):
-    """One thing that the autoscaler watches."""
-
-    constraints = (
-        exactly_one(
-            ("cpu", "memory", "event", "requests", "raw"), ("cpu", "memory", "event", "requests", "raw"), "a metric"
-        ),
-        Rule(
-            cel="has(self.event) == has(self.perSecond)",
-            holds=lambda model: (model.event is None) == (model.per_second is None),
-            message="event and perSecond belong together, such as {event: Order Completed, perSecond: 50}",
-            field="perSecond",
-        ),
-        _above_zero("perSecond", "per_second"),
-        _above_zero("requests", "requests"),
-    )
-
-    cpu: Percentage | None = Field(
-        default=None, description="CPU use to hold, in percent of resources.requests.cpu on average, such as 60%."
-    )
-    memory: Percentage | None = Field(
-        default=None, description="Memory use to hold, in percent of resources.requests.memory on average, such as 75%."
-    )
-    event: EventName | None = Field(
-        default=None, description="Name of an event taken in at the edge, of which perSecond counts, for one replica."
-    )
-    per_second: Quantity | None = Field(
-        default=None, description="Events per second that one replica is worth, such as 50. Goes with event."
-    )
-    requests: Quantity | None = Field(
-        default=None, description="Requests per second to this service that one replica is worth, such as 200."
-    )
-    raw: MetricSpecManifest | None = Field(
-        default=None, description="Any other metric, as a MetricSpec of Kubernetes autoscaling/v2."
-    )
-
-
-class Autoscaling(Model):
-    """How far and by what the service grows."""
-
-    constraints = (
-        Rule(
-            cel="self.max >= self.min",
-            holds=lambda model: model.max >= model.min,
-            message="autoscaling.max must be at least autoscaling.min: raise max or lower min",
-            field="max",
-        ),
-        Rule(
-            cel="!has(self.warm) || (self.warm >= self.min && self.warm <= self.max)",
-            holds=lambda model: model.warm is None or model.min <= model.warm <= model.max,
-            message="autoscaling.warm must be between autoscaling.min and autoscaling.max: change warm, or "
-            "widen the range",
-            field="warm",
-        ),
-    )
-
-    min: Annotated[Integer, Field(ge=1, le=1000)] = Field(
-        description="Fewest replicas while the campaign runs; 1 to 1000."
-    )
-    max: Annotated[Integer, Field(ge=1, le=1000)] = Field(
-        description="Most replicas; 1 to 1000 and at least min. What the cluster can hold is the cluster's matter."
-    )
-    warm: Annotated[Integer, Field(ge=1, le=1000)] | None = Field(
-        default=None,
-        description="Replicas that are kept from schedule.warmFor before the start until schedule.holdFor after it, so "
-        "that the first flood finds them running. Between min and max; default min.",
-    )
-    metrics: Annotated[tuple[Metric, ...], Field(min_length=1, max_length=8)] = Field(
-        description="What the autoscaler watches; it takes the largest number of replicas that any of them asks for. "
-        "Such as [{cpu: 60%}, {event: Order Completed, perSecond: 50}, {requests: 200}]; the last two need spec.edge."
-    )
-    behavior: BehaviorManifest | None = Field(
-        default=None,
-        description="How fast it acts: the behavior of a HorizontalPodAutoscaler. Default: Kubernetes' own.",
-    )
-
-    @property
-    def warm_replicas(self) -> int:
-        """The size to be warm at."""
-        return self.min if self.warm is None else self.warm
-
-
-class DisruptionBudget(Model):
-    """How many pods may be evicted at a time, by node drains and the like."""
-
-    constraints = (
-        exactly_one(("minAvailable", "maxUnavailable"), ("min_available", "max_unavailable"), "disruptionBudget"),
-    )
-
-    min_available: IntegerOrPercent | None = Field(
-        default=None, description="Pods that must stay, as a number or percentage, such as 2 or 80%."
-    )
-    max_unavailable: IntegerOrPercent | None = Field(
-        default=None, description="Pods that may be missing, as a number or percentage, such as 1 or 10%."
-    )
 
 
 def _reserves(resources: dict[str, Any] | None, resource: str) -> bool:
@@ -234,7 +112,7 @@ def _port_rule(field: str) -> Rule:
         return bool(service.listening_ports) or all(target.get("port") is not None for target in asked)
 
     return Rule(
-        cel=f"{absent} || has(self.port) || has(self.ports) || ({named})",
+        cel=f"{absent} || has(self.port) || has(self.ports) || has(self.content) || ({named})",
         holds=holds,
         message="it names no port and the service has none: add port here or to the service",
         field=field,
@@ -286,6 +164,35 @@ class Service(Model):
             message="replicas must be at most autoscaling.max: lower replicas or raise max",
             field="replicas",
         ),
+        Rule(
+            cel="has(self.image) || has(self.content)",
+            holds=lambda model: model.image is not None or model.content is not None,
+            message="a service needs something to run: add image, or content",
+            field="image",
+        ),
+        Rule(
+            cel="!has(self.image) || !has(self.content)",
+            holds=lambda model: model.image is None or model.content is None,
+            message="image and content exclude each other: keep one",
+            field="content",
+        ),
+        Rule(
+            cel="!has(self.content) || !(has(self.command) || has(self.args) || has(self.ports) || "
+            "has(self.imagePullPolicy))",
+            holds=lambda model: (
+                model.content is None or not (model.command or model.args or model.ports or model.image_pull_policy)
+            ),
+            message="content is served by a server of ours: take out command, args, ports and imagePullPolicy, or give "
+            "the service an image of its own",
+            field="content",
+        ),
+        Rule(
+            cel="!has(self.release) || !has(self.release.strategy) || self.release.strategy != 'BlueGreen' || "
+            "has(self.port) || has(self.ports) || has(self.content)",
+            holds=lambda model: model.release.strategy != "BlueGreen" or bool(model.listening_ports),
+            message="only a service that is reached can be switched: add port, or use release.strategy: Rolling",
+            field="release",
+        ),
         well_formed_keys("nodeSelector"),
         _resource_rule("cpu"),
         _resource_rule("memory"),
@@ -306,8 +213,15 @@ class Service(Model):
         description="Name of the service within the campaign, such as seckill: lowercase letters, digits and '-', at "
         "most 40. Its objects are called <campaign>-<name>; together with the '-' at most 52 characters."
     )
-    image: ImageReference = Field(
-        description="Container image, such as registry.example/shop/seckill:1.4.2; a digest (@sha256:...) pins it."
+    image: ImageReference | None = Field(
+        default=None,
+        description="Container image, such as registry.example/shop/seckill:1.4.2; a digest (@sha256:...) pins it. "
+        "Either this or content.",
+    )
+    content: Content | None = Field(
+        default=None,
+        description="Files to serve instead of an image of one's own: a landing page straight from Git, or from an OCI "
+        "image. Served by a static server of ours, on port 8080 unless port says another.",
     )
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(
         default=None, description="When the image is pulled. Default: Always for :latest, else IfNotPresent."
@@ -369,6 +283,12 @@ class Service(Model):
         description="Grow and shrink with the load, such as {min: 10, max: 100, warm: 40, metrics: [{cpu: 60%}]}. "
         "Without it the service keeps its base size.",
     )
+    release: Release = Field(
+        default=Release(),
+        description="How a change of the pods reaches visitors: in place (Rolling, the default), or BlueGreen with "
+        "gates, "
+        "such as {strategy: BlueGreen, before: [{name: smoke, http: {path: /healthz}}]}.",
+    )
     disruption_budget: DisruptionBudget = Field(
         default=DisruptionBudget(max_unavailable="10%"),
         description="How many pods may be evicted at a time, such as {maxUnavailable: 1}. Default: maxUnavailable 10%.",
@@ -408,6 +328,8 @@ class Service(Model):
     @property
     def listening_ports(self) -> tuple[Port, ...]:
         """All ports, whichever way they were written; empty for a service that is not reached."""
+        if self.port is None and self.content is not None:
+            return (Port(name="http", port=CONTENT_PORT),)
         return self.ports if self.port is None else (Port(name="http", port=self.port),)
 
     @property

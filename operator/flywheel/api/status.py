@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from flywheel.api.model import KeyedBy, Model
-from flywheel.api.quantities import Integer
+from flywheel.api.quantities import Flag, Integer
 
 Stage = Literal["Scheduled", "Preparing", "Warm", "Live", "Draining", "Retained", "Retired"]
 Tally = Annotated[Integer, Field(ge=0)]
@@ -22,7 +22,8 @@ class Condition(Model):
 
     type: Annotated[str, Field(min_length=1, max_length=316)] = Field(
         description="What the statement is about: Ready, Reconciling, Stalled, ServicesReady, EdgeReady, "
-        "AnalyticsReady, ScalingLimited, RouteReady, Suspended, TeardownBlocked or UnknownFields."
+        "AnalyticsReady, ScalingLimited, RouteReady, Released, ContentReady, Suspended, TeardownBlocked or "
+        "UnknownFields."
     )
     status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
     observed_generation: Tally | None = Field(
@@ -40,13 +41,26 @@ class Transition(Model):
     at: Instant = Field(description="When it begins or began, in UTC.")
 
 
+class ContentStatus(Model):
+    """What of the content in Git is known."""
+
+    commit: Brief | None = Field(default=None, description="The commit that the ref was found to be.")
+    problem: Annotated[str, Field(max_length=1024)] | None = Field(
+        default=None, description="Why nothing newer is known; the commit above keeps serving."
+    )
+
+
 class ServiceStatus(Model):
     """How one service is doing."""
 
     name: Annotated[str, Field(min_length=1, max_length=63)] = Field(description="Name of the service.")
     desired: Tally | None = Field(default=None, description="Replicas that it shall have now.")
     ready: Tally | None = Field(default=None, description="Replicas that serve.")
-    revision: Brief | None = Field(default=None, description="Digest of the pod template that is rolled out.")
+    revision: Brief | None = Field(
+        default=None, description="Digest of the pod template that is rolled out, or of the revision that is active."
+    )
+    active: Brief | None = Field(default=None, description="Slot that has the traffic, of a service with two.")
+    content: ContentStatus | None = Field(default=None, description="Content from Git.")
     url: Annotated[str, Field(max_length=2048)] | None = Field(
         default=None, description="Address of the service within the cluster."
     )
@@ -113,6 +127,111 @@ class EdgeStatus(Model):
     )
 
 
+class ServingStatus(Model):
+    """A slot that has the traffic."""
+
+    slot: Brief = Field(description="blue or green.")
+    revision: Brief = Field(description="Digest of what it runs.")
+    since: Instant = Field(description="Since when it has the traffic.")
+
+
+class CandidateStatus(Model):
+    """A revision on its way to the traffic."""
+
+    slot: Brief = Field(description="blue or green.")
+    revision: Brief = Field(description="Digest of what it runs.")
+    since: Instant = Field(description="When it was begun.")
+    cause: Brief | None = Field(
+        default=None, description="Return: still warm from before. Rollback: commanded. Absent: the spec changed."
+    )
+    ready_at: Instant | None = Field(default=None, description="When its pods were ready.")
+    passed_at: Instant | None = Field(default=None, description="When its last gate before the switch had passed.")
+    full_since: Instant | None = Field(default=None, description="When it began to grow to the active slot's size.")
+
+
+class LeavingStatus(Model):
+    """A slot that is there for a while."""
+
+    slot: Brief = Field(description="blue or green.")
+    revision: Brief = Field(description="Digest of what it runs.")
+    until: Instant | None = Field(default=None, description="When it goes.")
+    drained_at: Instant | None = Field(default=None, description="When its pods were told to send clients away.")
+
+
+class MeasurementStatus(Model):
+    """One measurement of a gate."""
+
+    at: Instant = Field(description="When it was made.")
+    outcome: Brief = Field(description="Success, Failure, NoData or Error.")
+    value: Brief | None = Field(default=None, description="The figure.")
+    message: Annotated[str, Field(max_length=1024)] | None = Field(default=None, description="What was seen.")
+
+
+class GateStatus(Model):
+    """How far a gate is."""
+
+    name: Brief = Field(description="Name of the gate.")
+    stage: Literal["before", "after"] = Field(description="Before or after the switch.")
+    kind: Brief = Field(description="http, job, browser, prometheus, events or manual.")
+    digest: Brief | None = Field(default=None, description="Digest of its definition.")
+    verdict: Brief | None = Field(
+        default=None, description="Running, Passed, Failed or Inconclusive; absent before it is begun."
+    )
+    started_at: Instant | None = Field(default=None, description="When it was begun.")
+    finished_at: Instant | None = Field(default=None, description="When it had its verdict.")
+    next_at: Instant | None = Field(default=None, description="When the next measurement is due.")
+    measured: Tally | None = Field(default=None, description="Measurements so far.")
+    successes: Tally | None = Field(default=None, description="Successful ones in a row.")
+    failures: Tally | None = Field(default=None, description="Failed ones.")
+    errors: Tally | None = Field(default=None, description="Ones in a row that could not be made.")
+    message: Annotated[str, Field(max_length=1024)] | None = Field(default=None, description="The reason, in words.")
+    evidence: Brief | None = Field(default=None, description="Where pictures and the whole report are kept.")
+    measurements: Annotated[tuple[MeasurementStatus, ...], Field(max_length=16)] = Field(
+        default=(), description="The last ones, oldest first."
+    )
+
+
+class PastRevision(Model):
+    """What became of a revision."""
+
+    revision: Brief = Field(description="Digest of it.")
+    outcome: Brief = Field(description="Promoted, Failed, Aborted, RolledBack or Superseded.")
+    at: Instant = Field(description="When.")
+    message: Annotated[str, Field(max_length=1024)] | None = Field(default=None, description="Why.")
+
+
+class ReleaseStatus(Model):
+    """Where the release of one service stands. The operator goes on from here, whatever happens to it."""
+
+    service: Annotated[str, Field(min_length=1, max_length=63)] = Field(description="Name of the service.")
+    phase: Brief | None = Field(
+        default=None,
+        description="Preparing, Verifying, AwaitingPromotion, Promoting, Confirming, Paused, Failed, Aborted, "
+        "RolledBack, "
+        "Adopting; absent when stable.",
+    )
+    reason: Brief | None = Field(default=None, description="Why it is there, in one word.")
+    message: Annotated[str, Field(max_length=1024)] | None = Field(default=None, description="Why, for people.")
+    number: Tally | None = Field(default=None, description="Which attempt it is.")
+    active: ServingStatus | None = Field(default=None, description="The slot that has the traffic.")
+    preview: CandidateStatus | None = Field(default=None, description="The revision on its way.")
+    previous: LeavingStatus | None = Field(default=None, description="The slot that had the traffic, still warm.")
+    failed: LeavingStatus | None = Field(default=None, description="The revision that failed, kept to be looked at.")
+    held: Brief | None = Field(
+        default=None, description="The spec's revision, where it does not serve: failed, aborted or gone back from."
+    )
+    promoted_at: Instant | None = Field(default=None, description="When the active revision took the traffic.")
+    promoted_size: Tally | None = Field(default=None, description="Pods of it that were ready then.")
+    resume: Flag | None = Field(default=None, description="Pods are to be told that a drain is over.")
+    gates: Annotated[tuple[GateStatus, ...], Field(max_length=32)] = Field(default=(), description="Its gates.")
+    history: Annotated[tuple[PastRevision, ...], Field(max_length=32)] = Field(
+        default=(), description="What became of the last revisions, oldest first."
+    )
+    handled: Annotated[dict[str, Annotated[str, Field(max_length=1024)]], Field(max_length=8)] = Field(
+        default_factory=dict, description="Commands that were carried out."
+    )
+
+
 class GoalProgress(Model):
     """How far the campaign is from its goal."""
 
@@ -170,6 +289,9 @@ class CampaignStatus(Model):
     )
     services: Annotated[tuple[ServiceStatus, ...], Field(max_length=64), KeyedBy(("name",), "keep one")] = Field(
         default=(), description="How each service is doing."
+    )
+    releases: Annotated[tuple[ReleaseStatus, ...], Field(max_length=64), KeyedBy(("service",), "keep one")] = Field(
+        default=(), description="Where the releases of services with two slots stand."
     )
     edge: EdgeStatus | None = Field(default=None, description="How far the edge pods have followed.")
     kpis: KeyFigureStatus | None = Field(default=None, description="How the campaign is going.")

@@ -37,6 +37,15 @@ def _origin(text: str) -> str:
     return text.removesuffix(_DEFAULT_PORTS[text.partition(":")[0]])
 
 
+Hostname = Annotated[
+    str,
+    Text(
+        "^(\\*\\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+        "a lowercase host name without port, such as 618.shop.example or *.shop.example",
+        253,
+        explain=True,
+    ),
+]
 AddressRange = Annotated[
     str,
     Text(

@@ -7,12 +7,13 @@ from typing import Any
 
 from flywheel.api.load import unknown_fields
 from flywheel.campaign.conditions import condition_list, timestamp
-from flywheel.campaign.decide import deployment_key
 from flywheel.campaign.decision import Course, Decision
 from flywheel.campaign.desired import ROUTE_API
 from flywheel.campaign.entry import edge_state
 from flywheel.campaign.inventory import entries
 from flywheel.campaign.observed import Observed
+from flywheel.campaign.releasetold import content_field, release_fields, serving_fields
+from flywheel.campaign.releasework import serving_key
 from flywheel.campaign.report import finished_report, unfinished_report
 from flywheel.campaign.stages import BEGINNING, Stage
 from flywheel.campaign.verdict import Facts, conditions
@@ -49,6 +50,7 @@ def conclude(observed: Observed, decision: Decision, outcomes: Iterable[Outcome]
         "inventory": {"entries": entries(decision.plan.inventory)},
         **_stage_fields(observed, decision, stage, now),
         **_service_fields(observed, decision, facts),
+        **release_fields(observed, decision),
         **_edge_field(observed, decision, facts),
         **_report_field(observed, decision, stage, now),
     }
@@ -59,7 +61,9 @@ def _facts(observed: Observed, decision: Decision, outcomes: tuple[Outcome, ...]
     lives: dict[ObjectKey, LiveObject] = dict(observed.children)
     lives.update({each.key: each.live for each in outcomes if each.live})
     states = {
-        name: service_state(name, lives.get(deployment_key(observed, name)), size, observed.troubles.get(name))
+        name: service_state(
+            name, lives.get(serving_key(observed, name, decision.releases)), size, observed.troubles.get(name)
+        )
         for name, size in decision.sizes.items()
     }
     return Facts(
@@ -127,7 +131,9 @@ def _service_fields(observed: Observed, decision: Decision, facts: Facts) -> Man
     services = []
     for service in decision.campaign.spec.services:
         name = child_name(observed.name, service.name)
-        entry = _service_entry(service.name, facts.states[service.name], revisions[name])
+        entry = _service_entry(service.name, facts.states[service.name], revisions.get(name, ""))
+        entry |= serving_fields(decision, service.name)
+        entry |= content_field(observed, service)
         if service.listening_ports:
             entry["url"] = f"http://{name}.{observed.namespace}.svc:{service.listening_ports[0].port}"
         services.append(entry)
@@ -135,7 +141,8 @@ def _service_fields(observed: Observed, decision: Decision, facts: Facts) -> Man
 
 
 def _service_entry(name: str, state: ServiceState, revision: str) -> dict[str, Any]:
-    return {"name": name, "desired": state.desired, "ready": state.ready, "revision": revision}
+    entry = {"name": name, "desired": state.desired, "ready": state.ready, "revision": revision}
+    return {field: value for field, value in entry.items() if value != ""}
 
 
 def _edge_field(observed: Observed, decision: Decision, facts: Facts) -> Manifest:

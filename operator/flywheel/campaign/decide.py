@@ -16,6 +16,8 @@ from flywheel.campaign.desired import ROUTE_API, desired, optional_apis
 from flywheel.campaign.entry import EdgeOrders, deployment_of, gone, needs_pods
 from flywheel.campaign.inventory import in_creation_order, owned, recorded
 from flywheel.campaign.observed import Observed, Questions
+from flywheel.campaign.releasework import release_wakes, serving_key, work_of
+from flywheel.campaign.releasing import Releasing, Revisions, States, edge_live, edge_slots, releasing
 from flywheel.campaign.report import report_config_map, report_key
 from flywheel.campaign.stages import Stage, Timeline, current_stage, resolve
 from flywheel.campaign.teardown import tear_down
@@ -23,7 +25,6 @@ from flywheel.edge.compose import compose
 from flywheel.edge.manifests import edge_size
 from flywheel.edge.naming import COMPONENT as EDGE
 from flywheel.plan import Deletion, LiveObject, ObjectKey, Plan
-from flywheel.workload.naming import child_name
 from flywheel.workload.scaling import Phase, Size, size_of
 from flywheel.workload.state import Health, service_state
 
@@ -123,23 +124,34 @@ def _rest_in_retirement(observed: Observed) -> Decision:
 
 
 def _run(observed: Observed, campaign: Campaign, phase: Phase, now: datetime) -> Decision:
-    orders = _edge_orders(campaign, phase)
-    wanted, origins = desired(observed, campaign, phase, orders)
-    keys = [ObjectKey.of(each) for each in wanted]
-    questions = _questions(observed, campaign, phase, orders, keys)
+    now = now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+    def ordered(states: States, revisions: Revisions) -> str | None:
+        orders = _edge_orders(campaign, phase, states, revisions)
+        return orders.generation if orders and not phase.zero else None
+
+    going_on = releasing(observed, campaign, phase, now, ordered)
+    if going_on.questions:
+        return Decision(Course.RUN, questions=going_on.questions)
+    orders = _edge_orders(campaign, phase, going_on.states, going_on.revisions)
+    wanted = desired(observed, campaign, phase, orders, going_on, now)
+    keys = [ObjectKey.of(each) for each in wanted.apply]
+    questions = _questions(observed, campaign, phase, orders, [*keys, *wanted.keep], going_on)
     if questions:
         return Decision(Course.RUN, questions=questions)
-    stale = {key: live for key, live in owned(observed).items() if key not in keys}
+    stay = {*keys, *wanted.keep}
+    stale = {key: live for key, live in owned(observed).items() if key not in stay}
     route_missing = campaign.spec.route is not None and not observed.served.get(ROUTE_API, False)
     wakes = [now + ROUTE_LOOK_AGAIN] if route_missing else []
     if observed.troubles:
         wakes.append(now + PODS_LOOK_AGAIN)
+    wakes += release_wakes(observed, campaign, going_on, now)
     going = tuple(Deletion(k, stale[k].uid) for k in reversed(in_creation_order(stale)) if not stale[k].deleting)
     return Decision(
         Course.RUN,
         plan=Plan(
-            inventory=in_creation_order([*keys, *stale]),
-            apply=tuple(wanted),
+            inventory=in_creation_order([*keys, *(key for key in wanted.keep if key in observed.children), *stale]),
+            apply=wanted.apply,
             # An autoscaler goes first: it would argue with the fixed size that takes its place.
             delete=tuple(each for each in going if each.key.kind in SCALERS),
             prune=tuple(each for each in going if each.key.kind not in SCALERS),
@@ -148,25 +160,33 @@ def _run(observed: Observed, campaign: Campaign, phase: Phase, now: datetime) ->
         sizes=_sizes(campaign, phase),
         edge=orders,
         gone_edge_pods=gone(observed) if orders else (),
-        origins=origins,
+        origins=wanted.origins,
         route_missing=route_missing,
+        releases=going_on,
+        work=work_of(observed, campaign, going_on, now),
     )
 
 
-def _edge_orders(campaign: Campaign, phase: Phase) -> EdgeOrders | None:
+def _edge_orders(campaign: Campaign, phase: Phase, states: States, revisions: Revisions) -> EdgeOrders | None:
     edge = campaign.spec.edge
     if edge is None:
         return None
-    return EdgeOrders(compose(campaign, edge), edge_size(edge, zero=phase.zero))
+    live, slots = edge_live(campaign, states), edge_slots(campaign, states, revisions)
+    return EdgeOrders(compose(campaign, edge, live, slots), edge_size(edge, zero=phase.zero))
 
 
 def _questions(
-    observed: Observed, campaign: Campaign, phase: Phase, orders: EdgeOrders | None, wanted: list[ObjectKey]
+    observed: Observed,
+    campaign: Campaign,
+    phase: Phase,
+    orders: EdgeOrders | None,
+    wanted: list[ObjectKey],
+    going_on: Releasing,
 ) -> Questions:
     apis = optional_apis(campaign) - observed.served.keys()
     known = recorded(observed)
     lookups = frozenset(known) - set(wanted) - observed.children.keys() - observed.absent
-    unready = _unready(observed, campaign, phase)
+    unready = _unready(observed, campaign, phase, going_on)
     if orders and _is_unready(EDGE, observed.children.get(deployment_of(observed)), orders.size):
         unready.append(EDGE)
     asks_edge = orders is not None and observed.edge_pods is None and needs_pods(observed, orders)
@@ -174,21 +194,16 @@ def _questions(
     return Questions(lookups=lookups, apis=apis, pods=pods, edge_pods=asks_edge)
 
 
-def _unready(observed: Observed, campaign: Campaign, phase: Phase) -> list[str]:
+def _unready(observed: Observed, campaign: Campaign, phase: Phase, going_on: Releasing) -> list[str]:
     unready = []
     for name, size in _sizes(campaign, phase).items():
-        if _is_unready(name, observed.children.get(deployment_key(observed, name)), size):
+        if _is_unready(name, observed.children.get(serving_key(observed, name, going_on)), size):
             unready.append(name)
     return unready
 
 
 def _is_unready(name: str, deployment: LiveObject | None, size: Size) -> bool:
     return deployment is not None and service_state(name, deployment, size, None).health is not Health.READY
-
-
-def deployment_key(observed: Observed, service: str) -> ObjectKey:
-    """Return the address of the Deployment of one service."""
-    return ObjectKey("apps", "Deployment", observed.namespace, child_name(observed.name, service))
 
 
 def _sizes(campaign: Campaign, phase: Phase) -> dict[str, Size]:

@@ -9,8 +9,10 @@ from flywheel.api.campaign import Campaign
 from flywheel.api.problem import Problem
 from flywheel.campaign.entry import EdgeOrders
 from flywheel.campaign.observed import Questions
+from flywheel.campaign.releasing import Releasing
 from flywheel.campaign.stages import Stage, Timeline, Transition
 from flywheel.plan import ObjectKey, Plan, Remaining
+from flywheel.release.work import Work
 from flywheel.workload.scaling import Size
 
 
@@ -63,5 +65,9 @@ class Decision:
     edge: EdgeOrders | None = None
     gone_edge_pods: tuple[str, ...] = ()
     """Edge pods that are no more and have still an entry."""
+    releases: Releasing = Releasing()  # noqa: RUF009 - frozen
+    """How released services go on."""
+    work: Work = Work()  # noqa: RUF009 - frozen
+    """What releases want to know from outside."""
     origins: Mapping[ObjectKey, str] = field(default_factory=dict)
     """The field of the spec that each applied object comes from."""

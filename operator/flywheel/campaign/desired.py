@@ -1,11 +1,17 @@
 """Every child that a Campaign shall have, and the field of the spec that each comes from."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 
 from flywheel.api.analytics import Analytics
 from flywheel.api.campaign import Campaign
+from flywheel.api.service import Service
 from flywheel.campaign.entry import EdgeOrders
+from flywheel.campaign.gates import gate_children
 from flywheel.campaign.observed import Observed
+from flywheel.campaign.releasing import Releasing, released_children
+from flywheel.campaign.rolling import rolling_children
 from flywheel.edge.manifests import edge_manifests
 from flywheel.insight.dashboard import dashboard_manifest
 from flywheel.insight.monitoring import MonitoringSettings
@@ -13,7 +19,6 @@ from flywheel.insight.rules import prometheus_rule_manifest, rules_config_map
 from flywheel.insight.scraping import pod_monitor_manifest
 from flywheel.plan import Manifest, ObjectKey
 from flywheel.workload.adapter import rules_manifest
-from flywheel.workload.manifests import service_manifests
 from flywheel.workload.route import GATEWAY_GROUP, route_manifest
 from flywheel.workload.scaling import Phase, Size, size_of
 
@@ -33,24 +38,54 @@ def optional_apis(campaign: Campaign) -> frozenset[Api]:
     return frozenset(route | monitoring)
 
 
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """Every child that shall be there."""
+
+    apply: tuple[Manifest, ...]
+    origins: Mapping[ObjectKey, str]
+    """The field of the spec that each comes from."""
+    keep: tuple[ObjectKey, ...] = ()
+    """Those that stay as they are."""
+
+
 def desired(
-    observed: Observed, campaign: Campaign, phase: Phase, orders: EdgeOrders | None
-) -> tuple[list[Manifest], dict[ObjectKey, str]]:
+    observed: Observed,
+    campaign: Campaign,
+    phase: Phase,
+    orders: EdgeOrders | None,
+    going_on: Releasing,
+    now: datetime,
+) -> Desired:
     """Build every child, with the field of the spec that each comes from."""
-    made: list[Manifest] = []
+    made: dict[ObjectKey, Manifest] = {}
     origins: dict[ObjectKey, str] = {}
+    keep: list[ObjectKey] = []
+    for index, service in enumerate(campaign.spec.services):
+        children, kept = _of_service(observed, campaign, service, phase, going_on, now)
+        keep += kept
+        for manifest in children:
+            made[ObjectKey.of(manifest)] = _lifted_from_zero(observed, manifest, size_of(service, phase))
+            origins[ObjectKey.of(manifest)] = f"spec.services[{index}]"
     for origin, size, manifest in _children(observed, campaign, phase, orders):
-        made.append(_lifted_from_zero(observed, manifest, size))
+        made[ObjectKey.of(manifest)] = _lifted_from_zero(observed, manifest, size)
         origins[ObjectKey.of(manifest)] = origin
-    return made, origins
+    return Desired(tuple(made.values()), origins, tuple(key for key in dict.fromkeys(keep) if key not in made))
+
+
+def _of_service(
+    observed: Observed, campaign: Campaign, service: Service, phase: Phase, going_on: Releasing, now: datetime
+) -> tuple[list[Manifest], list[ObjectKey]]:
+    if service.name in going_on.steps:
+        children, kept = released_children(observed, campaign, service, phase, going_on)
+        jobs, kept_jobs = gate_children(observed, campaign, service, going_on.steps[service.name], now)
+        return children + jobs, kept + kept_jobs
+    return rolling_children(observed, campaign, service, phase)
 
 
 def _children(
     observed: Observed, campaign: Campaign, phase: Phase, orders: EdgeOrders | None
 ) -> Iterator[tuple[str, Size, Manifest]]:
-    for index, service in enumerate(campaign.spec.services):
-        for manifest in service_manifests(observed.name, observed.namespace, service, phase, observed.provider):
-            yield f"spec.services[{index}]", size_of(service, phase), manifest
     if observed.provider.adapter == "PrometheusAdapter":
         rules = rules_manifest(observed.name, observed.namespace, campaign.spec.services)
         if rules is not None:

@@ -7,6 +7,8 @@ from typing import Any
 
 from flywheel.campaign.stages import Stage
 from flywheel.plan import FINALIZER, Images, LiveObject, Manifest, ObjectKey, Sweep
+from flywheel.release.jobs import JobPods
+from flywheel.release.work import Findings
 from flywheel.workload.provider import OURS, Provider
 from flywheel.workload.state import Trouble
 
@@ -41,6 +43,10 @@ class Observed:
     """What the Campaigns of the namespace share: the analytics worker."""
     shared_trouble: str = ""
     """Why that is not as it should be, where a look at its objects does not tell."""
+    job_pods: Mapping[str, JobPods] = field(default_factory=dict)
+    """What pods of gates' Jobs have said, by the Job's name; only those asked about."""
+    findings: Findings = Findings()  # noqa: RUF009 - frozen
+    """What releases have found out from outside."""
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -141,9 +147,24 @@ class Questions:
     edge_pods: bool = False
     """Which pods has the edge?"""
     sweep: bool = False
+    configurations: frozenset[tuple[str, str]] = frozenset()
+    """ConfigMaps and Secrets, by kind and name: what is in them?"""
+    records: frozenset[str] = frozenset()
+    """Revisions, by the name of their record: what are they?"""
+    jobs: frozenset[str] = frozenset()
+    """Jobs of gates: what have their pods said?"""
 
     def __bool__(self) -> bool:
-        return bool(self.lookups or self.apis or self.pods or self.edge_pods or self.sweep)
+        return bool(
+            self.lookups
+            or self.apis
+            or self.pods
+            or self.edge_pods
+            or self.sweep
+            or self.configurations
+            or self.records
+            or self.jobs
+        )
 
 
 def parse_timestamp(text: object) -> datetime | None:

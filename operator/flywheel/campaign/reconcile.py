@@ -13,6 +13,7 @@ from flywheel.campaign.decide import decide
 from flywheel.campaign.decision import Course, Decision
 from flywheel.campaign.inventory import entries, recorded
 from flywheel.campaign.observed import Observed
+from flywheel.campaign.releasetold import release_fields, release_notices
 from flywheel.campaign.statuswrite import StatusWrites
 from flywheel.edge.manifests import edge_selector
 from flywheel.edge.naming import COMPONENT as EDGE
@@ -27,17 +28,21 @@ from flywheel.plan import (
     FINALIZER,
     GROUP,
     SERVICE_LABEL,
+    SLOT_LABEL,
     Images,
     LiveObject,
     Manifest,
     ObjectKey,
     Outcome,
 )
+from flywheel.release.agent import Agent, Nobody
+from flywheel.release.jobs import JobPods, pods_of_job
+from flywheel.release.records import Records
 from flywheel.workload.provider import OURS, Provider
 from flywheel.workload.state import Trouble, explain
 
 API_VERSION = f"{GROUP}/v1alpha1"
-ROUNDS = 4
+ROUNDS = 6
 """How often a decision may ask for more. A plan with open questions is never carried out."""
 PODS_LOOKED_AT = 20
 
@@ -82,8 +87,11 @@ class CampaignReconciler:
         provider: Provider = OURS,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         on_write_skipped: Callable[[str], None] = lambda kind: None,
+        agent: Agent | None = None,
     ) -> None:
         self._gateway = gateway
+        self._agent = agent or Nobody()
+        self._records = Records(gateway)
         self._world = world
         self._images = images
         self._provider = provider
@@ -104,11 +112,12 @@ class CampaignReconciler:
         observed, decision = await self._decide(observed, now)
         if decision.plan.finalizer and not observed.has_finalizer:
             observed = await self._set_finalizer(observed, [*observed.metadata.get("finalizers", []), FINALIZER])
-        await self._record_inventory(observed, decision)
+        await self._record_ahead(observed, decision, now)
         outcomes = await self._carry_out(observed, decision)
         await self._forget_pods(observed, decision.gone_edge_pods)
         conclusion = conclude(observed, decision, outcomes, now)
         wake_at = await self._report(observed, decision, conclusion, now)
+        self._agent.want(observed.uid, namespace, name, decision.work)
         if observed.has_finalizer and not decision.plan.finalizer:
             await self._remove_finalizer(observed)
         return None if observed.is_deleting and not decision.plan.finalizer else wake_at
@@ -116,7 +125,13 @@ class CampaignReconciler:
     def _observe(self, manifest: Manifest) -> Observed:
         metadata = manifest["metadata"]
         children = self._world.children(metadata["namespace"], metadata["name"])
-        observed = Observed(manifest, children, images=self._images, provider=self._provider)
+        observed = Observed(
+            manifest,
+            children,
+            images=self._images,
+            provider=self._provider,
+            findings=self._agent.findings(metadata["uid"]),
+        )
         if not has_edge(manifest):
             return observed
         return replace(
@@ -155,6 +170,7 @@ class CampaignReconciler:
         served = {api: await self._is_served(*api) for api in sorted(questions.apis)}
         troubles = {service: await self._trouble(observed, service) for service in sorted(questions.pods)}
         edge_pods = await self._edge_pods(observed) if questions.edge_pods else observed.edge_pods
+        jobs = {job: await self._job_pods(observed, job) for job in sorted(questions.jobs)}
         sweep = observed.sweep
         if questions.sweep:
             sweep = await self._gateway.sweep(observed.namespace, f"{CAMPAIGN_LABEL}={observed.name}")
@@ -166,14 +182,19 @@ class CampaignReconciler:
             troubles={**observed.troubles, **troubles},
             edge_pods=edge_pods,
             sweep=sweep,
+            job_pods={**observed.job_pods, **jobs},
+            findings=await self._records.answer(observed.namespace, questions, observed.findings),
         )
 
     async def _is_served(self, group: str, kind: str) -> bool:
         return await self._gateway.is_served(group, resource_for(group, kind).version, kind)
 
     async def _trouble(self, observed: Observed, service: str) -> Trouble | None:
+        name, _, slot = service.partition("/")
         own = _text(edge_selector(observed.name))
-        selector = own if service == EDGE else f"{CAMPAIGN_LABEL}={observed.name},{SERVICE_LABEL}={service}"
+        selector = own if service == EDGE else f"{CAMPAIGN_LABEL}={observed.name},{SERVICE_LABEL}={name}"
+        if slot:
+            selector += f",{SLOT_LABEL}={slot}"
         page = await self._gateway.list_page(POD, observed.namespace, selector, limit=PODS_LOOKED_AT)
         return explain(page["items"])
 
@@ -183,13 +204,24 @@ class CampaignReconciler:
         pods = [each["metadata"] for each in page["items"]]
         return tuple(sorted(each["name"] for each in pods if not each.get("deletionTimestamp")))
 
-    async def _record_inventory(self, observed: Observed, decision: Decision) -> None:
-        """Write down the address of everything new before any of it is created."""
+    async def _job_pods(self, observed: Observed, job: str) -> JobPods:
+        selector = f"batch.kubernetes.io/job-name={job}"
+        page = await self._gateway.list_page(POD, observed.namespace, selector, limit=PODS_LOOKED_AT)
+        return pods_of_job(page["items"], explain(page["items"]))
+
+    async def _record_ahead(self, observed: Observed, decision: Decision, now: datetime) -> None:
+        """Write down what follows before it is carried out: addresses of new objects, and where releases stand."""
         known = recorded(observed)
         new = [key for key in decision.plan.inventory if key not in known]
-        if not new:
+        releases = release_fields(observed, decision) if decision.course is Course.RUN else {}
+        moved = releases.get("releases", []) != list(observed.status.get("releases") or []) if releases else False
+        if not new and not moved:
             return
-        await self._write_status(observed, {**observed.status, "inventory": {"entries": entries([*known, *new])}})
+        if moved:
+            for notice in release_notices(observed, decision):
+                await self._gateway.record_event(observed.manifest, notice, now)
+        ahead = {"inventory": {"entries": entries([*known, *new])}, **releases}
+        await self._write_status(observed, {**observed.status, **ahead})
 
     async def _carry_out(self, observed: Observed, decision: Decision) -> list[Outcome]:
         claim = _claim(observed)

@@ -34,7 +34,18 @@ class StatusWrites:
         self._last.pop(uid, None)
 
 
-_OURS = ("stage", "nextTransition", "schedule", "transitions", "services", "edge", "inventory", "report", "conditions")
+_OURS = (
+    "releases",
+    "stage",
+    "nextTransition",
+    "schedule",
+    "transitions",
+    "services",
+    "edge",
+    "inventory",
+    "report",
+    "conditions",
+)
 
 
 def _gist(status: Mapping[str, Any]) -> object:

@@ -8,6 +8,7 @@ from flywheel.campaign.conditions import Condition, timestamp
 from flywheel.campaign.decision import Course, Decision, Teardown
 from flywheel.campaign.entry import EdgeState
 from flywheel.campaign.observed import Observed
+from flywheel.campaign.releasetold import RELEASE_TYPES, release_at_work, release_conditions, release_waiting
 from flywheel.campaign.stages import Stage
 from flywheel.events.state import AnalyticsState
 from flywheel.plan import LiveObject
@@ -40,6 +41,7 @@ def conditions(observed: Observed, decision: Decision, facts: Facts) -> list[Con
     companions = [
         *_suspended(decision),
         *_services_ready(decision, facts),
+        *release_conditions(observed, decision),
         *_edge_ready(facts),
         *_analytics_ready(facts),
         *_scaling_limited(observed, decision),
@@ -63,6 +65,9 @@ def _summary(
         return Condition("Ready", "Unknown", reason, message), Condition("Reconciling", "True", reason, message)
     if decision.suspended:
         return (Condition("Ready", "Unknown", "Suspended", "suspended: every service is at zero replicas"),)
+    waiting = release_waiting(decision)
+    if waiting:
+        return (Condition("Ready", "Unknown", *waiting),)
     return (Condition("Ready", "True", *_good(observed, decision, facts)),)
 
 
@@ -80,8 +85,8 @@ def _stalled(decision: Decision, facts: Facts, companions: Sequence[Condition]) 
         return failed[0].reason, _several([state.message for state in failed])
     if facts.edge and facts.edge.serving:
         return facts.edge.serving.reason, facts.edge.serving.message
-    route = next((each for each in companions if each.type == "RouteReady" and each.status == "False"), None)
-    return (route.reason, route.message) if route else None
+    against = [each for each in companions if each.type in ("RouteReady", *RELEASE_TYPES) and each.status == "False"]
+    return (against[0].reason, against[0].message) if against else None
 
 
 def _working(decision: Decision, facts: Facts) -> tuple[str, str] | None:
@@ -94,7 +99,7 @@ def _working(decision: Decision, facts: Facts) -> tuple[str, str] | None:
         return "Progressing", _several([state.message for state in unready])
     if facts.edge and not facts.edge.followed:
         return "Progressing", _following(facts.edge)
-    return None
+    return release_at_work(decision)
 
 
 def _states(facts: Facts) -> list[ServiceState]:

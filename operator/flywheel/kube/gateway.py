@@ -12,6 +12,7 @@ from flywheel.kube.client import CallObserver, Client, Query
 from flywheel.kube.errors import ApiError
 from flywheel.kube.resources import EVENT, Resource, resource_of
 from flywheel.kube.sweep import PARTIAL_LIST, Sweeper
+from flywheel.kube.tokens import Tokens
 from flywheel.plan import FIELD_MANAGER, Manifest, Notice, ObjectKey, Sweep
 
 __all__ = ["ApiError", "Gateway", "micro_time"]
@@ -72,6 +73,10 @@ class Gateway:
     def unanswered_for(self) -> float:
         """Seconds for which the API server has left every call unanswered; 0 while it answers."""
         return self._client.unanswered_for
+
+    def tokens(self, account: str) -> Tokens:
+        """Make what asks for tokens of a ServiceAccount, `namespace:name`, over our connections."""
+        return Tokens(self._client, account)
 
     async def get(self, key: ObjectKey) -> Manifest | None:
         """Read one object; None if it, or its whole API, is not there."""

@@ -10,7 +10,9 @@ from flywheel.plan import (
     CAMPAIGN_LABEL,
     FIELD_MANAGER,
     HASH_ANNOTATION,
+    REVISION_LABEL,
     SHARED_LABEL,
+    SLOT_LABEL,
     LiveObject,
     Manifest,
     ObjectKey,
@@ -28,6 +30,9 @@ _COUNTS = (
     "currentHealthy",
     "desiredHealthy",
     "disruptionsAllowed",
+    "active",
+    "succeeded",
+    "failed",
 )
 _CONDITION_FIELDS = ("type", "status", "reason", "message", "observedGeneration")
 _SHAPES: dict[str, str] = {}
@@ -53,6 +58,8 @@ def live_object(manifest: Manifest) -> LiveObject:
         finalizers=tuple(sys.intern(finalizer) for finalizer in metadata.get("finalizers") or ()),
         replicas=(manifest.get("spec") or {}).get("replicas"),
         status=_status(manifest, labels),
+        slot=sys.intern(labels.get(SLOT_LABEL, "")),
+        revision=sys.intern(labels.get(REVISION_LABEL, "")),
         shared=sys.intern(labels.get(SHARED_LABEL, "")),
         sharers=_sharers(metadata),
     )

@@ -61,6 +61,7 @@ SCALED_OBJECT = Resource("keda.sh", "v1alpha1", "ScaledObject", "scaledobjects")
 ENDPOINT_SLICE = Resource("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices")
 PERSISTENT_VOLUME_CLAIM = Resource("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 POD = Resource("", "v1", "Pod", "pods")
+JOB = Resource("batch", "v1", "Job", "jobs")
 
 OPTIONAL = frozenset({HTTP_ROUTE, POD_MONITOR, PROMETHEUS_RULE, SCALED_OBJECT})
 """The kinds that a cluster need not know."""
@@ -75,6 +76,7 @@ CHILDREN = (
     ROLE_BINDING,
     CONFIG_MAP,
     NETWORK_POLICY,
+    JOB,
     HTTP_ROUTE,
     POD_MONITOR,
     PROMETHEUS_RULE,
@@ -101,7 +103,6 @@ _TABLE = {
         ),
         Resource("apiregistration.k8s.io", "v1", "APIService", "apiservices", namespaced=False),
         Resource("apps", "v1", "ReplicaSet", "replicasets"),
-        Resource("batch", "v1", "Job", "jobs"),
         Resource("gateway.networking.k8s.io", "v1", "Gateway", "gateways"),
     )
 }

@@ -13,7 +13,7 @@ LogFormat = Literal["console", "json"]
 
 _subject: contextvars.ContextVar[tuple[str, str, str]] = contextvars.ContextVar("subject", default=("", "", ""))
 
-_CHATTER = ("kopf", "aiohttp.access", "asyncio", "aiohttp.server")
+_CHATTER = ("httpx", "httpcore", "kopf", "aiohttp.access", "asyncio", "aiohttp.server")
 """Libraries that are only heard when something is wrong."""
 
 

@@ -15,6 +15,7 @@ from flywheel.kube.gateway import Gateway
 from flywheel.kube.leases import LeaseFile
 from flywheel.kube.login import own_namespace
 from flywheel.plan import Images
+from flywheel.release.process import Receiver
 from flywheel.runtime.campaigns import CampaignFeed
 from flywheel.runtime.children import ChildFeed
 from flywheel.runtime.clock import Clock, SystemClock
@@ -35,7 +36,7 @@ PATIENCE = 10.0
 PATIENCE_WITH_SERVER = 10.0
 """Seconds for which an API server that does not answer may be about to: it is restarted, or a connection was cut."""
 
-MakeReconciler = Callable[[Gateway, Store, Clock, Metrics, Images, Provider], Reconciler]
+MakeReconciler = Callable[[Gateway, Store, Clock, Metrics, Images, Provider, Receiver | None], Reconciler]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,8 @@ class Settings:
     images: Images = Images()  # noqa: RUF009 - frozen
     provider: Provider = OURS
     """Who serves events and requests per second to autoscalers."""
+    webhook: Receiver | None = None
+    """Where Git servers tell of pushes."""
     health_port: int = 8081
     metrics_port: int = 8080
 
@@ -113,7 +116,10 @@ class Operator:
         namespaces: tuple[str | None, ...] = settings.namespaces or (None,)
         self._campaigns = CampaignFeed(gateway, self._store, namespaces, clock, metrics.observe_missed)
         self._children = ChildFeed(gateway, self._store, namespaces)
-        reconciler = make_reconciler(gateway, self._store, clock, metrics, settings.images, settings.provider)
+        reconciler = make_reconciler(
+            gateway, self._store, clock, metrics, settings.images, settings.provider, settings.webhook
+        )
+        self._reconciler = reconciler
         self._workers = Workers(self._queue, reconciler, self._store, leadership, metrics, clock, settings.workers)
         metrics.follow_queue(lambda: self._queue.depth, lambda: self._queue.oldest)
         metrics.follow_leader(lambda: leadership.leading)
@@ -164,6 +170,7 @@ class Operator:
             asyncio.create_task(self._campaigns.run(), name="campaigns"),
             asyncio.create_task(self._children.run(), name="children"),
             asyncio.create_task(self._workers.run(), name="workers"),
+            asyncio.create_task(self._reconciler.run(), name="reconcilers"),
         }
         log.info("The operator has started.")
         ended, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)

@@ -6,7 +6,9 @@ from flywheel.campaign.reconcile import CampaignReconciler
 from flywheel.campaign.stages import beginning_of
 from flywheel.events.reconcile import WorkerReconciler
 from flywheel.kube.gateway import Gateway
+from flywheel.kube.tokens import own_account
 from flywheel.plan import Images
+from flywheel.release.process import Receiver, ReleaseProcess
 from flywheel.runtime.clock import Clock
 from flywheel.runtime.metrics import Metrics
 from flywheel.runtime.store import SHARED, Store
@@ -17,8 +19,16 @@ class Reconcilers:
     """All reconcilers behind one door."""
 
     def __init__(
-        self, gateway: Gateway, store: Store, clock: Clock, metrics: Metrics, images: Images, provider: Provider
+        self,
+        gateway: Gateway,
+        store: Store,
+        clock: Clock,
+        metrics: Metrics,
+        images: Images,
+        provider: Provider,
+        webhook: Receiver | None = None,
     ) -> None:
+        self._releases = ReleaseProcess(gateway, store.touch, webhook)
         self._campaigns = CampaignReconciler(
             gateway,
             store,
@@ -26,9 +36,16 @@ class Reconcilers:
             provider=provider,
             clock=clock.now,
             on_write_skipped=metrics.observe_skipped,
+            agent=self._releases.agent,
         )
         self._workers = WorkerReconciler(
-            gateway, store, images.analytics, beginning_of, clock=clock.now, on_write_skipped=metrics.observe_skipped
+            gateway,
+            store,
+            images.analytics,
+            beginning_of,
+            clock=clock.now,
+            on_write_skipped=metrics.observe_skipped,
+            operator=own_account(),
         )
 
     async def reconcile(self, namespace: str, name: str) -> datetime | None:
@@ -36,3 +53,7 @@ class Reconcilers:
         if name == SHARED:
             return await self._workers.reconcile(namespace)
         return await self._campaigns.reconcile(namespace, name)
+
+    async def run(self) -> None:
+        """Do in the background what reconciles ask for, until cancelled."""
+        await self._releases.run()

@@ -99,6 +99,11 @@ class Store:
             del self._troubles[namespace]
         self._tell_sharing(namespace)
 
+    def touch(self, namespace: str, name: str) -> None:
+        """Say that something outside the cluster's objects has changed for a campaign."""
+        if (namespace, name) in self._campaigns:
+            self._tell((namespace, name))
+
     def campaign_count(self) -> int:
         """Count all campaigns."""
         return len(self._campaigns)

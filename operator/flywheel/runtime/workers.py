@@ -34,6 +34,9 @@ class Reconciler(Protocol):
     async def reconcile(self, namespace: str, name: str) -> datetime | None:
         """Bring a campaign to what it shall be; tell when the clock alone makes another step necessary."""
 
+    async def run(self) -> None:
+        """Do in the background what reconciles ask for, until cancelled."""
+
 
 class Workers:
     """Several workers on one queue. They work while this process leads and knows the whole world."""

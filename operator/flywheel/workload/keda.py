@@ -2,7 +2,8 @@
 
 from decimal import Decimal
 
-from flywheel.api.service import Metric, Service
+from flywheel.api.autoscaling import Metric
+from flywheel.api.service import Service
 from flywheel.plan import Manifest
 from flywheel.workload.promql import events_per_second, requests_per_second
 from flywheel.workload.scaling import Size
@@ -13,13 +14,18 @@ _EXPONENTS = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12,
 _POWERS = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 
 
-def scaled_object(campaign: str, service: Service, size: Size, metadata: Manifest, prometheus: str) -> Manifest | None:
-    """Build the ScaledObject of `service`; None where its size is fixed."""
+def scaled_object(
+    campaign: str, service: Service, size: Size, metadata: Manifest, prometheus: str, target: str = ""
+) -> Manifest | None:
+    """Build the ScaledObject of `service`; None where its size is fixed.
+
+    `target` names the Deployment, where it is not called as the ScaledObject.
+    """
     if service.autoscaling is None or size.replicas is not None:
         return None
     metrics = [metric for metric in service.autoscaling.metrics if metric.raw is None]
     spec: Manifest = {
-        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": metadata["name"]},
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": target or metadata["name"]},
         "minReplicaCount": size.minimum,
         "maxReplicaCount": size.maximum,
         "pollingInterval": POLLING_SECONDS,

@@ -1,56 +1,86 @@
 """The children of one service, as plain manifests in the order in which they are created."""
 
+from collections.abc import Sequence
+
 from flywheel.api.service import Service
 from flywheel.plan import Manifest
 from flywheel.workload.keda import scaled_object
 from flywheel.workload.naming import child_name, labels, selector
 from flywheel.workload.provider import OURS, Provider, counts_traffic
 from flywheel.workload.scaling import Phase, Size, autoscaler, size_of
-from flywheel.workload.template import pod_template
+from flywheel.workload.template import PodParts, pod_template
 
 
 def service_manifests(
-    campaign: str, namespace: str, service: Service, phase: Phase, provider: Provider = OURS
+    campaign: str,
+    namespace: str,
+    service: Service,
+    phase: Phase,
+    provider: Provider = OURS,
+    parts: PodParts | None = None,
 ) -> list[Manifest]:
-    """Build every child of `service` in `phase`.
+    """Build every child of `service` in `phase`; `parts` stand in for an image of its own.
 
     Labels and annotations of the Campaign are not copied: tools that track objects by label (Argo CD, Helm) would
     take the children for their own and prune them.
     """
-    metadata = {
-        "name": child_name(campaign, service.name),
-        "namespace": namespace,
-        "labels": labels(campaign, service.name),
-    }
+    metadata = service_metadata(campaign, namespace, service.name)
     size = size_of(service, phase)
+    select = selector(campaign, service.name)
+    template = pod_template(campaign, service, account_of(campaign, service), parts)
+    ports = service_ports(service)
     children = [
-        None if service.service_account_name else _service_account(metadata),
-        _service(campaign, service, metadata),
-        _disruption_budget(campaign, service, metadata),
-        _deployment(campaign, service, metadata, size.replicas),
-        _scaler(campaign, service, size, metadata, provider),
+        service_account(campaign, namespace, service),
+        kubernetes_service(metadata, select, ports) if ports else None,
+        disruption_budget(service, metadata, select),
+        deployment(metadata, select, template, size.replicas),
+        scaler(campaign, service, size, metadata, provider),
     ]
     return [each for each in children if each is not None]
 
 
-def _scaler(campaign: str, service: Service, size: Size, metadata: Manifest, provider: Provider) -> Manifest | None:
+def service_metadata(campaign: str, namespace: str, service: str) -> Manifest:
+    """Name and label what belongs to a service as a whole."""
+    return {"name": child_name(campaign, service), "namespace": namespace, "labels": labels(campaign, service)}
+
+
+def account_of(campaign: str, service: Service) -> str:
+    """Name the ServiceAccount of the pods."""
+    return service.service_account_name or child_name(campaign, service.name)
+
+
+def scaler(
+    campaign: str, service: Service, size: Size, metadata: Manifest, provider: Provider, target: str = ""
+) -> Manifest | None:
+    """Build what scales a service; None where its size is fixed.
+
+    Args:
+        campaign: Name of the Campaign.
+        service: The service.
+        size: Its limits.
+        metadata: Of the autoscaler.
+        provider: Who serves events and requests per second.
+        target: Name of the Deployment; by default that of the autoscaler.
+    """
     if provider.adapter == "KEDA" and counts_traffic(service):
-        return scaled_object(campaign, service, size, metadata, provider.prometheus)
-    return autoscaler(campaign, service, size, metadata, provider)
+        return scaled_object(campaign, service, size, metadata, provider.prometheus, target)
+    return autoscaler(campaign, service, size, metadata, provider, target)
 
 
-def _service_account(metadata: Manifest) -> Manifest:
+def service_account(campaign: str, namespace: str, service: Service) -> Manifest | None:
+    """Build the ServiceAccount of a service that names none."""
+    if service.service_account_name:
+        return None
     return {
         "apiVersion": "v1",
         "kind": "ServiceAccount",
-        "metadata": metadata,
+        "metadata": service_metadata(campaign, namespace, service.name),
         "automountServiceAccountToken": False,
     }
 
 
-def _service(campaign: str, service: Service, metadata: Manifest) -> Manifest | None:
-    if not service.listening_ports:
-        return None
+def service_ports(service: Service) -> list[Manifest]:
+    """Return the ports of the Kubernetes Service; empty for a service that is not reached."""
     ports = []
     for port in service.listening_ports:
         entry = {
@@ -62,26 +92,32 @@ def _service(campaign: str, service: Service, metadata: Manifest) -> Manifest | 
         if port.app_protocol:
             entry["appProtocol"] = port.app_protocol
         ports.append(entry)
-    spec = {"selector": selector(campaign, service.name), "ports": ports}
+    return ports
+
+
+def kubernetes_service(metadata: Manifest, select: Manifest, ports: Sequence[Manifest]) -> Manifest:
+    """Build a Kubernetes Service."""
+    spec = {"selector": select, "ports": list(ports)}
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
 
 
-def _disruption_budget(campaign: str, service: Service, metadata: Manifest) -> Manifest:
+def disruption_budget(service: Service, metadata: Manifest, select: Manifest) -> Manifest:
+    """Build the budget of some pods of a service."""
     budget = service.disruption_budget
     limit: Manifest = {"maxUnavailable": budget.max_unavailable}
     if budget.min_available is not None:
         limit = {"minAvailable": budget.min_available}
-    spec = {"selector": {"matchLabels": selector(campaign, service.name)}, **limit}
+    spec = {"selector": {"matchLabels": select}, **limit}
     return {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": metadata, "spec": spec}
 
 
-def _deployment(campaign: str, service: Service, metadata: Manifest, replicas: int | None) -> Manifest:
-    account = service.service_account_name or metadata["name"]
+def deployment(metadata: Manifest, select: Manifest, template: Manifest, replicas: int | None) -> Manifest:
+    """Build a Deployment; without `replicas` an autoscaler decides."""
     spec: Manifest = {
-        "selector": {"matchLabels": selector(campaign, service.name)},
+        "selector": {"matchLabels": select},
         # No pod goes before its successor is ready: a change in the middle of the sale takes no capacity away.
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "25%"}},
-        "template": pod_template(campaign, service, account),
+        "template": template,
     }
     if replicas is not None:
         spec["replicas"] = replicas

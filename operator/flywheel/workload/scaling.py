@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from flywheel.api.service import Metric, Service
+from flywheel.api.autoscaling import Metric
+from flywheel.api.service import Service
 from flywheel.metrics.naming import CAMPAIGN, EVENT, EVENTS_PER_SECOND, REQUESTS_PER_SECOND, SERVICE, event_label
 from flywheel.plan import Manifest
 from flywheel.workload.adapter import event_metric
@@ -55,13 +56,16 @@ def size_of(service: Service, phase: Phase) -> Size:
 
 
 def autoscaler(
-    campaign: str, service: Service, size: Size, metadata: Manifest, provider: Provider = OURS
+    campaign: str, service: Service, size: Size, metadata: Manifest, provider: Provider = OURS, target: str = ""
 ) -> Manifest | None:
-    """Build the HorizontalPodAutoscaler of `service` in autoscaling/v2; None where its size is fixed."""
+    """Build the HorizontalPodAutoscaler of `service` in autoscaling/v2; None where its size is fixed.
+
+    `target` names the Deployment, where it is not called as the autoscaler.
+    """
     if service.autoscaling is None or size.replicas is not None:
         return None
     spec: Manifest = {
-        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": metadata["name"]},
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": target or metadata["name"]},
         "minReplicas": size.minimum,
         "maxReplicas": size.maximum,
         "metrics": [_metric(campaign, service.name, each, provider) for each in service.autoscaling.metrics],

@@ -1,5 +1,6 @@
 """How a service is doing, told from its Deployment and, when that is in trouble, from its pods."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -120,6 +121,9 @@ def _pod_trouble(pod: Manifest) -> tuple[str, str] | None:
 def _container_trouble(container: Mapping[str, Any]) -> tuple[str, str] | None:
     waiting = container.get("state", {}).get("waiting", {})
     ended = container.get("lastState", {}).get("terminated", {})
+    said_why = _own_words(container.get("state", {}).get("terminated", {}) or ended)
+    if said_why is not None:
+        return said_why
     if ended.get("reason") == "OOMKilled" and waiting:
         return "OOMKilled", f"container {container.get('name')} ran out of memory"
     if waiting.get("reason") not in REMEDIES:
@@ -127,3 +131,14 @@ def _container_trouble(container: Mapping[str, Any]) -> tuple[str, str] | None:
     said = str(waiting.get("message") or "").strip()[:LONGEST_QUOTE]
     what = f"container {container.get('name')}, image {container.get('image')}"
     return str(waiting["reason"]), f"{what}: {said}" if said else what
+
+
+def _own_words(ended: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Read what a container of ours says of its end: `{"reason": ..., "message": ...}`."""
+    if not ended.get("exitCode"):
+        return None
+    try:
+        told = json.loads(str(ended.get("message") or "").strip().splitlines()[-1])
+        return str(told["reason"])[:64], str(told["message"])[: 2 * LONGEST_QUOTE]
+    except (ValueError, LookupError, TypeError):
+        return None

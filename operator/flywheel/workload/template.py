@@ -1,5 +1,6 @@
 """The pod template of a service: what its author wrote, on top of defaults that are safe."""
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 from flywheel.api.service import Service
@@ -17,8 +18,19 @@ CONTAINER_SECURITY: Final[Manifest] = {
 """The restricted level of the Pod Security Standards: kubernetes.io, "Pod Security Standards"."""
 
 
-def pod_template(campaign: str, service: Service, service_account: str) -> Manifest:
+@dataclass(frozen=True, slots=True)
+class PodParts:
+    """What stands in a pod for a program of the author's own: a server of ours, and what it needs."""
+
+    container: Manifest
+    init_containers: tuple[Manifest, ...] = ()
+    volumes: tuple[Manifest, ...] = ()
+
+
+def pod_template(campaign: str, service: Service, service_account: str, parts: PodParts | None = None) -> Manifest:
     """Build the pod template of `service`, with its `podTemplate` merged over the generated one."""
+    volumes = [*service.volumes, *(parts.volumes if parts else ())]
+    prepared = list(parts.init_containers) if parts else []
     generated: Manifest = {
         "metadata": {"labels": labels(campaign, service.name)},
         "spec": {
@@ -26,10 +38,11 @@ def pod_template(campaign: str, service: Service, service_account: str) -> Manif
             "serviceAccountName": service_account,
             "securityContext": POD_SECURITY,
             "topologySpreadConstraints": _spread_constraints(campaign, service),
-            "containers": [_container(service)],
+            **_present(initContainers=prepared),
+            "containers": [_container(service, parts)],
             **_present(
                 imagePullSecrets=service.image_pull_secrets,
-                volumes=service.volumes,
+                volumes=volumes,
                 nodeSelector=service.node_selector,
                 tolerations=service.tolerations,
                 affinity=service.affinity,
@@ -62,11 +75,13 @@ def container_ports(service: Service) -> list[dict[str, Any]]:
     return list(ports.values())
 
 
-def _container(service: Service) -> dict[str, Any]:
+def _container(service: Service, parts: PodParts | None) -> dict[str, Any]:
+    given: Manifest = parts.container if parts else {"image": service.image}
+    mounts = [*service.volume_mounts, *given.get("volumeMounts", ())]
     return {
         "name": service.name,
-        "image": service.image,
-        "securityContext": CONTAINER_SECURITY,
+        **given,
+        "securityContext": {**CONTAINER_SECURITY, **given.get("securityContext", {})},
         **_present(
             imagePullPolicy=service.image_pull_policy,
             command=service.command,
@@ -79,7 +94,7 @@ def _container(service: Service) -> dict[str, Any]:
             livenessProbe=_aimed(service.liveness_probe, service),
             startupProbe=_aimed(service.startup_probe, service),
             lifecycle={hook: _aimed(action, service) for hook, action in (service.lifecycle or {}).items()},
-            volumeMounts=service.volume_mounts,
+            volumeMounts=mounts,
         ),
     }
 

@@ -8,10 +8,26 @@ from typing import Any
 
 from flywheel.campaign.conclude import conclude
 from flywheel.campaign.decide import decide
-from flywheel.campaign.decision import Decision
+from flywheel.campaign.decision import Course, Decision
 from flywheel.campaign.inventory import entries, recorded
-from flywheel.campaign.observed import Observed
-from flywheel.plan import CAMPAIGN_LABEL, FINALIZER, LiveObject, Manifest, ObjectKey, Outcome, Sweep, content_hash
+from flywheel.campaign.observed import Observed, Questions
+from flywheel.campaign.releasetold import release_fields, release_notices
+from flywheel.plan import (
+    CAMPAIGN_LABEL,
+    FINALIZER,
+    REVISION_LABEL,
+    SLOT_LABEL,
+    LiveObject,
+    Manifest,
+    ObjectKey,
+    Outcome,
+    Sweep,
+    content_hash,
+)
+from flywheel.release.gate.measurement import Measurement
+from flywheel.release.gate.measurement import Outcome as Found
+from flywheel.release.revision import Configuration, Revision, read_record
+from flywheel.release.work import Findings, Look, Work
 from flywheel.workload.provider import Provider
 
 UID = "0b9ab5a2-6d8f-4d0b-8a1b-1a5f5f3c0618"
@@ -41,6 +57,16 @@ class World:
         self.edge_pods: tuple[str, ...] = ()
         self.shared: dict[ObjectKey, LiveObject] = {}
         self.provider = Provider()
+        self.manifests: dict[ObjectKey, Manifest] = {}
+        """What was applied, of what a decision may ask to read again."""
+        self.configurations: dict[tuple[str, str], Configuration] = {}
+        self.answers: dict[str, Measurement] = {}
+        """What gates find, by their name; nothing said: all is well."""
+        self.looks: list[Look] = []
+        """Measurements that were made, in their order."""
+        self.findings = Findings()
+        self.crashing: set[str] = set()
+        """Revisions whose pods do not become ready."""
 
     @property
     def status(self) -> Mapping[str, Any]:
@@ -70,7 +96,14 @@ class World:
     def observed(self) -> Observed:
         labelled = {key: live for key, live in self.children.items() if live.campaign}
         neighbours = (self.manifest,)
-        return Observed(self.manifest, labelled, neighbours=neighbours, shared=self.shared, provider=self.provider)
+        return Observed(
+            self.manifest,
+            labelled,
+            neighbours=neighbours,
+            shared=self.shared,
+            provider=self.provider,
+            findings=self.findings,
+        )
 
     def decide(self, now: datetime) -> tuple[Observed, Decision]:
         observed = self.observed()
@@ -92,6 +125,37 @@ class World:
             troubles={**observed.troubles, **dict.fromkeys(asked.pods)},
             edge_pods=self.edge_pods if asked.edge_pods else observed.edge_pods,
             sweep=Sweep(checked=70) if asked.sweep else observed.sweep,
+            findings=self._read(observed.findings, asked),
+        )
+
+    def _read(self, findings: Findings, asked: Questions) -> Findings:
+        found = {key: self.configurations.get(key) for key in asked.configurations}
+        records = {name: self._record(name) for name in asked.records}
+        return replace(
+            findings,
+            configurations={**findings.configurations, **found},  # type: ignore[dict-item]
+            records={**findings.records, **records},
+        )
+
+    def _record(self, name: str) -> Revision | None:
+        manifest = self.manifests.get(ObjectKey("", "ConfigMap", "shop", name))
+        return read_record(manifest) if manifest else None
+
+    def _measure(self, work: Work) -> None:
+        """Measure what is wanted at once; forget what is wanted no more."""
+        made = {}
+        for wanted in work.measuring:
+            found = self.findings.measurements.get(wanted.look)
+            if found is None:
+                self.looks.append(wanted.look)
+                found = self.answers.get(wanted.gate.name, Measurement(Found.SUCCESS, "as wanted"))
+            made[wanted.look] = found
+        self.findings = replace(
+            self.findings,
+            measurements=made,
+            reachable=frozenset(each.pods for each in work.probing),
+            drained=frozenset(each.pods for each in work.telling if not each.resume),
+            resumed=frozenset(each.pods for each in work.telling if each.resume),
         )
 
     def reconcile(self, now: datetime) -> None:
@@ -99,11 +163,7 @@ class World:
         if decision.plan.finalizer and not observed.has_finalizer:
             self._write()
             self.manifest["metadata"]["finalizers"] = [FINALIZER]
-        new = [key for key in decision.plan.inventory if key not in recorded(observed)]
-        if new:
-            self._write()
-            known = [*recorded(observed), *new]
-            self.manifest["status"] = {**self.status, "inventory": {"entries": entries(known)}}
+        self._record_ahead(observed, decision)
         outcomes = [self._remove(key) for key in decision.plan.release]
         outcomes += [self._remove(deletion.key) for deletion in decision.plan.delete]
         outcomes += [self._apply(manifest) for manifest in decision.plan.apply]
@@ -117,6 +177,17 @@ class World:
             self._write()
             self.manifest["metadata"]["finalizers"] = []
             self.gone = observed.is_deleting
+        self._measure(decision.work)
+
+    def _record_ahead(self, observed: Observed, decision: Decision) -> None:
+        new = [key for key in decision.plan.inventory if key not in recorded(observed)]
+        releases = release_fields(observed, decision) if decision.course is Course.RUN else {}
+        moved = bool(releases) and releases["releases"] != list(self.status.get("releases") or [])
+        if new or moved:
+            self.notices += [notice.reason for notice in release_notices(observed, decision)] if moved else []
+            self._write()
+            ahead = {"inventory": {"entries": entries([*recorded(observed), *new])}, **releases}
+            self.manifest["status"] = {**self.status, **ahead}
 
     def edge_says(self, **said: Mapping[str, Any]) -> None:
         """Write down what edge pods say of themselves; names of pods with `_` for `-`."""
@@ -146,6 +217,15 @@ class World:
             self.budget -= 1
         self.writes += 1
 
+    def pods_follow(self) -> None:
+        """Let every Deployment of a released service have the pods that it asks for, unless its revision crashes."""
+        for key, live in list(self.children.items()):
+            if key.kind == "Deployment" and live.revision:
+                ready = self._ready(live.generation, live.replicas or 0)
+                if live.revision in self.crashing:
+                    ready |= {"readyReplicas": 0, "availableReplicas": 0}
+                self.children[key] = replace(live, status=ready)
+
     def _remove(self, key: ObjectKey) -> Outcome:
         self._write()
         self.children.pop(key, None)
@@ -157,6 +237,7 @@ class World:
         live = self.children.get(key)
         if live is None or live.applied_hash != content_hash(manifest):
             self._write()
+            self.manifests[key] = manifest
             self.children[key] = self._made(key, manifest, live)
         return Outcome(key, self.children[key])
 
@@ -180,13 +261,16 @@ class World:
             deleting=False,
             replicas=replicas,
             status=status,
+            slot=manifest["metadata"]["labels"].get(SLOT_LABEL, ""),
+            revision=manifest["metadata"]["labels"].get(REVISION_LABEL, ""),
         )
         if key.kind == "HorizontalPodAutoscaler":
-            self._scale(key, manifest["spec"]["minReplicas"], manifest["spec"]["maxReplicas"])
+            spec = manifest["spec"]
+            self._scale(spec["scaleTargetRef"]["name"], spec["minReplicas"], spec["maxReplicas"])
         return made
 
-    def _scale(self, autoscaler: ObjectKey, least: int, most: int) -> None:
-        key = ObjectKey("apps", "Deployment", autoscaler.namespace, autoscaler.name)
+    def _scale(self, target: str, least: int, most: int) -> None:
+        key = ObjectKey("apps", "Deployment", "shop", target)
         deployment = self.children[key]
         replicas = min(max(deployment.replicas or 1, least), most)
         status = self._ready(deployment.generation, replicas)
