@@ -1,6 +1,8 @@
 # docker build --target operator -t flywheel .            the operator
 # docker build --target edge -t flywheel-edge .           HAProxy, and the sidecar beside it
+# docker build --target content -t flywheel-content .      what fetches pages from Git, and nginx that serves them
 # docker build --target analytics -t flywheel-analytics . the event store (large: it holds ClickHouse's engine)
+# docker build --target browser -t flywheel-browser .     browser gates (large: it holds Chromium)
 # BASE is any Debian image with Python 3.11 or newer, venv and pip; all stages use it, so that what was installed fits what runs.
 ARG BASE=docker.io/library/python:3.13-slim
 
@@ -42,12 +44,40 @@ COPY --from=project /project /opt/flywheel
 STOPSIGNAL SIGUSR1
 USER 65532:65532
 
+FROM program AS content
+RUN printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d && chmod 0755 /usr/sbin/policy-rc.d \
+    && mkdir -p /var/log/apt /var/lib/apt/lists/partial /var/cache/apt/archives/partial \
+    && apt-get update \
+    && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends nginx \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/* /etc/nginx /var/www /usr/share/nginx
+COPY --from=project /project /opt/flywheel
+# nginx finishes the answers under way on this one, and cuts them off on SIGTERM.
+STOPSIGNAL SIGQUIT
+USER 65532:65532
+
 FROM program AS analytics
 COPY requirements/analytics.txt /opt/flywheel/requirements/
 # Only what the operator has not: both lists are locked to the same versions.
 RUN python3 -m venv /opt/build \
     && /opt/build/bin/pip --python /opt/flywheel/bin/python install --no-cache-dir --no-deps --require-hashes \
         -r /opt/flywheel/requirements/analytics.txt \
+    && rm -r /opt/build
+COPY --from=project /project /opt/flywheel
+USER 65532:65532
+
+FROM program AS browser
+# Fonts for Chinese, too: the pictures of a page are for people. The driver of Playwright wants libatomic.
+RUN printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d && chmod 0755 /usr/sbin/policy-rc.d \
+    && mkdir -p /var/log/apt /var/lib/apt/lists/partial /var/cache/apt/archives/partial \
+    && apt-get update \
+    && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
+        chromium fonts-liberation fonts-wqy-zenhei libatomic1 \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/*
+COPY requirements/browser.txt /opt/flywheel/requirements/
+# Only what the operator has not: both lists are locked to the same versions. Playwright brings its driver, no browsers.
+RUN python3 -m venv /opt/build \
+    && /opt/build/bin/pip --python /opt/flywheel/bin/python install --no-cache-dir --no-deps --require-hashes \
+        -r /opt/flywheel/requirements/browser.txt \
     && rm -r /opt/build
 COPY --from=project /project /opt/flywheel
 USER 65532:65532

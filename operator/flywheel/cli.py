@@ -2,11 +2,12 @@
 
 import importlib.metadata
 import sys
+from pathlib import Path
 from typing import Literal
 
 import click
 
-from flywheel.commands import analytics, edge, kpis, metrics, simulate
+from flywheel.commands import analytics, browser_gate, content, edge, kpis, metrics, release, simulate
 from flywheel.commands.options import Duration, log_options, require_one_scope
 
 SHORTEST_LEASE = 3
@@ -26,6 +27,10 @@ main.add_command(analytics.export)
 main.add_command(metrics.external_metrics)
 main.add_command(kpis.kpis)
 main.add_command(simulate.simulate)
+main.add_command(browser_gate.browser_gate)
+main.add_command(content.content_fetch)
+main.add_command(content.content_serve)
+main.add_command(release.release)
 
 
 @main.command()
@@ -90,6 +95,8 @@ def _conclude(obstacle: str | None, otherwise: str) -> None:
 @click.option("--resync", type=Duration(), default="10m", show_default=True, help="Look at each campaign this often.")
 @click.option("--edge-image", default=lambda: _own_image("flywheel-edge"), help="Image with HAProxy and the sidecar.")
 @click.option("--analytics-image", default=lambda: _own_image("flywheel-analytics"), help="Image of the event store.")
+@click.option("--browser-image", default=lambda: _own_image("flywheel-browser"), help="Image of browser gates.")
+@click.option("--content-image", default=lambda: _own_image("flywheel-content"), help="Image of pages from Git.")
 @click.option(
     "--metrics-adapter",
     type=click.Choice(["None", "KEDA", "PrometheusAdapter"]),
@@ -98,6 +105,12 @@ def _conclude(obstacle: str | None, otherwise: str) -> None:
     help="What serves events and requests per second to autoscalers, if not flywheel external-metrics.",
 )
 @click.option("--prometheus", default="", help="With KEDA: address of a Prometheus that reads the edge pods.")
+@click.option(
+    "--webhook-secret-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File with the secret of Git servers that tell of pushes; without it nothing listens for them.",
+)
+@click.option("--webhook-port", type=click.IntRange(0, 65535), default=8082, show_default=True, help="Git servers.")
 @click.option("--health-port", type=click.IntRange(0, 65535), default=8081, show_default=True, help="Probes.")
 @click.option("--metrics-port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Prometheus.")
 @log_options
@@ -112,8 +125,12 @@ def operator(
     resync: float,
     edge_image: str,
     analytics_image: str,
+    browser_image: str,
+    content_image: str,
     metrics_adapter: Literal["None", "KEDA", "PrometheusAdapter"],
     prometheus: str,
+    webhook_secret_file: Path | None,
+    webhook_port: int,
     health_port: int,
     metrics_port: int,
     log_format: Literal["console", "json"],
@@ -126,6 +143,7 @@ def operator(
     import asyncio
 
     from flywheel.plan import Images
+    from flywheel.release.process import Receiver
     from flywheel.runtime.logs import configure
     from flywheel.runtime.operator import Settings, run
     from flywheel.workload.provider import Provider
@@ -145,8 +163,9 @@ def operator(
         lease_duration=int(lease_duration),
         workers=workers,
         resync=resync,
-        images=Images(edge_image, analytics_image),
+        images=Images(edge_image, analytics_image, browser_image, content_image),
         provider=Provider(metrics_adapter, prometheus),
+        webhook=Receiver(webhook_secret_file, webhook_port) if webhook_secret_file else None,
         health_port=health_port,
         metrics_port=metrics_port,
     )

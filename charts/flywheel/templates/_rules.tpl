@@ -1,5 +1,5 @@
 {{/*
-Each rule says what the operator does with it. There is no wildcard, and nothing here reads a Secret.
+Each rule says what the operator does with it. There is no wildcard. Secrets are read by name, and not at all with rbac.secrets=false.
 tests/unit/chart holds this list against the kinds of the operator's children.
 */}}
 
@@ -24,6 +24,17 @@ tests/unit/chart holds this list against the kinds of the operator's children.
 - apiGroups: [""]
   resources: [services, serviceaccounts, configmaps]
   verbs: [get, list, watch, create, patch, delete]
+# Gates that run as Jobs.
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, patch, delete]
+{{- if .Values.rbac.secrets }}
+# Copies of the Secrets that a revision mounts or imports, so that each slot keeps its own; credentials of content in Git and
+# of gates. Read by name only, never listed or watched; deleted by name only.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, create, patch, delete]
+{{- end }}
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
   verbs: [get, list, watch, create, patch, delete]
@@ -73,7 +84,7 @@ tests/unit/chart holds this list against the kinds of the operator's children.
   resources: [replicasets, daemonsets, controllerrevisions]
   verbs: [list]
 - apiGroups: [batch]
-  resources: [jobs, cronjobs]
+  resources: [cronjobs]
   verbs: [list]
 - apiGroups: [networking.k8s.io]
   resources: [ingresses]
@@ -144,6 +155,14 @@ tests/unit/chart holds this list against the kinds of the operator's children.
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   verbs: [get, create, update]
+{{- end -}}
+
+{{/* Tokens for the analytics workers, each for one of them: the gates of releases ask them. Of the operator itself only. */}}
+{{- define "flywheel.tokenRules" -}}
+- apiGroups: [""]
+  resources: [serviceaccounts/token]
+  resourceNames: [{{ include "flywheel.serviceAccountName" . }}]
+  verbs: [create]
 {{- end -}}
 
 {{- define "flywheel.editRules" -}}

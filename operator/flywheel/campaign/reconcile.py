@@ -87,9 +87,11 @@ class CampaignReconciler:
         provider: Provider = OURS,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         on_write_skipped: Callable[[str], None] = lambda kind: None,
+        on_release: Callable[[str], None] = lambda event: None,
         agent: Agent | None = None,
     ) -> None:
         self._gateway = gateway
+        self._on_release = on_release
         self._agent = agent or Nobody()
         self._records = Records(gateway)
         self._world = world
@@ -219,6 +221,7 @@ class CampaignReconciler:
             return
         if moved:
             for notice in release_notices(observed, decision):
+                self._on_release(notice.reason)
                 await self._gateway.record_event(observed.manifest, notice, now)
         ahead = {"inventory": {"entries": entries([*known, *new])}, **releases}
         await self._write_status(observed, {**observed.status, **ahead})

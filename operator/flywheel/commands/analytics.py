@@ -51,6 +51,7 @@ _formats = click.Choice(["table", "vertical", "json", "csv"])
 @click.option("--clickhouse-password", default="", show_default=False, help="Better given in the environment.")
 @click.option("--clickhouse-password-file", type=_file, help="File with the password.")
 @click.option("--settings-file", type=_file, help="campaigns.json, for when the API server cannot be reached.")
+@click.option("--operator-account", default="", help="ServiceAccount of the operator, namespace:name, which may ask.")
 @click.option("--fsync/--no-fsync", default=True, show_default=True, help="Let acknowledged rows survive power cuts.")
 @click.option("--ingest-port", type=_port, default=naming.INGEST_PORT, show_default=True, help="Rows from sidecars.")
 @click.option("--admin-port", type=_port, default=naming.ADMIN_PORT, show_default=True, help="Queries, on loopback.")
@@ -67,6 +68,7 @@ def analytics(
     clickhouse_password: str,
     clickhouse_password_file: Path | None,
     settings_file: Path | None,
+    operator_account: str,
     fsync: bool,
     ingest_port: int,
     admin_port: int,
@@ -95,6 +97,7 @@ def analytics(
         memory=memory << 20,
         clickhouse=address,
         settings_file=settings_file,
+        operator_account=operator_account,
         ingest_port=ingest_port,
         admin_port=admin_port,
         metrics_port=metrics_port,

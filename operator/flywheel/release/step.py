@@ -18,10 +18,13 @@ from flywheel.release.facts import Facts, command, full_size, preview_size
 from flywheel.release.gate import machine
 from flywheel.release.gate.machine import Due
 from flywheel.release.moves import begin, conclude, fail, first, go_back, let_go, obey, switch, thaw
-from flywheel.release.state import GateState, ReleaseState, Stage
+from flywheel.release.state import GateState, Leaving, ReleaseState, Stage
 from flywheel.release.windows import opens_at
 
 MOST_STEPS = 16
+CLIENTS_LEAVE = timedelta(seconds=1)
+"""In which clients that were sent away have gone: each leaves with its next answer."""
+DRAIN_PATIENCE = timedelta(seconds=30)
 DRAIN_DELAY = timedelta(milliseconds=300)
 """From the switch until old pods send clients away: by then every node knows where the Service leads."""
 
@@ -106,13 +109,21 @@ def _expire(state: ReleaseState, facts: Facts, now: datetime) -> ReleaseState:
     if not facts.followed:
         return state
     previous, failed = state.previous, state.failed
-    if previous and previous.until and now >= previous.until and state.phase != "Confirming":
+    over = previous and previous.until and now >= previous.until and state.phase != "Confirming"
+    if previous and over and _is_left(previous, facts, now):
         return replace(state, previous=None)
     if failed and failed.until is None:
         return replace(state, failed=replace(failed, until=now + facts.spec.keep_failed))
     if failed and failed.until and now >= failed.until:
         return replace(state, failed=None)
     return _drained(state, facts, now)
+
+
+def _is_left(leaving: Leaving, facts: Facts, now: datetime) -> bool:
+    """Whether clients had the time to go; pods that never hear of it are not waited for without end."""
+    if facts.spec.drain is None or leaving.until is None or now >= leaving.until + DRAIN_PATIENCE:
+        return True
+    return leaving.drained_at is not None and now >= leaving.drained_at + CLIENTS_LEAVE
 
 
 def _drained(state: ReleaseState, facts: Facts, now: datetime) -> ReleaseState:
@@ -287,7 +298,7 @@ def _confirm(state: ReleaseState, facts: Facts, now: datetime) -> Step:
     if failed:
         return Step(go_back(state, facts, now, "GateFailed", f"gate {failed.name}: {failed.message}"))
     if state.phase != "Confirming" or not _all_passed(state, facts, "after"):
-        return Step(state, step.due, _earliest(step.wake_at, _drain_at(state, facts)))
+        return Step(state, step.due, _earliest(step.wake_at, _drain_at(state, facts, now)))
     return Step(conclude(state, facts, now))
 
 
@@ -296,20 +307,26 @@ def _paused(state: ReleaseState, facts: Facts, now: datetime) -> Step:
     gates = facts.spec.before if stage == "before" else facts.spec.after
     states = machine.fresh(stage, gates, state.gates_of(stage))
     if any(each.verdict == "Inconclusive" for each in states):
-        return Step(state, wake_at=_drain_at(state, facts))
+        return Step(state, wake_at=_drain_at(state, facts, now))
     return Step(replace(state, phase="Verifying" if stage == "before" else "Confirming", reason="", message=""))
 
 
 def _at_rest(state: ReleaseState, facts: Facts, now: datetime) -> Step:
     moments = [each.until for each in (state.previous, state.failed) if each and each.until]
-    return Step(state, wake_at=_earliest(*moments, _drain_at(state, facts)))
+    if state.previous and state.previous.drained_at and facts.spec.drain:
+        moments.append(state.previous.drained_at + CLIENTS_LEAVE)
+    if state.previous and state.previous.until and facts.spec.drain:
+        moments.append(state.previous.until + DRAIN_PATIENCE)
+    return Step(state, wake_at=_earliest(*(each for each in moments if each > now), _drain_at(state, facts, now)))
 
 
-def _drain_at(state: ReleaseState, facts: Facts) -> datetime | None:
+def _drain_at(state: ReleaseState, facts: Facts, now: datetime) -> datetime | None:
+    """Tell when old pods are to be told; None where that is past: whoever tells them says when it is done."""
     pending = any(each and each.drained_at is None for each in (state.previous, state.failed))
     if facts.spec.drain is None or not pending or state.promoted_at is None:
         return None
-    return state.promoted_at + DRAIN_DELAY
+    moment = state.promoted_at + DRAIN_DELAY
+    return moment if moment > now else None
 
 
 def _earliest(*moments: datetime | None) -> datetime | None:

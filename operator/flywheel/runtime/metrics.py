@@ -23,6 +23,7 @@ class Metrics:
         self._calls = self._counter("flywheel_api_calls", "Calls to the API server.", "verb", "result")
         self._skipped = self._counter("flywheel_writes_skipped", "Writes that were not needed.", "kind")
         self._missed = self._counter("flywheel_missed_changes", "Changes that a watch did not tell.", "kind")
+        self._releases = self._counter("flywheel_release_events", "What has happened to releases.", "event")
         self._leader = self._gauge("flywheel_leader", "1 while this replica may write.")
         info = Info("flywheel_build", "The version of this operator.", registry=self.registry)
         info.info({"version": version("flywheel")})
@@ -40,6 +41,10 @@ class Metrics:
     def observe_skipped(self, kind: str) -> None:
         """Count one write that was not needed."""
         self._skipped.labels(kind).inc()
+
+    def observe_release(self, event: str) -> None:
+        """Count one thing that happened to a release, by the reason of its Event."""
+        self._releases.labels(event).inc()
 
     def observe_missed(self, kind: str) -> None:
         """Count one change that a watch should have told and did not."""

@@ -36,6 +36,7 @@ class Reconcilers:
             provider=provider,
             clock=clock.now,
             on_write_skipped=metrics.observe_skipped,
+            on_release=metrics.observe_release,
             agent=self._releases.agent,
         )
         self._workers = WorkerReconciler(

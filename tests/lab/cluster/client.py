@@ -75,7 +75,8 @@ class Cluster:
 
     def install(self, *arguments: str) -> None:
         """Install the chart with the images of this tree and wait until the operator is ready."""
-        chosen = {"image": "operator", "images.edge": "edge", "images.analytics": "analytics"}
+        started = ("edge", "analytics", "browser", "content")
+        chosen = {"image": "operator", **{f"images.{name}": name for name in started}}
         image = []
         for value, name in chosen.items():
             repository, _, tag = self.images[name].rpartition(":")

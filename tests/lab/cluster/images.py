@@ -57,6 +57,14 @@ SOURCES = {
         (*PROJECT, "requirements/analytics.txt"),
         target="analytics",
     ),
+    "browser": Source(
+        "flywheel-browser",
+        "localhost/flywheel-browser:0.1.0",
+        REPOSITORY,
+        (*PROJECT, "requirements/browser.txt"),
+        target="browser",
+    ),
+    "content": Source("flywheel-content", "localhost/flywheel-content:0.1.0", REPOSITORY, PROJECT, target="content"),
     "shop": Source(
         repository="yougou-shop",
         alias="docker.io/library/yougou-shop:1.0.0",

@@ -18,6 +18,14 @@ class Victim:
         """End it at once, with no chance to say anything."""
         os.kill(self.pid, signal.SIGKILL)
 
+    def freeze(self) -> None:
+        """Let it do nothing more until it is thawed."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        os.kill(self.pid, signal.SIGCONT)
+
 
 def processes_of(pod_uid: str) -> list[Victim]:
     """Return every process of a pod but the one that holds its network."""

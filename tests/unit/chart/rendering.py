@@ -24,6 +24,7 @@ EVERYTHING = {
         "resync": "5m",
         "env": [{"name": "HTTPS_PROXY", "value": "http://proxy.example:3128"}],
     },
+    "webhook": {"secretName": "git-hooks"},
     "serviceAccount": {"name": "campaigner", "annotations": {"example.com/role": "campaigns"}},
     "rbac": {"extraSweepRules": [{"apiGroups": ["example.com"], "resources": ["widgets"]}]},
     "priorityClassName": "system-cluster-critical",

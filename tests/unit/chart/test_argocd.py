@@ -7,6 +7,7 @@ from tests.unit.chart.lua import run, run_action
 
 CAMPAIGN = CUSTOMIZATIONS / "flywheel.dev" / "Campaign"
 ACTIONS = CAMPAIGN / "actions"
+NAMES = ("suspend", "resume", "promote", "abort", "retry", "rollback")
 HEALTH_TESTS = yaml.safe_load((CAMPAIGN / "health_test.yaml").read_text())["tests"]
 ACTION_TESTS = yaml.safe_load((ACTIONS / "action_test.yaml").read_text())
 [SETTINGS] = [yaml.safe_load(text) for text in argocd_settings().values()]
@@ -38,7 +39,7 @@ def test_every_health_that_a_campaign_can_have_is_tested():
 def test_actions_on_offer(test):
     campaign = yaml.safe_load((ACTIONS / test["inputPath"]).read_text())
     offered = run((ACTIONS / "discovery.lua").read_text(), campaign)
-    assert [{"name": name, **offered[name]} for name in ("suspend", "resume")] == test["result"]
+    assert [{"name": name, **offered[name]} for name in NAMES] == test["result"]
     assert len(offered) == len(list(ACTIONS.glob("*/action.lua")))
 
 

@@ -6,6 +6,7 @@ from tests.unit.chart.rendering import CASES, NAMESPACE, objects, of_kind, of_op
 from flywheel.kube.resources import CAMPAIGN, CHILDREN, ENDPOINT_SLICE, EVENT, LEASE, PERSISTENT_VOLUME_CLAIM
 
 MANAGE = {"get", "list", "watch", "create", "patch", "delete"}
+SECRETS = {"get", "create", "patch", "delete"}
 ROLES = ("Role", "ClusterRole")
 
 
@@ -44,13 +45,14 @@ def operator_grants(case, namespace=None):
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case != "bare"])
-def test_no_rule_has_a_wildcard_or_reads_secrets(case):
+def test_no_rule_has_a_wildcard_or_lists_secrets(case):
     assert roles(case)
     for role in roles(case):
         for rule in role["rules"]:
             words = [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
             assert not any("*" in word for word in words), (role["metadata"]["name"], rule)
-            assert not any(resource.startswith("secrets") for resource in rule["resources"])
+            if "secrets" in rule["resources"]:
+                assert (rule["resources"], set(rule["verbs"])) == (["secrets"], SECRETS), "never listed or watched"
             assert not {"escalate", "bind", "impersonate", "deletecollection"} & set(rule["verbs"]) or (
                 role["metadata"]["name"].endswith("-edit") and rule["apiGroups"] == ["flywheel.dev"]
             )
@@ -90,14 +92,31 @@ def test_the_rest_is_only_listed(case, namespace):
     assert rest.pop((ENDPOINT_SLICE.group, ENDPOINT_SLICE.plural)) == {"get", "list", "watch"}
     # The volume of the analytics worker grows, and is never made or deleted by us.
     assert rest.pop((PERSISTENT_VOLUME_CLAIM.group, PERSISTENT_VOLUME_CLAIM.plural)) == {"get", "list", "patch"}
+    # Copied with the revision that names them; read as credentials.
+    assert rest.pop(("", "secrets")) == SECRETS
     assert {tuple(verbs) for key, verbs in rest.items() if key not in managed | ours | events | definitions} == {
         ("list",)
     }
 
 
+def test_secrets_can_be_kept_from_the_operator():
+    rendered = of_operator(objects({"rbac": {"secrets": False}}))
+    rules = [rule for kind in ROLES for each in of_kind(rendered, kind) for rule in each["rules"]]
+    assert not any("secrets" in rule["resources"] for rule in rules)
+
+
 def test_the_lease_is_held_in_the_namespace_of_the_release_only():
-    assert operator_grants("default", NAMESPACE) == {(LEASE.group, LEASE.plural): {"get", "create", "update"}}
+    assert operator_grants("default", NAMESPACE)[LEASE.group, LEASE.plural] == {"get", "create", "update"}
     assert operator_grants("default")[LEASE.group, LEASE.plural] == {"list"}
+
+
+@pytest.mark.parametrize("case", ["default", "namespaced", "everything"])
+def test_tokens_are_asked_for_the_operator_itself_only(case):
+    rendered = of_operator(objects(CASES[case]))
+    account = one(rendered, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"]
+    rules = [rule for role in roles(case) for rule in role["rules"] if "serviceaccounts/token" in rule["resources"]]
+    assert [(rule["resourceNames"], rule["verbs"]) for rule in rules] == [([account], ["create"])]
+    assert set(operator_grants(case, NAMESPACE)) == {(LEASE.group, LEASE.plural), ("", "serviceaccounts/token")}
 
 
 def test_namespaced_mode_reads_definitions_and_nothing_else_in_the_cluster():

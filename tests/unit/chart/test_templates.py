@@ -128,14 +128,28 @@ def test_the_image_is_named_by_tag_or_digest(image, expected):
 
 def test_the_operator_is_told_the_images_that_it_starts():
     pinned = {"repository": "r.example/store", "digest": "sha256:" + "0" * 64}
-    values = {"images": {"edge": {"repository": "r.example/edge", "tag": "7"}, "analytics": pinned}}
-    for given, edge, analytics in (
-        ({}, "localhost/flywheel-edge:0.1.0", "localhost/flywheel-analytics:0.1.0"),
-        (values, "r.example/edge:7", "r.example/store@sha256:" + "0" * 64),
+    chosen = {name: {"repository": f"r.example/{name}", "tag": "7"} for name in ("edge", "browser", "content")}
+    for given, edge, analytics, browser, content in (
+        (
+            {},
+            "localhost/flywheel-edge:0.1.0",
+            "localhost/flywheel-analytics:0.1.0",
+            "localhost/flywheel-browser:0.1.0",
+            "localhost/flywheel-content:0.1.0",
+        ),
+        (
+            {"images": {**chosen, "analytics": pinned}},
+            "r.example/edge:7",
+            "r.example/store@sha256:" + "0" * 64,
+            "r.example/browser:7",
+            "r.example/content:7",
+        ),
     ):
         arguments = one(objects(given), "Deployment")["spec"]["template"]["spec"]["containers"][0]["args"]
         assert f"--edge-image={edge}" in arguments
         assert f"--analytics-image={analytics}" in arguments
+        assert f"--browser-image={browser}" in arguments
+        assert f"--content-image={content}" in arguments
 
 
 @pytest.mark.parametrize(("uninstall", "jobs"), [({}, 1), ({"check": False}, 0), ({"force": True}, 0)])

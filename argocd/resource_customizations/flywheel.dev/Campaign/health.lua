@@ -34,6 +34,11 @@ local suspended = condition("Suspended")
 if suspended.status == "True" then
   return health("Suspended", suspended.message)
 end
+-- A release that waits for a person or for its window holds nothing up, and is not done.
+local released = condition("Released")
+if released.status == "Unknown" and (released.reason == "AwaitingPromotion" or released.reason == "GateInconclusive") then
+  return health("Suspended", released.message)
+end
 -- A Campaign that waits for its start is ready: Scheduled must not hold up a sync for months.
 local ready = condition("Ready")
 if ready.status == "True" then

@@ -1,0 +1,15 @@
+-- Lets every revision that is on its way take the traffic once its gates have passed; skips none of them.
+local targets = nil
+for _, release in ipairs((obj.status or {}).releases or {}) do
+  local target = release.preview ~= nil and release.preview.revision or nil
+  if target ~= nil then
+    -- The version makes this command another than the one before.
+    local one = release.service .. "=" .. target .. "/" .. obj.metadata.resourceVersion
+    targets = targets == nil and one or targets .. "," .. one
+  end
+end
+if targets ~= nil then
+  obj.metadata.annotations = obj.metadata.annotations or {}
+  obj.metadata.annotations["flywheel.dev/promote"] = targets
+end
+return obj
