@@ -159,7 +159,8 @@ class ReleaseState(Record, frozen=True, kw_only=True):
 def read_releases(status: Mapping[str, Any]) -> dict[str, ReleaseState]:
     """Read the releases off a status, by service; what is not readable is passed over."""
     found = {}
-    for entry in status.get("releases") or ():
+    entries = status.get("releases")
+    for entry in entries if isinstance(entries, list) else ():
         try:
             release = msgspec.convert(entry, ReleaseState)
         except msgspec.ValidationError:
