@@ -138,6 +138,15 @@ class Releases:
         selector += f",flywheel.dev/slot={slot}" if slot else ""
         return [each for each in self.objects.select("Pod", selector) if not each["metadata"].get("deletionTimestamp")]
 
+    def ready_pods(self, slot: str) -> list[Manifest]:
+        """Pods of a slot that serve."""
+
+        def ready(pod: Manifest) -> bool:
+            told = pod.get("status", {}).get("conditions", [])
+            return any(each["type"] == "Ready" and each["status"] == "True" for each in told)
+
+        return [each for each in self.pods(slot) if ready(each)]
+
     def condition(self, type_: str) -> Manifest:
         told = self.campaign.get("status", {}).get("conditions", [])
         return next((each for each in told if each["type"] == type_), {})

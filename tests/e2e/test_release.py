@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.e2e.releases import AFTER, CHECK, Releases, moment
+from tests.e2e.steps import Manifest
 from tests.lab.cluster.client import Cluster
 from tests.lab.cluster.victims import processes_of
 
@@ -286,6 +287,89 @@ def test_size_and_template_change_together(rel: Releases) -> None:
         rel.serves("two")
         rel.eventually(lambda: len(rel.pods(rel.state()["active"]["slot"])) == 4, "four pods")
     used.nobody_was_turned_away()
+
+
+def test_the_size_that_the_autoscaler_made_is_carried_over(rel: Releases) -> None:
+    scaling = {
+        "min": 2,
+        "max": 5,
+        "metrics": [{"cpu": "80%"}],
+        # What a person sets stays: the autoscaler takes nothing away.
+        "behavior": {"scaleDown": {"selectPolicy": "Disabled"}},
+    }
+
+    def scaled(version: str) -> Manifest:
+        service = {**rel.service(version), "autoscaling": scaling}
+        del service["replicas"]
+        return service
+
+    rel.apply(scaled("good"))
+    slot = rel.state()["active"]["slot"]
+    rel.eventually(lambda: rel.objects.get("HorizontalPodAutoscaler", f"{rel.name}-app"), "an autoscaler")
+    rel.objects.patch("Deployment", f"{rel.name}-app-{slot}", {"spec": {"replicas": 4}}, subresource="scale")
+    rel.eventually(lambda: len(rel.pods(slot)) == 4, "four pods")
+    with rel.used() as used:
+        rel.apply(scaled("two"))
+        rel.serves("two")
+    used.nobody_was_turned_away()
+    assert rel.state()["promotedSize"] == 4
+    target = rel.objects.read("HorizontalPodAutoscaler", f"{rel.name}-app")["spec"]["scaleTargetRef"]["name"]
+    assert target == f"{rel.name}-app-{rel.state()['active']['slot']}"
+    assert len(rel.pods(rel.state()["active"]["slot"])) == 4
+
+
+def test_each_slot_keeps_its_own_configuration(rel: Releases) -> None:
+    settings = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"FEATURE": "red"}}
+    rel.objects.apply(settings)
+    service = {
+        **rel.service("good", release={"promotion": "Manual"}),
+        "envFrom": [{"configMapRef": {"name": "settings"}}],
+    }
+    rel.apply(service)
+    first = rel.becomes("AwaitingPromotion")["preview"]["revision"]
+    rel.command("promote", first)
+    rel.serves("good")
+    with rel.used() as used:
+        # Nobody touches the Campaign: the ConfigMap alone is another.
+        rel.objects.apply({**settings, "data": {"FEATURE": "green"}})
+        waiting = rel.becomes("AwaitingPromotion", seconds=90)
+        assert waiting["preview"]["revision"] != first
+        seen = {slot: _feature(rel, waiting[slot]["slot"]) for slot in ("active", "preview")}
+        assert seen == {"active": "red", "preview": "green"}
+        # A pod of the old slot that is started anew gets what it had.
+        slot = waiting["active"]["slot"]
+        rel.objects.delete("Pod", rel.pods(slot)[0]["metadata"]["name"])
+        rel.eventually(lambda: len(rel.ready_pods(slot)) == rel.replicas, "a new pod of the old slot")
+    used.nobody_was_turned_away()
+
+
+def _feature(rel: Releases, slot: str) -> str:
+    spec = rel.objects.read("Deployment", f"{rel.name}-app-{slot}")["spec"]["template"]["spec"]
+    name = spec["containers"][0]["envFrom"][0]["configMapRef"]["name"]
+    return str(rel.objects.read("ConfigMap", name)["data"]["FEATURE"])
+
+
+def test_a_campaign_is_deleted_in_the_middle(installed: Cluster, namespace_of_releases: str) -> None:
+    made = Releases(installed, namespace_of_releases, "short", edge=False)
+    made.release("good")
+    made.serves("good", seconds=120)
+    made.release("two", {"before": [{**CHECK, "successes": 60}]})
+    made.becomes("Verifying")
+    made.objects.delete("Campaign", "short")
+    made.eventually(lambda: made.objects.get("Campaign", "short") is None, "its end")
+    kinds = ("Deployment", "Service", "ConfigMap", "Secret", "Pod", "ServiceAccount", "PodDisruptionBudget")
+    left = [each for kind in kinds for each in made.objects.select(kind, "flywheel.dev/campaign=short")]
+    assert [each["metadata"]["name"] for each in left if not each["metadata"].get("deletionTimestamp")] == []
+
+
+def test_a_suspension_in_the_middle_ends_the_second_slot_and_the_release_begins_anew(plain: Releases) -> None:
+    plain.apply(plain.service("two", release={"before": [{**CHECK, "successes": 60}]}))
+    plain.becomes("Verifying")
+    plain.apply(plain.service("two"), schedule={"suspend": True})
+    plain.eventually(lambda: not plain.pods(), "no pods")
+    assert plain.version_of(plain.state()["active"]) == "good"
+    plain.apply(plain.service("two"))
+    plain.serves("two", seconds=90)
 
 
 def test_a_pod_is_lost_in_the_middle_of_the_switch(rel: Releases) -> None:

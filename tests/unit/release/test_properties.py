@@ -1,4 +1,4 @@
-"""What holds whatever happens: random changes, crashes, commands, gates and times, and an operator that may be another."""
+"""What holds whatever happens: random changes, crashes, commands, gates and times."""
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
