@@ -293,7 +293,7 @@ def test_the_size_that_the_autoscaler_made_is_carried_over(rel: Releases) -> Non
     scaling = {
         "min": 2,
         "max": 5,
-        "metrics": [{"cpu": "80%"}],
+        "metrics": [{"cpu": "999%"}],
         # What a person sets stays: the autoscaler takes nothing away.
         "behavior": {"scaleDown": {"selectPolicy": "Disabled"}},
     }
@@ -328,7 +328,7 @@ def test_each_slot_keeps_its_own_configuration(rel: Releases) -> None:
     rel.apply(service)
     first = rel.becomes("AwaitingPromotion")["preview"]["revision"]
     rel.command("promote", first)
-    rel.serves("good")
+    rel.eventually(lambda: (rel.revision, rel.state()["phase"]) == (first, "Stable"), "the configured one")
     with rel.used() as used:
         # Nobody touches the Campaign: the ConfigMap alone is another.
         rel.objects.apply({**settings, "data": {"FEATURE": "green"}})

@@ -87,13 +87,21 @@ def preview_size(facts: Facts, full: int) -> int:
 def command(facts: Facts, state: ReleaseState, name: str, revision: str) -> str | None:
     """Give the command of a name, if it is about the service or a revision of it and was not carried out yet.
 
-    An annotation holds one or several of `<revision>`, `<service>` or `<service>=<revision>`, with commas between; what
-    is behind a `/` only makes one command differ from an earlier one.
+    An annotation holds one or several of `<revision>` or `<service>=<revision>`, with commas between; what is behind a
+    `/` only makes one command differ from an earlier one.
     """
-    text = facts.annotations.get(ANNOTATION_PREFIX + name, "")[:LONGEST_COMMAND]
-    if not text or state.handled.get(name) == text:
-        return None
-    return text if any(_is_about(part, state.service, revision) for part in text.split(",")) else None
+    new = _not_yet_handled(facts, state, name)
+    return _text(facts, name) if any(_is_about(part, state.service, revision) for part in new) else None
+
+
+def _text(facts: Facts, name: str) -> str:
+    return facts.annotations.get(ANNOTATION_PREFIX + name, "")[:LONGEST_COMMAND]
+
+
+def _not_yet_handled(facts: Facts, state: ReleaseState, name: str) -> list[str]:
+    """Give the parts of a command that are news: others may have been added to it since it was carried out."""
+    handled = {part.strip() for part in state.handled.get(name, "").split(",")}
+    return [part.strip() for part in _text(facts, name).split(",") if part.strip() not in handled]
 
 
 def _is_about(part: str, service: str, revision: str) -> bool:
@@ -106,11 +114,8 @@ def _is_about(part: str, service: str, revision: str) -> bool:
 
 def rollback_target(facts: Facts, state: ReleaseState) -> tuple[str, str] | None:
     """Give the command to go back and the revision that it names; an empty one means the one before."""
-    text = facts.annotations.get(f"{ANNOTATION_PREFIX}rollback", "")[:LONGEST_COMMAND]
-    if not text or state.handled.get("rollback") == text:
-        return None
-    for part in text.split(","):
-        named, _, revision = part.strip().partition("/")[0].partition("=")
+    for part in _not_yet_handled(facts, state, "rollback"):
+        named, _, revision = part.partition("/")[0].partition("=")
         if named == state.service:
-            return text, revision
+            return _text(facts, "rollback"), revision
     return None

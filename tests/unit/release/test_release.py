@@ -334,6 +334,19 @@ def test_a_command_is_carried_out_once() -> None:
     assert world.serving == "one"
 
 
+def test_a_command_for_another_service_that_is_added_later_repeats_nothing() -> None:
+    world = World.of()
+    world.shop.wanted = "two"
+    world.settle()
+    world.command("rollback", "shop/1")
+    world.settle()
+    world.shop.wanted = "three"
+    world.settle()
+    world.command("rollback", "cart/2,shop/1")
+    world.settle()
+    assert world.serving == "three"
+
+
 def test_the_way_back_to_what_is_no_longer_warm_starts_its_pods_first() -> None:
     world = World.of(before=[http("smoke")])
     world.shop.wanted = "two"

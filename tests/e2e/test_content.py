@@ -1,0 +1,238 @@
+"""Pages straight from Git, with a real Git server, a real browser as gate, and people who keep coming all the while."""
+
+import base64
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.e2e.content import Hook, Origin, Pages, landing
+from tests.e2e.releases import moment
+from tests.e2e.steps import Manifest
+from tests.lab.cluster.client import Cluster
+
+STEPS: list[Manifest] = [
+    {"open": "/"},
+    {"click": "#claim"},
+    {"expectText": "It is yours"},
+    {"screenshot": "claimed"},
+    {"noConsoleErrors": True},
+]
+GATE: Manifest = {"name": "claim", "browser": {"through": "Edge", "device": "Phone", "stepTimeout": "4s", "steps": STEPS}}
+RELEASE: Manifest = {
+    "strategy": "BlueGreen",
+    "deadline": "60s",
+    "keepPrevious": "2s",
+    "keepFailed": "0s",
+    "before": [GATE],
+}
+
+
+@pytest.fixture(scope="module")
+def hook(installed: Cluster) -> Iterator[Hook]:
+    made = Hook(installed)
+    made.install()
+    yield made
+    made.remove()
+
+
+@pytest.fixture(scope="module")
+def origin(installed: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Origin]:
+    made = Origin(installed, tmp_path_factory.mktemp("origin"))
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def namespace_of_pages(installed: Cluster) -> Iterator[str]:
+    name = f"e2e-{uuid.uuid4().hex[:8]}"
+    installed.kubectl("create", "namespace", name)
+    installed.kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
+    yield name
+    installed.kubectl("delete", "campaigns", "--all", "-n", name, "--timeout=120s", check=False)
+    installed.kubectl("delete", "namespace", name, "--wait=false", check=False)
+
+
+def from_git(pages: Pages, origin: Origin, **release: object) -> Manifest:
+    """The page of the tests: asked for by nobody but the webhook."""
+    git = {"url": origin.url, "path": "/dist", "interval": "1h"}
+    content = {"git": git, "cache": "5m", "limits": {"maxFiles": 50, "maxSize": "1Mi"}}
+    return pages.service_of(content, release={**RELEASE, **release})
+
+
+@pytest.fixture(scope="module")
+def whole(installed: Cluster, hook: Hook, origin: Origin, namespace_of_pages: str) -> Pages:
+    """A Campaign with a page and an edge; its first commit serves."""
+    commit = origin.repository.commit(landing("red"))
+    pages = Pages(installed, namespace_of_pages, "page", edge=True)
+    pages.apply_page(from_git(pages, origin))
+    pages.eventually(lambda: pages.condition("EdgeReady").get("status") == "True", "a ready edge", 180)
+    pages.shows(commit, seconds=120)
+    return pages
+
+
+@pytest.fixture
+def pages(whole: Pages, origin: Origin, hook: Hook) -> Pages:
+    """The page at rest, with a red button."""
+    commit = push(origin, hook, "red")
+    whole.apply_page(from_git(whole, origin))
+    whole.shows(commit)
+
+    def quiet() -> bool:
+        state = whole.state()
+        return state["phase"] == "Stable" and not any(state.get(each) for each in ("preview", "previous", "failed"))
+
+    whole.eventually(quiet, "a release at rest")
+    return whole
+
+
+def push(origin: Origin, hook: Hook, colour: str, *, broken: bool = False) -> str:
+    """Push a page, as people do, and let the Git server tell of it, as Git servers do."""
+    commit = origin.repository.commit(landing(colour, broken=broken))
+    tell(origin, hook)
+    return commit
+
+
+def tell(origin: Origin, hook: Hook) -> None:
+    answer = hook.call(origin.url)
+    assert (answer.status_code, answer.json()) == (202, {"sources": 1})
+
+
+def evidence(pages: Pages) -> Manifest:
+    name = pages.gate("claim")["evidence"].removeprefix("configmap/")
+    return pages.objects.read("ConfigMap", name)
+
+
+def test_a_page_is_served_with_what_caches_need(pages: Pages) -> None:
+    for way in ("app", "edge"):
+        page, script, style = (pages.ask(path, way) for path in ("/", "/app.3f9ac2d1.js", "/app.css"))
+        assert [each.status_code for each in (page, script, style)] == [200, 200, 200]
+        assert page.headers["Cache-Control"] == "no-cache"
+        assert script.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+        assert style.headers["Cache-Control"] == "public, max-age=300"
+        assert page.headers["X-Content-Revision"] == pages.content()["commit"]
+        assert pages.ask("/", way, **{"If-None-Match": page.headers["ETag"]}).status_code == 304
+        assert pages.ask("/README.md", way).status_code == 404
+    assert pages.said("True")["reason"] == "Resolved"
+
+
+def test_a_push_goes_live_after_a_browser_has_clicked_the_button(pages: Pages, origin: Origin, hook: Hook) -> None:
+    assert hook.call(origin.url, secret="somebody else's").status_code == 401
+    assert "red" in pages.ask("/app.css", "edge").text
+    etags = {path: pages.ask(path, "edge").headers["ETag"] for path in ("/", "/app.css")}
+    with pages.used(post=False) as used, pages.visited() as visits:
+        pushed = time.time()
+        commit = push(origin, hook, "green")
+        pages.eventually(lambda: visits.seen(commit), "the new page")
+        live = visits.when(commit) - pushed
+        pages.shows(commit)
+    used.nobody_was_turned_away()
+    gate = pages.gate("claim")
+    looked = moment(gate["finishedAt"]) - moment(gate["startedAt"])
+    began = moment(gate["startedAt"]) - pushed
+    print(f"live {live:.1f} s after the push: pods ready after {began:.1f} s, the gate took {looked:.1f} s")
+    assert live - looked <= 10
+    assert pages.content() == {"commit": commit}
+    assert "green" in pages.ask("/app.css", "edge").text
+    # Clients fetch what changed and nothing else.
+    assert pages.ask("/", "edge").headers["ETag"] == etags["/"]
+    assert pages.ask("/app.css", "edge").headers["ETag"] != etags["/app.css"]
+    kept = evidence(pages)
+    picture = base64.b64decode(next(each for name, each in kept["binaryData"].items() if "claimed" in name))
+    assert picture.startswith(b"\xff\xd8\xff")
+    assert [each["outcome"] for each in json.loads(kept["data"]["report.json"])["steps"]] == ["Success"] * len(STEPS)
+
+
+def test_a_push_that_breaks_the_page_goes_nowhere(pages: Pages, origin: Origin, hook: Hook) -> None:
+    before = pages.content()["commit"]
+    with pages.used(post=False) as used, pages.visited() as visits:
+        commit = push(origin, hook, "green", broken=True)
+        failed = pages.becomes("Failed")
+    used.nobody_was_turned_away()
+    assert not any(commit in each for each in visits.first.values())
+    assert pages.revision_seen("edge") == before
+    assert "step 3" in failed["message"]
+    assert "It is yours" in failed["message"]
+    picture = next(each for name, each in evidence(pages)["binaryData"].items() if name.endswith("failed.jpg"))
+    assert base64.b64decode(picture).startswith(b"\xff\xd8\xff")
+
+
+def test_a_forced_push_takes_the_commit_away_that_serves(pages: Pages, origin: Origin, hook: Hook) -> None:
+    serving = pages.content()["commit"]
+    with pages.used(post=False) as used:
+        # Somebody rewrites history, and what comes out of it is no good either.
+        origin.repository.git("checkout", "--quiet", "--orphan", "again")
+        push(origin, hook, "blue", broken=True)
+        pages.becomes("Failed")
+        origin.repository.collect_garbage()
+        lost = pages.pods(pages.state()["active"]["slot"])[0]["metadata"]["name"]
+        pages.objects.delete("Pod", lost)
+        pages.eventually(lambda: "CommitNotFound" in str(pages.campaign.get("status")), "what is wrong with it")
+        assert pages.revision_seen("edge") == pages.revision_seen("app") == serving
+        print("told:", json.dumps({"services": pages.campaign["status"]["services"], "Ready": pages.condition("Ready")}))
+        commit = push(origin, hook, "green")
+        pages.shows(commit)
+    used.nobody_was_turned_away()
+
+
+def test_a_git_server_that_gives_nothing_leaves_what_serves(pages: Pages, origin: Origin, hook: Hook) -> None:
+    serving = pages.content()["commit"]
+    with pages.used(post=False) as used:
+        origin.stop()
+        tell(origin, hook)
+        assert "keeps serving" in pages.said("False", "Unreachable", serving)["message"]
+        assert pages.content()["problem"]
+        pushed = origin.repository.commit(landing("yellow"))
+        origin.start()
+        tell(origin, hook)
+        pages.shows(pushed)
+        origin.asks(("somebody", "secret"))
+        tell(origin, hook)
+        pages.said("False", "Unauthorized", pushed)
+        origin.asks(None)
+        origin.repository.git_bare("update-ref", "-d", "refs/heads/main")
+        tell(origin, hook)
+        pages.said("False", "RefNotFound", "main", pushed)
+        assert pages.state()["phase"] == "Stable"
+        origin.repository.push()
+        tell(origin, hook)
+        pages.said("True")
+    used.nobody_was_turned_away()
+    assert pages.content() == {"commit": pushed}
+
+
+@pytest.mark.parametrize("kind", ["link", "submodule", "many"])
+def test_what_must_not_be_published_is_not(pages: Pages, origin: Origin, hook: Hook, kind: str) -> None:
+    serving = pages.content()["commit"]
+    pages.apply_page(from_git(pages, origin, deadline="12s"))
+    with pages.used(post=False) as used:
+        words = hide(origin, kind)
+        tell(origin, hook)
+        failed = pages.becomes("Failed")
+    used.nobody_was_turned_away()
+    print(failed["message"])
+    assert failed["reason"] == "PreviewNotReady"
+    assert all(word in failed["message"] for word in words), failed["message"]
+    assert pages.revision_seen("edge") == pages.revision_seen("app") == serving
+
+
+def hide(origin: Origin, kind: str) -> tuple[str, ...]:
+    """Push what is refused; give words of why."""
+    repository = origin.repository
+    good = repository.git("rev-parse", "HEAD")
+    if kind == "link":
+        repository.link("dist/secrets.txt", "../../../../etc/passwd")
+        repository.commit()
+        words: tuple[str, ...] = ("Forbidden", "secrets.txt")
+    elif kind == "submodule":
+        dist = b"160000 lib\0" + bytes.fromhex(good)
+        tree = b"40000 dist\0" + bytes.fromhex(repository.store("tree", dist))
+        repository.commit_of(repository.store("tree", tree))
+        words = ("Forbidden", "submodule")
+    else:
+        repository.commit({f"dist/{number}.txt": str(number) for number in range(60)})
+        words = ("TooLarge", "50")
+    repository.git("reset", "--quiet", "--hard", good)
+    return words
