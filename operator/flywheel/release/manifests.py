@@ -10,12 +10,11 @@ from flywheel.release.naming import revision_labels, revision_selector, slot_nam
 from flywheel.release.revision import Revision
 from flywheel.release.state import SLOTS, ReleaseState, Slot
 from flywheel.workload.manifests import (
-    account_of,
     deployment,
     disruption_budget,
     kubernetes_service,
+    own_account,
     scaler,
-    service_account,
     service_metadata,
 )
 from flywheel.workload.naming import selector
@@ -86,7 +85,7 @@ def slot_children(
     """Build every child of a released service but its records and copies, in the order in which they are created."""
     metadata = service_metadata(campaign, namespace, service.name)
     plans = slot_plans(state, facts, size)
-    made: list[Manifest | None] = [service_account(campaign, namespace, service)]
+    made: list[Manifest | None] = [_account(campaign, namespace, service, plans, revisions)]
     keep: list[ObjectKey] = []
     serving = revisions.get(state.active.revision) if state.active else None
     services = [
@@ -104,7 +103,7 @@ def slot_children(
         if revision is None:
             keep.append(ObjectKey("apps", "Deployment", namespace, own["name"]))
         else:
-            template = _labelled(revision, slot, account_of(campaign, service))
+            template = _labelled(revision, slot)
             made.append(deployment(own, select, template, plan.replicas))
     made.append(scaler(campaign, service, size, metadata, provider, _scaled(campaign, service.name, state)))
     return Children(tuple(each for each in made if each), tuple(keep))
@@ -152,8 +151,17 @@ def _entrance(
     return kubernetes_service(own, select, serving.ports), key
 
 
-def _labelled(revision: Revision, slot: str, account: str) -> Manifest:
+def _labelled(revision: Revision, slot: str) -> Manifest:
     template = revision.template
     labels = {**template["metadata"]["labels"], **revision.labels(slot)}
-    spec = {**template["spec"], "serviceAccountName": account}
-    return {**template, "metadata": {**template["metadata"], "labels": labels}, "spec": spec}
+    return {**template, "metadata": {**template["metadata"], "labels": labels}}
+
+
+def _account(
+    campaign: str, namespace: str, service: Service, plans: Mapping[Slot, SlotPlan], revisions: Mapping[str, Revision]
+) -> Manifest | None:
+    """The service's own ServiceAccount, as long as a slot runs under it."""
+    own = own_account(campaign, namespace, service)
+    placed = [revisions[plan.revision] for plan in plans.values() if plan.revision in revisions]
+    used = {each.template["spec"].get("serviceAccountName") for each in placed}
+    return own if not service.service_account_name or own["metadata"]["name"] in used else None

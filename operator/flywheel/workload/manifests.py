@@ -69,8 +69,11 @@ def scaler(
 
 def service_account(campaign: str, namespace: str, service: Service) -> Manifest | None:
     """Build the ServiceAccount of a service that names none."""
-    if service.service_account_name:
-        return None
+    return None if service.service_account_name else own_account(campaign, namespace, service)
+
+
+def own_account(campaign: str, namespace: str, service: Service) -> Manifest:
+    """Build the ServiceAccount that is called like the service."""
     return {
         "apiVersion": "v1",
         "kind": "ServiceAccount",
