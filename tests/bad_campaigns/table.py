@@ -9,9 +9,9 @@ from typing import Any
 import yaml
 
 HERE = Path(__file__).parent
-BASES = ("base", "edge")
+BASES = ("base", "edge", "release")
 """Campaigns without fault, the files from which the bad ones are made."""
-TABLES = ("table", "edge_table")
+TABLES = ("table", "edge_table", "release_table")
 
 
 class _Loader(yaml.SafeLoader):

@@ -9,7 +9,7 @@ from flywheel.api.analytics import Analytics
 from flywheel.api.autoscaling import EventName
 from flywheel.api.durations import DURATION_CEL, seconds_cel
 from flywheel.api.edge import Edge
-from flywheel.api.entry_rules import EDGE_RULES, RELEASE_RULES, ROUTE_RULES
+from flywheel.api.entry_rules import EDGE_RULES, PREVIEW_RULES, RELEASE_RULES, ROUTE_RULES
 from flywheel.api.model import KeyedBy, Model, Rule
 from flywheel.api.quantities import (
     MOMENT_PATTERN,
@@ -126,7 +126,7 @@ class Goal(Model):
 class CampaignSpec(Model):
     """What a person wants."""
 
-    constraints = (*EDGE_RULES, *ROUTE_RULES, *RELEASE_RULES)
+    constraints = (*EDGE_RULES, *ROUTE_RULES, *RELEASE_RULES, *PREVIEW_RULES)
 
     title: Annotated[str, Field(max_length=256)] | None = Field(
         default=None, description="Name of the campaign for people, such as 优购网 618. At most 256 characters."

@@ -236,6 +236,22 @@ RELEASE_RULES: tuple[Rule, ...] = (
     ),
 )
 
+PREVIEW_RULES: tuple[Rule, ...] = (
+    Rule(
+        cel="!has(self.edge) || !has(self.edge.routes) || self.services.all(s, !has(s.release) || "
+        "!has(s.release.previewHosts) || s.release.previewHosts.all(h, self.edge.routes.all(r, !has(r.hostnames) || "
+        "!(h in r.hostnames))))",
+        holds=lambda spec: (
+            not (
+                {host for each in spec.services for host in each.release.preview_hosts}
+                & {host for route in _edge_routes(spec) for host in route.hostnames}
+            )
+        ),
+        message="a host name of a preview shows nothing else: take it out of edge.routes, or out of previewHosts",
+        field="services",
+    ),
+)
+
 ROUTE_RULES: tuple[Rule, ...] = (
     Rule(
         cel="!has(self.route) || has(self.edge) || has(self.route.rules) || "

@@ -12,6 +12,7 @@ from flywheel.api.kubernetes import exactly_one
 from flywheel.api.model import Distinct, KeyedBy, Model, Rule, ShapedBy
 from flywheel.api.pod_template import TemplateContainer, TemplateSpec
 from flywheel.api.quantities import (
+    DNS_NAME_PATTERN,
     Duration,
     Flag,
     ImageReference,
@@ -20,7 +21,6 @@ from flywheel.api.quantities import (
     PortNumber,
     Text,
 )
-from flywheel.api.web import Hostname
 
 KINDS = ("http", "job", "browser", "prometheus", "events", "manual")
 
@@ -32,6 +32,15 @@ WallTime = Annotated[str, Text("^([01][0-9]|2[0-3]):[0-5][0-9]$", "a time of day
 GroupName = Annotated[
     str,
     Text("^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "lowercase letters, digits and '-', at most 40, such as checkout", 40),
+]
+PreviewHost = Annotated[
+    str,
+    Text(
+        DNS_NAME_PATTERN,
+        "one lowercase host name without port and without *, such as preview.shop.example",
+        253,
+        explain=True,
+    ),
 ]
 UrlPath = Annotated[str, Text("^/[!-~]*$", "a path that starts with '/', such as /drain", 1024)]
 
@@ -166,6 +175,12 @@ class Release(Model):
             message="gates, preview, promotion, drain and releaseGroup need release.strategy: BlueGreen: add it",
             field="strategy",
         ),
+        Rule(
+            cel="!has(self.before) || !has(self.after) || self.before.all(b, !self.after.exists(a, a.name == b.name))",
+            holds=lambda model: not {gate.name for gate in model.before} & {gate.name for gate in model.after},
+            message="a gate's Jobs and pictures are named after it: give gates before and after names of their own",
+            field="after",
+        ),
         between("deadline", "deadline", "10s", "24h", "pods need time to start, and a release must end"),
         between("keepPrevious", "keep_previous", "0s", "30d", "the way back costs the pods of a second slot"),
         between("keepFailed", "keep_failed", "0s", "7d", "a failed revision is kept to be looked at, not for ever"),
@@ -210,8 +225,8 @@ class Release(Model):
         default=timedelta(minutes=5),
         description="How long a revision that failed stays at preview size to be looked at. Default 5m.",
     )
-    history: Annotated[Integer, Field(ge=1, le=20)] = Field(
-        default=5, description="Revisions that can be gone back to, beside the one that serves; 1 to 20. Default 5."
+    history: Annotated[Integer, Field(ge=1, le=10)] = Field(
+        default=5, description="Revisions that can be gone back to, beside the one that serves; 1 to 10. Default 5."
     )
     release_group: GroupName | None = Field(
         default=None,
@@ -224,7 +239,7 @@ class Release(Model):
         "the "
         "edge do not need it. Default: such clients leave when the old pods end.",
     )
-    preview_hosts: Annotated[tuple[Hostname, ...], Field(max_length=8), Distinct("remove one of the two")] = Field(
+    preview_hosts: Annotated[tuple[PreviewHost, ...], Field(max_length=8), Distinct("remove one of the two")] = Field(
         default=(),
         description="Host names at the edge under which the revision that is being verified is shown to people, such "
         "as "

@@ -208,7 +208,7 @@ class ReleaseStatus(Model):
         default=None,
         description="Preparing, Verifying, AwaitingPromotion, Promoting, Confirming, Paused, Failed, Aborted, "
         "RolledBack, "
-        "Adopting; absent when stable.",
+        "Adopting or Stable.",
     )
     reason: Brief | None = Field(default=None, description="Why it is there, in one word.")
     message: Annotated[str, Field(max_length=1024)] | None = Field(default=None, description="Why, for people.")

@@ -71,13 +71,19 @@ def release_conditions(observed: Observed, decision: Decision) -> Iterator[Condi
 
 def _released(steps: Mapping[str, Step]) -> Condition:
     states = [step.state for step in steps.values()]
-    for phases, status in ((AGAINST, "False"), (("Paused",), "Unknown"), (WAITING, "Unknown"), (AT_WORK, "Unknown")):
-        found = [state for state in states if state.phase in phases]
+    waiting = [state for state in states if _waits(state)]
+    told = (([state for state in states if state.phase in AGAINST], "False"), (waiting, "Unknown"))
+    for found, status in (*told, ([state for state in states if state.phase in AT_WORK], "Unknown")):
         if found:
             first = found[0]
             more = f"; and {len(found) - 1} more" if len(found) > 1 else ""
             return Condition("Released", status, first.reason or first.phase, _sentence(first) + more)  # type: ignore[arg-type]
     return Condition("Released", "True", "Stable", f"{len(states)} services serve the revisions of the spec")
+
+
+def _waits(state: ReleaseState) -> bool:
+    """Whether it waits for a person or a moment, and for nothing that the operator does."""
+    return state.phase in WAITING or state.reason == "AwaitingPromotion"
 
 
 def _sentence(state: ReleaseState) -> str:
@@ -106,15 +112,18 @@ def _content(observed: Observed, decision: Decision) -> Iterator[Condition]:
 def release_at_work(decision: Decision) -> tuple[str, str] | None:
     """Say that a release is on its way, if one is."""
     for step in decision.releases.steps.values():
-        if step.state.phase in AT_WORK:
+        if step.state.phase in AT_WORK and not _waits(step.state):
             return "Releasing", _sentence(step.state)
     return None
 
 
 def release_waiting(decision: Decision) -> tuple[str, str] | None:
-    """Say that a release waits for a person or a moment, if one does."""
+    """Say that a release waits for a person or a moment, or that nobody knows what to release."""
+    for draft in decision.releases.drafts.values():
+        if draft.obstacle:
+            return draft.reason, draft.obstacle
     for step in decision.releases.steps.values():
-        if step.state.phase in WAITING:
+        if _waits(step.state):
             return step.state.reason or step.state.phase, _sentence(step.state)
     return None
 

@@ -239,7 +239,8 @@ def _kept(
 ) -> tuple[list[Manifest], list[ObjectKey]]:
     """Build the record and the copies of a revision, or keep them where they were made by one that is past."""
     key = record_key(campaign.name, campaign.namespace, revision.service, revision.name)
-    recorded = observed.findings.records.get(key.name) is not None
+    # One that somebody deleted is written again: what it says is still known.
+    recorded = observed.findings.records.get(key.name) is not None and key in observed.children
     made: list[Manifest] = []
     keep = [key] if recorded else []
     is_draft = draft.revision is not None and draft.revision.name == revision.name

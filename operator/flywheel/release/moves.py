@@ -1,6 +1,6 @@
 """The moves of a release: begin, fail, switch, go back, let go, and what people command. Pure."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
@@ -8,6 +8,8 @@ from flywheel.release.facts import Facts, command, rollback_target
 from flywheel.release.state import Candidate, GateState, Leaving, Past, ReleaseState, Serving, Slot
 
 FIRST_SLOT: Slot = "blue"
+SWITCH_SPREADS = timedelta(seconds=3)
+"""In which every node has followed a Service to its new pods; the old ones are there until then in any case."""
 
 
 def first(state: ReleaseState, facts: Facts, now: datetime) -> ReleaseState:
@@ -112,7 +114,8 @@ def conclude(state: ReleaseState, facts: Facts, now: datetime) -> ReleaseState:
         return state
     previous = state.previous
     if previous is not None:
-        previous = replace(previous, until=now + facts.spec.keep_previous)
+        spread = (state.promoted_at or now) + SWITCH_SPREADS
+        previous = replace(previous, until=max(spread, now + facts.spec.keep_previous))
     past = Past(revision=state.active.revision, outcome="Promoted", at=now)
     phase, message = ("RolledBack", "brought back by a person") if state.held else ("Stable", "")
     return replace(state, phase=phase, reason="", message=message, previous=previous).with_past(past)
@@ -186,13 +189,7 @@ def _rollback(state: ReleaseState, facts: Facts, now: datetime) -> ReleaseState:
     if target == active.revision or target not in facts.known:
         message = f"there is no revision {target!r} to go back to" if target else "there is no revision to go back to"
         return replace(state, reason="NothingToGoBackTo", message=message)
-    state = begin(state, facts, target, now)
-    preview = state.preview
-    if preview is None:
-        return state
-    # It had the traffic once: it waits for its pods, and for no gate before the switch.
-    preview = replace(preview, cause="Rollback", full_since=now)
-    return replace(state, preview=preview, phase="Promoting", held=facts.wanted or "")
+    return _start_again(state, facts, target, now, held=facts.wanted or "")
 
 
 def _last_good(state: ReleaseState) -> str:
@@ -200,6 +197,24 @@ def _last_good(state: ReleaseState) -> str:
     good = [each.revision for each in state.history if each.outcome == "Promoted" and each.revision != active]
     bad = {each.revision for each in state.history if each.outcome in ("RolledBack", "Failed")}
     return next((each for each in reversed(good) if each not in bad), "")
+
+
+def come_back(state: ReleaseState, facts: Facts, now: datetime, reason: str, message: str) -> ReleaseState:
+    """Leave a revision that failed after its switch: at once to the slot before, or else by starting what was good."""
+    if state.previous is not None or state.active is None:
+        return go_back(state, facts, now, reason, message)
+    target, bad = _last_good(state), state.active.revision
+    if target not in facts.known:
+        return conclude(replace(state, message=message), facts, now)
+    past = Past(revision=bad, outcome="RolledBack", at=now, message=message[:200])
+    return _start_again(state.with_past(past), facts, target, now, held=bad)
+
+
+def _start_again(state: ReleaseState, facts: Facts, target: str, now: datetime, *, held: str) -> ReleaseState:
+    """Start a revision that had the traffic once: it waits for its pods, and for no gate before the switch."""
+    state = begin(state, facts, target, now)
+    preview = replace(state.preview, cause="Rollback", full_since=now) if state.preview else None
+    return replace(state, preview=preview, phase="Promoting", held=held)
 
 
 def _retry(state: ReleaseState, facts: Facts, now: datetime) -> ReleaseState:

@@ -30,7 +30,7 @@ Stage = Literal["before", "after"]
 Cause = Literal["Change", "Return", "Rollback"]
 """Why a revision is on its way: the spec changed, or went back to the slot that is still warm; a person said so."""
 MEASUREMENTS_KEPT = 5
-HISTORY_KEPT = 10
+HISTORY_KEPT = 20
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):

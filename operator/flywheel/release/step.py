@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from flywheel.release.facts import Facts, command, full_size, preview_size
 from flywheel.release.gate import machine
 from flywheel.release.gate.machine import Due
-from flywheel.release.moves import begin, conclude, fail, first, go_back, let_go, obey, switch, thaw
+from flywheel.release.moves import begin, come_back, conclude, fail, first, go_back, let_go, obey, switch, thaw
 from flywheel.release.state import GateState, Leaving, ReleaseState, Stage
 from flywheel.release.windows import opens_at
 
@@ -161,6 +161,9 @@ def _follow_spec(state: ReleaseState, facts: Facts, now: datetime) -> ReleaseSta
     if wanted == state.held or (preview and preview.revision == wanted):
         return state
     if preview is None and (state.phase == "Confirming" or _paused_after(state)):
+        if state.previous and wanted == state.previous.revision:
+            gone = go_back(state, facts, now, "", "the spec asks for the revision before")
+            return replace(gone, phase="Stable", reason="", message="", held="")
         # The slot that would be taken is the way back from a revision of which nothing is known yet.
         return state
     return begin(state, facts, wanted, now)
@@ -229,7 +232,8 @@ def _through_gates(state: ReleaseState, facts: Facts, now: datetime, stage: Stag
     running = standing.first("Running")
     if running:
         message = running.message if running.kind == "manual" else f"gate {running.name} is at work"
-        moved = replace(moved, reason="GateRunning", message=message)
+        reason = "AwaitingPromotion" if running.kind == "manual" else "GateRunning"
+        moved = replace(moved, reason=reason, message=message)
     return Step(moved, standing.due, standing.wake_at), None
 
 
@@ -296,7 +300,7 @@ def _confirm(state: ReleaseState, facts: Facts, now: datetime) -> Step:
     step, failed = _through_gates(state, facts, now, "after")
     state = step.state
     if failed:
-        return Step(go_back(state, facts, now, "GateFailed", f"gate {failed.name}: {failed.message}"))
+        return Step(come_back(state, facts, now, "GateFailed", f"gate {failed.name}: {failed.message}"))
     if state.phase != "Confirming" or not _all_passed(state, facts, "after"):
         return Step(state, step.due, _earliest(step.wake_at, _drain_at(state, facts, now)))
     return Step(conclude(state, facts, now))

@@ -11,13 +11,18 @@ OURS = (ParentReference,)
 
 
 def field_paths(model: type[Model], prefix: str = "") -> Iterator[str]:
-    """Walk the fields of a model; Kubernetes' own shapes, documented elsewhere, count as one field."""
+    """Walk the fields of a model; Kubernetes' own shapes, documented elsewhere, count as one field.
+
+    Of fields that hold the same, such as the gates before and after a switch, only the first is walked into.
+    """
+    known: set[type[Model]] = set()
     for name, field in model.model_fields.items():
         annotation = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
         inner, repeated = _model_in(annotation)
         path = f"{prefix}{field.alias or name}"
         yield path
-        if inner is not None:
+        if inner is not None and inner not in known:
+            known.add(inner)
             yield from field_paths(inner, f"{path}[]." if repeated else f"{path}.")
 
 

@@ -77,7 +77,7 @@ def test_whatever_happens(rules: dict[str, object], events: list[tuple[str, obje
             assert shop.slots[state.active.slot].revision == state.active.revision
         if state.previous and world.running:
             assert shop.slots[state.previous.slot].desired >= shop.slots[state.active.slot].desired
-        assert len(state.history) <= 10
+        assert len(state.history) <= 20
 
 
 def _took_the_traffic_rightly(world: World, before: str) -> None:

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from tests.unit.release.world import BAD, BLIND, EMPTY, NOON, Service, World, http, release
+from tests.unit.release.world import BAD, BLIND, EMPTY, GOOD, NOON, Service, World, http, release
 
 from flywheel.release.facts import SlotFacts
 from flywheel.workload.scaling import Size
@@ -367,6 +367,29 @@ def test_the_way_back_to_nothing_is_refused_in_words() -> None:
     assert (world.serving, world.state.reason) == ("one", "NothingToGoBackTo")
 
 
+def test_a_spec_that_goes_back_while_gates_after_the_switch_are_at_work_is_followed_at_once() -> None:
+    world = World.of(after=[http("errors", successes=5)])
+    world.shop.wanted = "two"
+    world.settle()
+    world.shop.wanted = "one"
+    world.settle()
+    assert (world.phase, world.serving, world.state.held) == ("Stable", "one", "")
+
+
+def test_a_gate_that_fails_after_a_suspension_starts_what_was_good() -> None:
+    world = World.of(after=[http("errors", successes=5)])
+    world.shop.wanted = "two"
+    world.settle()
+    size, world.running, world.shop.size = world.shop.size, False, Size(replicas=0)
+    world.settle()
+    world.running, world.shop.size = True, size
+    world.shop.answers = {"errors": [BAD, GOOD]}
+    world.pass_time(10)
+    for _ in range(5):
+        world.pass_time(10)
+    assert (world.phase, world.serving, world.state.held) == ("RolledBack", "one", "two")
+
+
 def test_an_abort_ends_the_release_and_a_third_revision_follows() -> None:
     world = World.of(before=[http("smoke", successes=5)])
     world.shop.wanted = "two"
@@ -538,4 +561,4 @@ def test_the_record_stays_small() -> None:
     for number in range(40):
         world.shop.wanted = f"revision-{number}"
         world.settle()
-    assert len(world.state.history) == 10
+    assert len(world.state.history) == 20
