@@ -258,18 +258,22 @@ def _kept(
 
 
 def edge_live(campaign: Campaign, states: States) -> Live:
-    """Say to the edge which slot of each released service is the active one, and what may be seen before it is."""
-    active, previews = {}, []
+    """Say to the edge which slot of each released service is active, which stands in for it, and what may be seen."""
+    active, previews, fallbacks = {}, [], {}
     for service in released(campaign):
         state = states.get(service.name)
         if state is None or state.active is None or state.phase == "Adopting":
             continue
         active[service.name] = state.active.slot
+        if state.previous:
+            fallbacks[service.name] = state.previous.slot
         shown = state.preview or state.failed
         if shown:
             hosts = service.release.preview_hosts if state.preview else ()
             previews.append(Preview(service=service.name, slot=shown.slot, revision=shown.revision, hosts=hosts))
-    return Live(active=dict(sorted(active.items())), previews=tuple(previews))
+    return Live(
+        active=dict(sorted(active.items())), previews=tuple(previews), fallbacks=dict(sorted(fallbacks.items()))
+    )
 
 
 def edge_slots(campaign: Campaign, states: States, revisions: Revisions) -> dict[str, dict[str, str]]:

@@ -17,9 +17,10 @@ from flywheel.edge.document import Applied, EdgeDocument, Trouble, encode
 from flywheel.edge.endpoints import Endpoints, Slots, place_all
 from flywheel.edge.livemaps import LIVE_MAPS, RANGES, Maps
 from flywheel.edge.quoting import DocumentProblem
-from flywheel.edge.render import Layout, Rendered, ServerState, render
+from flywheel.edge.render import Layout, Rendered, render
 from flywheel.edge.reporter import Reporter
 from flywheel.edge.runtime_api import LiveServer, Master, ReloadRefused, RuntimeApi, RuntimeApiError
+from flywheel.edge.servers import ServerState
 from flywheel.edge.sources import TRUST_VOLUME_AFTER, Sources, parse_document
 from flywheel.kube.gateway import Gateway
 
@@ -349,7 +350,7 @@ class Agent:
         ]
         # Who comes is let in before anybody goes, or else there would be a moment with nobody.
         for backend, name, state, found in sorted(changes, key=lambda each: not (each[2].enabled and each[2].weight)):
-            wanted = LiveServer(state.address, state.port, state.weight, state.enabled)
+            wanted = LiveServer(state.address, state.port, state.weight, state.enabled, state.watched)
             await self._api.set_server(backend, name, wanted, found)
 
     async def _bring_certificate(self, pid: int) -> None:
@@ -391,5 +392,7 @@ def _is_as_wanted(wanted: ServerState, found: LiveServer | None) -> bool:
     if found is None or found.enabled != wanted.enabled:
         return False
     same_place = (found.address, found.port) == (wanted.address, wanted.port)
+    # Who is watched may be out just now. Who no longer is would stay out for ever.
+    heeded = bool(found.watched) if wanted.watched else found.up and not found.watched
     # A free place may keep the address of the pod that left it: nobody is sent there.
-    return not wanted.enabled or (same_place and found.weight == wanted.weight)
+    return not wanted.enabled or (same_place and found.weight == wanted.weight and heeded)

@@ -214,6 +214,8 @@ class Live(Struct, frozen=True, kw_only=True):
 
     active: dict[str, str] = {}
     """The active slot of each service that has several; the first one otherwise."""
+    fallbacks: dict[str, str] = {}
+    """The slot of a service that answers where its active one has nobody left."""
     shares: tuple[Share, ...] = ()
     weights: tuple[Weight, ...] = ()
     tests: tuple[Test, ...] = ()

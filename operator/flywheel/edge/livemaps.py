@@ -14,6 +14,8 @@ from flywheel.edge.routing import ANY, destination, host_classes, own_class, rou
 ACTIVE = "active"
 """Service -> `backend|slot`, and `|busy` behind it where shares, tests or hosts of previews are to be looked for."""
 BUSY_FIELD = 3
+FALLBACKS = "fallbacks"
+"""Service -> `backend|slot` that answers where the active slot has nobody left."""
 SHARES = "shares"
 """Service -> `basis points|backend|slot`."""
 TESTS = "tests"
@@ -30,7 +32,7 @@ PREVIEW_HOSTS = "preview-hosts"
 """`<host>/<service>` -> `backend|slot|revision`."""
 HOSTS = "hosts"
 """Host name -> class of hosts that are routed alike. There only where a route is for some hosts alone."""
-LIVE_MAPS = (ACTIVE, SHARES, RANGES, TESTS, ADDRESSES, VISITORS, PREVIEWS, PREVIEW_HOSTS, HOSTS)
+LIVE_MAPS = (ACTIVE, FALLBACKS, SHARES, RANGES, TESTS, ADDRESSES, VISITORS, PREVIEWS, PREVIEW_HOSTS, HOSTS)
 """In the order in which they are brought up to date: a test is known only once its ranges are, and a revision that
 becomes the active one is so before it ceases to be a preview."""
 TESTS_PER_SERVICE = 3
@@ -70,6 +72,7 @@ def live_maps(document: EdgeDocument) -> Maps:
     hosts = {HOSTS: _hosts(document)} if routes_by_host(document) else {}
     return {
         ACTIVE: _active(document, services),
+        FALLBACKS: _fallbacks(document, services),
         SHARES: _shares(document, services),
         RANGES: ranges,
         TESTS: tests,
@@ -98,6 +101,16 @@ def _active(document: EdgeDocument, services: Mapping[str, EdgeService]) -> dict
     hosted = {token(each.service) for each in document.live.previews if each.hosts}
     busy = shared | hosted | {token(each.service) for each in document.live.tests}
     return {name: f"{where}|busy" if name in busy else where for name, where in chosen.items()}
+
+
+def _fallbacks(document: EdgeDocument, services: Mapping[str, EdgeService]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for service, slot in document.live.fallbacks.items():
+        path = f"live.fallbacks[{service!r}]"
+        found[token(service)] = _slot(services, service, slot, path)
+        if slot == document.live.active.get(service, services[service].backends[0].slot):
+            raise DocumentProblem(path, f"{slot!r} is the active slot; name another one")
+    return found
 
 
 def _shares(document: EdgeDocument, services: Mapping[str, EdgeService]) -> dict[str, str]:

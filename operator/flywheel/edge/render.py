@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from flywheel.edge import rules
 from flywheel.edge.channelrules import DIRECT, KNOWN_CHANNELS, known_channels
-from flywheel.edge.document import Backend, EdgeDocument
-from flywheel.edge.endpoints import Endpoints, Server, Slots
+from flywheel.edge.document import EdgeDocument
+from flywheel.edge.endpoints import Endpoints
 from flywheel.edge.livemaps import LIVE_MAPS, Maps, live_maps
 from flywheel.edge.naming import (
     COLLECT_PORT,
@@ -26,15 +26,13 @@ from flywheel.edge.naming import (
 )
 from flywheel.edge.quoting import DocumentProblem, between, name_token, network, token
 from flywheel.edge.routing import backend_name, route_tables
+from flywheel.edge.servers import ServerState, Shape, backend_lines, server_states
 
-DEFAULT_WEIGHT = 100
 LOG_LENGTH = 16_384
 EDGE_FRONTEND = "_edge"
 NOBODY = "There is nobody to answer right now."
 COLLECTED = r"'^/(?:v1/|fw\.js$)'"
 """Paths of the edge itself: see `naming.RESERVED_PATHS`."""
-EMPTY_ADDRESS = "127.0.0.1:1"
-"""Where a free place for a server points to; it is in maintenance and never asked."""
 
 
 @dataclass(frozen=True)
@@ -78,16 +76,6 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class ServerState:
-    """What one server of HAProxy shall be."""
-
-    address: str
-    port: int
-    weight: int
-    enabled: bool
-
-
-@dataclass(frozen=True)
 class Rendered:
     """A configuration: what to write and what the running HAProxy must look like."""
 
@@ -123,7 +111,8 @@ def render(
     """
     place = layout or Layout()
     _check(document)
-    servers = _servers(document, endpoints)
+    maps = live_maps(document)
+    servers = server_states(document, endpoints)
     tables = route_tables(document)
     files = {
         "routes.map": tables.routes,
@@ -133,8 +122,7 @@ def render(
             f"{network(each, f'trustedProxies[{index}]')}\n" for index, each in enumerate(document.trusted_proxies)
         ),
     }
-    maps = live_maps(document)
-    shape = {name: dict.fromkeys(group) for name, group in servers.items()}
+    shape: dict[str, Shape] = {name: dict.fromkeys(group) for name, group in servers.items()}
     fixed = "\n".join(_lines(document, place, "", "", certificate, shape))
     structure = hashlib.sha256(repr((fixed, sorted(files.items()))).encode()).hexdigest()[:16]
     directory = place.directory(structure)
@@ -173,39 +161,13 @@ def _check_limits(document: EdgeDocument) -> None:
         between(document.tls.hsts_max_age, 0, 1 << 40, "tls.hstsMaxAge")
 
 
-def _servers(document: EdgeDocument, endpoints: Endpoints) -> dict[str, dict[str, ServerState]]:
-    backends = {(service.name, backend.slot): backend for service in document.services for backend in service.backends}
-    weights: dict[tuple[str, str], int] = {}
-    for index, each in enumerate(document.live.weights):
-        if (each.service, each.slot) not in backends:
-            raise DocumentProblem(f"live.weights[{index}]", f"{each.service!r} has no slot {each.slot!r}")
-        weights[each.service, each.slot] = int(between(each.weight, 0, 256, f"live.weights[{index}].weight"))
-    found = {}
-    for (service, slot), backend in backends.items():
-        name = backend_name(service, slot)
-        slots = endpoints.get(name, ()) or (None,) * max(1, min(backend.capacity, 4096))
-        found[name] = _states(slots, weights.get((service, slot), DEFAULT_WEIGHT))
-    return found
-
-
-def _states(slots: Slots, weight: int) -> dict[str, ServerState]:
-    return {f"s{index}": _state(server, weight) for index, server in enumerate(slots, 1)}
-
-
-def _state(server: Server | None, weight: int) -> ServerState:
-    if server is None:
-        address, _, port = EMPTY_ADDRESS.rpartition(":")
-        return ServerState(address, int(port), weight, enabled=False)
-    return ServerState(server.address, server.port, 0 if server.draining else weight, enabled=True)
-
-
 def _lines(
     document: EdgeDocument,
     layout: Layout,
     directory: str,
     structure: str,
     certificate: bool,
-    servers: Mapping[str, Mapping[str, ServerState | None]],
+    servers: Mapping[str, Shape],
 ) -> Iterator[str]:
     yield "# Written by flywheel from the operator's document; changes by hand do not last."
     yield from _section("global", _global(document, layout, structure, certificate))
@@ -220,7 +182,7 @@ def _lines(
     for service in document.services:
         for backend in service.backends:
             name = backend_name(service.name, backend.slot)
-            yield from _section(f"backend {name}", _service(backend, servers[name]))
+            yield from _section(f"backend {name}", backend_lines(servers[name], directory))
 
 
 def _section(head: str, lines: Iterator[str] | list[str]) -> Iterator[str]:
@@ -376,28 +338,9 @@ def _collect(document: EdgeDocument, layout: Layout) -> Iterator[str]:
     yield f"server sidecar 127.0.0.1:{layout.collect_port} maxconn 1000"
 
 
-def _service(backend: Backend, servers: Mapping[str, ServerState | None]) -> Iterator[str]:
-    yield "balance leastconn"
-    yield "http-reuse safe"
-    yield "option redispatch 1"
-    yield "retries 3"
-    # A request that a pod may have begun to work on is sent again only where that does no harm.
-    yield "retry-on conn-failure empty-response"
-    yield "http-request disable-l7-retry unless METH_GET"
-    for name, state in servers.items():
-        if state is None:
-            yield f"server {name}"
-        else:
-            yield (f"server {name} {_address(state)} weight {state.weight}{'' if state.enabled else ' disabled'}")
-
-
-def _address(state: ServerState) -> str:
-    return f"ipv6@[{state.address}]:{state.port}" if ":" in state.address else f"{state.address}:{state.port}"
-
-
 def map_text(entries: Mapping[str, str]) -> str:
     """Write the entries of a map as its file."""
     return "".join(f"{key} {value}\n" for key, value in entries.items())
 
 
-__all__ = ["LIVE_MAPS", "DocumentProblem", "Layout", "Rendered", "ServerState", "map_text", "render", "token"]
+__all__ = ["LIVE_MAPS", "DocumentProblem", "Layout", "Rendered", "map_text", "render", "token"]

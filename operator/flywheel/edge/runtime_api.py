@@ -18,6 +18,8 @@ MANY = 200
 RELOAD_TIMEOUT = 30.0
 _SINCE_START = 0x04
 """Flag of a server that the file had disabled; it stays, and says nothing of now."""
+_CAN_BE_CHECKED, _CHECKED = 0x02, 0x04
+"""Flags of a server that has checks, and of one whose checks are on: else what fails is not heeded either."""
 _WORD = re.compile(r"[A-Za-z0-9._:|/%*+@-]+")
 _PROCESS = re.compile(r"^(\d+)\s+(master|worker)\s+(\d+)(?:\s+\[failed: (\d+)\])?", re.MULTILINE)
 
@@ -52,6 +54,10 @@ class LiveServer:
     port: int
     weight: int
     enabled: bool
+    watched: bool | None = None
+    """Whether a connection that fails takes it out, until it listens again; None where it cannot be watched."""
+    up: bool = True
+    """False where that has happened, and while it is in maintenance."""
 
 
 @dataclass(frozen=True)
@@ -195,8 +201,14 @@ class RuntimeApi:
             fields = line.split(" ")
             if len(fields) < 19 or line.startswith("#"):
                 continue
-            server = LiveServer(fields[4], int(fields[18]), int(fields[7]), enabled=int(fields[6]) & ~_SINCE_START == 0)
-            found.setdefault(fields[1], {})[fields[3]] = server
+            found.setdefault(fields[1], {})[fields[3]] = LiveServer(
+                fields[4],
+                int(fields[18]),
+                int(fields[7]),
+                enabled=int(fields[6]) & ~_SINCE_START == 0,
+                watched=bool(int(fields[13]) & _CHECKED) if int(fields[13]) & _CAN_BE_CHECKED else None,
+                up=fields[5] != "0",
+            )
         return found
 
     async def set_server(self, backend: str, name: str, wanted: LiveServer, found: LiveServer | None) -> None:
@@ -209,9 +221,17 @@ class RuntimeApi:
         if found is None or (found.address, found.port) != (wanted.address, wanted.port):
             order = f"set server {server} addr {wanted.address} port {wanted.port}"
             await self._expect_silence(order, "changed from", "no need to change", "nothing changed")
+        comes = found is None or not found.enabled
+        watchable = found is not None and found.watched is not None
         orders = [f"set server {server} weight {wanted.weight}"]
-        if found is None or not found.enabled:
+        if watchable and (comes or wanted.watched):
+            # Maintenance halts checks, and only one whose checks are on has them go on after it.
+            orders.append(f"enable health {server}")
+        if comes:
             orders.append(f"set server {server} state ready")
+        if watchable and not wanted.watched:
+            # Who was taken out would stay out: nobody looks any more whether it listens.
+            orders += [f"disable health {server}", f"set server {server} health up"]
         await self._do(orders)
 
     async def set_certificate(self, path: str, pem: str) -> None:

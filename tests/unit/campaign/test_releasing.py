@@ -101,6 +101,7 @@ def test_a_change_switches_service_edge_and_status_together() -> None:
     assert deployments(world) == {"blue": "shop/web:1", "green": "shop/web:2"}
     assert selector(world)["flywheel.dev/slot"] == "green"
     assert orders(world)["live"]["active"] == {"web": "green"}
+    assert orders(world)["live"]["fallbacks"] == {"web": "blue"}
     assert {**orders(world), "live": None, "generation": None} == structure, "a release costs no reload"
     entry = world.status["services"][0]
     assert (entry["active"], entry["revision"]) == ("green", release(world)["active"]["revision"])

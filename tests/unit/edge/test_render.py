@@ -107,6 +107,7 @@ def documents(draw: st.DrawFn) -> EdgeDocument:
             | st.builds(
                 Live,
                 active=st.just({pair[0]: pair[1]}) | st.dictionaries(nasty, nasty, max_size=1),
+                fallbacks=st.just({pair[0]: pair[1]}) | st.just({}) | st.dictionaries(nasty, nasty, max_size=1),
                 shares=st.just((Share(service=pair[0], slot=pair[1], basis_points=draw(numbers)),)),
                 weights=st.just((Weight(service=pair[0], slot=pair[1], weight=draw(numbers)),)),
                 tests=st.builds(Trial, name=nasty, service=st.just(pair[0]), salt=nasty, ranges=ranges).map(
@@ -158,7 +159,7 @@ KEYWORDS = {
         "http-after-response",
         "use_backend",
     ),
-    *("default_backend", "stick-table", "balance", "http-reuse", "retries", "retry-on", "server"),
+    *("default_backend", "stick-table", "balance", "http-reuse", "retries", "retry-on", "default-server", "server"),
 }
 
 
