@@ -13,6 +13,7 @@ from flywheel.campaign.observed import Observed
 from flywheel.campaign.releasing import Releasing, released_children
 from flywheel.campaign.rolling import rolling_children
 from flywheel.edge.manifests import edge_manifests
+from flywheel.edge.naming import edge_name
 from flywheel.insight.dashboard import dashboard_manifest
 from flywheel.insight.monitoring import MonitoringSettings
 from flywheel.insight.rules import prometheus_rule_manifest, rules_config_map
@@ -70,7 +71,14 @@ def desired(
     for origin, size, manifest in _children(observed, campaign, phase, orders):
         made[ObjectKey.of(manifest)] = _lifted_from_zero(observed, manifest, size)
         origins[ObjectKey.of(manifest)] = origin
-    return Desired(tuple(made.values()), origins, tuple(key for key in dict.fromkeys(keep) if key not in made))
+    apply = tuple(made[key] for key in sorted(made, key=lambda key: not _leads_visitors(observed, key)))
+    return Desired(apply, origins, tuple(key for key in dict.fromkeys(keep) if key not in made))
+
+
+def _leads_visitors(observed: Observed, key: ObjectKey) -> bool:
+    """Whether it is there and says where visitors go: a switch, and a way back above all, waits for nothing else."""
+    orders = ObjectKey("", "ConfigMap", observed.namespace, edge_name(observed.name))
+    return key in observed.children and (key.kind == "Service" or key == orders)
 
 
 def _of_service(
