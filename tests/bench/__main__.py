@@ -8,7 +8,18 @@ import time
 from tests.bench.rows import Row, table, write
 from tools.bootstrap.steps import REPOSITORY
 
-BENCHMARKS = ("decision", "edge", "edge_map", "sidecar", "store", "one_campaign", "many_campaigns", "kpi", "release")
+BENCHMARKS = (
+    "decision",
+    "edge",
+    "edge_map",
+    "sidecar",
+    "store",
+    "one_campaign",
+    "many_campaigns",
+    "kpi",
+    "release",
+    "push",
+)
 """Each a module beside this one, with a function `measure() -> list[Row]`."""
 
 
