@@ -1,4 +1,4 @@
-"""The 618 campaign on a real Kubernetes, start to end, in about four minutes. `make demo` runs it."""
+"""The 618 campaign on a real Kubernetes, start to end, in about five minutes. `make demo` runs it."""
 
 import argparse
 import asyncio
@@ -72,7 +72,8 @@ def _demo(stand: Stand, screen: Screen, keep: bool) -> int:
         screen.say(screen.ink.warn(f"NOT SEEN  {problem}"))
     screen.say(
         screen.ink.good(
-            "Seen: every stage, a warm start, growth with the flood and back, each order counted once, nothing left."
+            "Seen: every stage, a warm start, growth with the flood and back, two releases and one that was stopped"
+            " without a failed request, each order counted once, nothing left."
         )
         if not problems
         else "The demo failed."
@@ -90,12 +91,14 @@ def _tell(seen: Seen, screen: Screen) -> None:
     )
     for load in seen.busiest.values():
         screen.say(f"load      {load.current:g} {load.name} for each replica at most, target {load.target:g}")
+    _tell_releases(seen, screen)
     screen.say(f"visitors  by channel, as the Campaign tells: {_told(seen.channels)}")
     figures = seen.accounts.report or {}
     if seen.crowd:
         views, people = seen.crowd["page_views"], seen.crowd["visitors"]
+        mine = seen.answers + 1
         screen.say(
-            f"visits    the simulator's own count: {views} page views of {people} people, and one of the one here"
+            f"visits    the simulator's own count: {views} page views of {people} people, and {mine} of the one here"
         )
     screen.say(f"          the report: {figures.get('pageViews')} page views of {figures.get('visitors')} people")
     _tell_accounts(seen, screen)
@@ -103,6 +106,14 @@ def _tell(seen: Seen, screen: Screen) -> None:
     told = {name: (seen.report or {}).get(name) for name in ("kpis", "teardown")}
     for line in json.dumps(told, indent=2, ensure_ascii=False).splitlines():
         screen.say(f"          {line}")
+
+
+def _tell_releases(seen: Seen, screen: Screen) -> None:
+    for index, told in enumerate(seen.releases.values()):
+        paint = screen.ink.warn if told.problems() else screen.ink.good
+        screen.say(f"{'releases' if not index else '':<10}" + paint(str(told)))
+    if seen.crowd:
+        screen.say(f"          of the crowd's {seen.crowd['requests']:,} requests {seen.crowd['failed']} failed")
 
 
 def _told(channels: dict[str, int]) -> str:

@@ -24,9 +24,12 @@ async def test_the_618_campaign_lives_and_leaves_nothing(installed: Cluster, res
     seen = await play.perform()
 
     # Then every stage came in order, the flash sale was warm before its start, the autoscaler followed orders and
-    # requests up and down, shoppers, shop and Campaign agree on every order, and our own search finds nothing
+    # requests up and down, shoppers, shop and Campaign agree on every order, our own search finds nothing; and while
+    # the crowd shopped a fix and a push went live and a bad release was stopped, without a failed request
     assert seen.problems() == []
     assert tuple(seen.stages) == STAGES
+    assert [each.amiss for each in seen.releases.values()] == [[], [], []]
+    assert "stopped by gate coupon-rules" in seen.releases["bad"].line
     assert seen.accounts.others == Account(), "only the shoppers and the visitor were there to buy"
     assert {"wechat", "baidu-paid", "direct"} <= seen.channels.keys()
 
@@ -38,7 +41,9 @@ async def test_the_618_campaign_lives_and_leaves_nothing(installed: Cluster, res
         assert timedelta(seconds=-1) <= late <= (REMOVAL if each["stage"] == "Retired" else LATENESS), each["stage"]
     removed = {each["kind"]: each["count"] for each in seen.report["teardown"]["removed"]}
     with_the_edge = len(play.written["spec"]["services"]) + 1
-    assert removed["Deployment"] == removed["Service"] == with_the_edge
+    in_slots = [each for each in play.written["spec"]["services"] if "release" in each]
+    assert removed["Deployment"] == with_the_edge
+    assert removed["Service"] == with_the_edge + 2 * len(in_slots), "a slot has an address of its own"
     assert seen.crowd
     assert seen.crowd["channels"].keys() >= {"wechat", "baidu-paid", "direct"}
 

@@ -22,7 +22,7 @@ class Pace:
     scheduled: int = 10
     preparing: int = 30
     warm: int = 30
-    live: int = 105
+    live: int = 160
     hold: int = 20
     draining: int = 15
     retained: int = 15
@@ -59,10 +59,16 @@ class Cut:
     store: Mapping[str, str] = field(default_factory=lambda: {"cpu": "50m", "memory": "512Mi"})
     """What the event store asks for."""
     store_size: str = "1Gi"
+    looked_every: str = "10s"
+    """How often content in Git is looked at."""
+    kept: str = "20s"
+    """How long a slot that has lost the traffic, or never had it, stays: the node has two cores for both."""
 
 
-def compress(campaign: Manifest, now: datetime, pace: Pace, cut: Cut, image: str) -> Manifest:
-    """Return `campaign` with its times moved to the next minutes, its sizes cut, and `image` for every service.
+def compress(campaign: Manifest, now: datetime, pace: Pace, cut: Cut, image: str, repository: str) -> Manifest:
+    """Return `campaign` with its times moved to the next minutes and its sizes cut.
+
+    Every service of the shop runs `image`, and pages come from the Git repository at the address `repository`.
 
     Environment variables that hold the campaign's own start or end follow it.
     """
@@ -83,7 +89,12 @@ def compress(campaign: Manifest, now: datetime, pace: Pace, cut: Cut, image: str
     }
     _shrink_entry(made["spec"], cut)
     for service in made["spec"]["services"]:
-        service["image"] = image
+        if "content" in service:
+            service["content"]["git"] |= {"url": repository, "interval": cut.looked_every}
+        else:
+            service["image"] = image
+        if "release" in service:
+            service["release"] |= {"keepPrevious": cut.kept, "keepFailed": cut.kept}
         _shrink(service, cut)
         for variable in service.get("env", []):
             moved = before.get(_instant(variable.get("value", ""), zone))

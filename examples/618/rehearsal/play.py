@@ -14,12 +14,16 @@ from tests.lab.cluster.client import Cluster, CommandFailedError
 from rehearsal.accounts import Account, of_crowd
 from rehearsal.books import Books
 from rehearsal.compress import Cut, Manifest, Pace, compress
+from rehearsal.landing import Landing
 from rehearsal.leftovers import leftovers
 from rehearsal.observer import Observer
+from rehearsal.regular import Regular
 from rehearsal.screen import Screen
 from rehearsal.shoppers import RATE, Shoppers
+from rehearsal.show import Show
 from rehearsal.snapshot import STAGES, Snapshot, changes
 from rehearsal.verdict import Seen
+from rehearsal.versions import TOO_LITTLE, with_version
 from rehearsal.view import frame
 from rehearsal.visitor import Visitor
 
@@ -31,6 +35,8 @@ RETIREMENT_SECONDS = 90
 """How long the removal may take before the rehearsal gives up waiting for Retired."""
 STARTING_SECONDS = 4
 """How long a pod of the crowd takes to begin."""
+SHOW_SECONDS = 40
+"""After the opening the releases begin: the flash sale has grown with the flood, and the crowd is still there."""
 GOING_HOME_SECONDS = 30
 """Before the sale ends the crowd comes no more: the last pay, and the autoscaler has its time."""
 ACCOUNTS_SECONDS = 60
@@ -60,6 +66,7 @@ class Play:
         self.seen = Seen(GROWING, self._cut.autoscaled[GROWING].warm)
         self._shoppers = Shoppers(cluster, namespace, f"http://{self.name}-{ENTRY}")
         self._books = Books(cluster, namespace, self.name)
+        self.landing = Landing(cluster, namespace)
         self.seen.seed = self._shoppers.seed
         self._shown = Snapshot()
         self._url = ""
@@ -68,18 +75,25 @@ class Play:
 
     async def perform(self) -> Seen:
         """Apply the campaign, watch it through all of its stages, and look whether anything is left."""
-        made = compress(self.written, datetime.now(UTC), self._pace, self._cut, self._cluster.images["shop"])
-        self._cluster.kubectl("apply", "-n", self.namespace, "-f", "-", input=json.dumps(made))
+        commit = await asyncio.to_thread(self.landing.open)
+        self._screen.say(f"pushed    examples/landing to {self.landing.url}: {commit}")
+        image, url = self._cluster.images["shop"], self.landing.url
+        made = compress(self.written, datetime.now(UTC), self._pace, self._cut, image, url)
+        self._show = Show(self._cluster, self.namespace, made, self.landing, self._screen)
+        first = json.dumps(with_version(made, TOO_LITTLE))
+        self._cluster.kubectl("apply", "-n", self.namespace, "-f", "-", input=first)
         starts_at = made["spec"]["schedule"]["startsAt"]
         self._screen.say(f"applied   campaign {self.name}: starts {starts_at}")
         self._crowd_at = datetime.fromisoformat(starts_at) - timedelta(seconds=self._shoppers.lead + STARTING_SECONDS)
         async with Observer(self._cluster, self.namespace, self.name) as observer:
-            visiting = asyncio.create_task(self._visit())
+            beside = [asyncio.create_task(each) for each in (self._visit(), self._release(observer))]
             try:
                 await self._watch(observer)
             finally:
-                visiting.cancel()
-                await asyncio.gather(visiting, return_exceptions=True)
+                for each in beside:
+                    each.cancel()
+                await asyncio.gather(*beside, return_exceptions=True)
+                self.landing.close()
         self._screen.end()
         await asyncio.to_thread(self._look_back)
         return self.seen
@@ -161,6 +175,16 @@ class Play:
             say(f"shop      {type(error).__name__}: {error}")
         finally:
             self._url = ""
+
+    async def _release(self, observer: Observer) -> None:
+        """Release what is to be released while the crowd shops."""
+        await self._until(lambda: self._shown.stage == "Live")
+        await asyncio.sleep(SHOW_SECONDS)
+        try:
+            async with Regular(self._cluster, self.namespace, f"{self.name}-{ENTRY}", ENTRY_PORT) as regular:
+                await self._show.perform(observer, regular, self.seen.releases)
+        except (httpx.HTTPError, CommandFailedError) as error:
+            self._screen.say(f"release   {type(error).__name__}: {error}")
 
     def _serves(self, service: str) -> bool:
         return self._shown.service(service).ready > 0

@@ -1,19 +1,20 @@
 """What is seen of a campaign at one moment, read from the API objects, and what changed between two moments."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from flywheel.events.volumeclaim import amount
 from flywheel.metrics.naming import EVENTS_PER_SECOND, REQUESTS_PER_SECOND
+from rehearsal.releases import releases
 
 Manifest = dict[str, Any]
 STAGES = ("Scheduled", "Preparing", "Warm", "Live", "Draining", "Retained", "Retired")
 GO_SELECTOR = re.compile(r"\(&LabelSelector\{MatchLabels:map\[string\]string\{(.*?),?\},[^)]*\)")
 """How the autoscaler writes the labels of a metric: as Go does."""
-SERVICE_LABEL = "flywheel.dev/service"
+SERVICE_LABEL, SLOT_LABEL = "flywheel.dev/service", "flywheel.dev/slot"
 
 
 EXTERNAL = {EVENTS_PER_SECOND: "orders/s", REQUESTS_PER_SECOND: "requests/s"}
@@ -64,7 +65,7 @@ class KeyFigures:
 
 @dataclass(frozen=True, slots=True)
 class ServiceView:
-    """One service: how many replicas are wanted and ready."""
+    """One service, or its slot beside the one that has the traffic: how many replicas are wanted and ready."""
 
     name: str
     wanted: int
@@ -110,9 +111,10 @@ def snapshot(
     following = status.get("nextTransition") or {}
     scalers = {each["metadata"]["name"]: _autoscaler(each) for each in autoscalers}
     order = [service["name"] for service in campaign["spec"]["services"]]
+    serving = {name: each.slot for name, each in releases(status).items()}
     services = [
         ServiceView(
-            each["metadata"]["labels"][SERVICE_LABEL],
+            _name(each["metadata"]["labels"], serving),
             each["spec"].get("replicas", 1),
             each.get("status", {}).get("readyReplicas", 0),
             scalers.get(each["metadata"]["name"]),
@@ -129,16 +131,27 @@ def snapshot(
             (each["type"], each["status"], each.get("reason", ""), each.get("message", ""))
             for each in status.get("conditions", [])
         ),
-        services=tuple(sorted(services, key=lambda each: order.index(each.name) if each.name in order else len(order))),
+        services=tuple(sorted(services, key=lambda each: _place(each.name, order))),
         events=tuple(_event(each) for each in sorted(events, key=_event_time)),
         figures=key_figures(status.get("kpis")),
     )
 
 
+def _name(labels: Mapping[str, str], serving: Mapping[str, str]) -> str:
+    """Name what has the traffic by its service, and a slot beside it by both."""
+    service, slot = labels[SERVICE_LABEL], labels.get(SLOT_LABEL, "")
+    return service if slot in ("", serving.get(service, slot)) else f"{service} {slot}"
+
+
+def _place(name: str, order: Sequence[str]) -> tuple[int, str]:
+    service = name.partition(" ")[0]
+    return order.index(service) if service in order else len(order), name
+
+
 def key_figures(told: Manifest | None) -> KeyFigures | None:
     """Read the figures of the whole campaign from `status.kpis`; None while there are none."""
     whole = next((each for each in (told or {}).get("windows", []) if each["window"] == "campaign"), None)
-    if told is None or whole is None:
+    if told is None or whole is None or not {"pageViews", "visitors", "orders", "revenue"} <= whole.keys():
         return None
     goal = told.get("goal") or {}
     return KeyFigures(

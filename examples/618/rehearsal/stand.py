@@ -9,9 +9,15 @@ from tests.lab.cluster.client import OPERATOR_NAMESPACE, Cluster, CommandFailedE
 from tools.bootstrap.steps import CannotContinueError
 
 from rehearsal.compress import Cut, Pace, compress, without_end
+from rehearsal.landing import NAME as GIT
+from rehearsal.landing import PORT as REPOSITORY_PORT
+from rehearsal.landing import REPOSITORY
 from rehearsal.play import ENTRY, ENTRY_PORT, Play
 from rehearsal.screen import Screen
 
+KEPT = "5m"
+"""How long slots stay that have lost the traffic, or never had it: people take their time to look."""
+GIT_PORT = 8619
 OURS = {"app.kubernetes.io/managed-by": "flywheel-demo"}
 
 
@@ -64,7 +70,8 @@ class Stand:
         """Bring the shop up again, without an end, and say how to look around."""
         image = self.cluster.images["shop"]
         self.cluster.kubectl("delete", "campaign", play.name, "-n", self.namespace, "--wait", "--timeout=60s")
-        made = without_end(compress(play.written, datetime.now(UTC), Pace(), Cut(), image))
+        cut = Cut(kept=KEPT)
+        made = without_end(compress(play.written, datetime.now(UTC), Pace(), cut, image, play.landing.url))
         self.cluster.kubectl("apply", "-n", self.namespace, "-f", "-", input=json.dumps(made))
         wait = ["wait", f"campaign/{play.name}", "-n", self.namespace, "--for=condition=Ready", "--timeout=120s"]
         self.cluster.kubectl(*wait)
@@ -78,6 +85,10 @@ class Stand:
             "  and http://127.0.0.1:8618 in a browser",
             f"  {kubectl.format(f'get cmp,deploy,hpa,pods -n {self.namespace}')}",
             f"  {kubectl.format(f'describe cmp {play.name} -n {self.namespace}')}",
+            "Releases, and the page's repository:",
+            f"  {flywheel.format(f'release status {play.name} -n {self.namespace}')}",
+            f"  {make} lab-forward TO=svc/{GIT}:{REPOSITORY_PORT} NS={self.namespace} PORT={GIT_PORT}",
+            f"  and git clone http://127.0.0.1:{GIT_PORT}/{REPOSITORY}; what you push goes live after its gates",
             "What was measured before is still in the store of the namespace:",
             *(f"  {flywheel.format(each)}" for each in self._commands(play.name)),
             "To end it:",

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rehearsal.accounts import Accounts
+from rehearsal.releases import Told, three
 from rehearsal.snapshot import STAGES, Load, Snapshot
 
 
@@ -30,6 +31,7 @@ class Seen:
     crowd: dict[str, Any] | None = None
     channels: dict[str, int] = field(default_factory=dict)
     """Visitors of each channel, as the event store's worker tells Prometheus."""
+    releases: dict[str, Told] = field(default_factory=three)
     accounts: Accounts = field(default_factory=Accounts)
     report: dict[str, Any] | None = None
     leftovers: list[str] | None = None
@@ -65,6 +67,7 @@ class Seen:
             found.append("the shop answered no request while the campaign was live")
         if self.unanswered:
             found.append(f"{len(self.unanswered)} requests to the shop failed; the first: {self.unanswered[0]}")
+        found += [each for told in self.releases.values() for each in told.problems()]
         return found + self._problems_of_the_crowd() + self._problems_of_the_end()
 
     def _problems_of_scaling(self) -> list[str]:

@@ -63,7 +63,8 @@ def frame(
         lines += [_fit(parts, width) for parts in (*_figures(shown.figures, ink), *_channels(channels or {}, ink))]
         lines.append("")
     for kind, state, reason, message in shown.conditions:
-        alarming = kind.endswith("Ready") != (state == "True") and state != "Unknown"
+        good = kind.endswith("Ready") or kind == "Released"
+        alarming = good != (state == "True") and state != "Unknown"
         paint = ink.warn if alarming else ink.good
         lines.append(_fit([(f" {kind}={state}", paint), (f" {reason}", str), (f"  {message}", ink.dim)], width))
     lines += [
@@ -88,7 +89,7 @@ def _service(service: ServiceView, ink: Ink) -> list[tuple[str, Paint]]:
     ready = min(service.ready, BAR)
     bar = "█" * ready + "░" * (shown - ready)
     parts: list[tuple[str, Paint]] = [
-        (f" {service.name:<10}", ink.bold),
+        (f" {service.name:<13}", ink.bold),
         (f"{service.ready:>3} of {service.wanted:<3} ", str),
         (f"{bar:<{BAR}} ", ink.good if service.ready >= service.wanted else ink.warn),
     ]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from shop.catalogue import CATALOGUE
-from shop.money import WELCOME_COUPON, Line, bill
+from shop.money import WELCOME_COUPON, Coupon, Line, bill
 
 Row = dict[str, Any]
 
@@ -25,7 +25,10 @@ CREATE TABLE IF NOT EXISTS product (
   colour TEXT NOT NULL, price_cents INTEGER NOT NULL CHECK (price_cents > 0), flash_cents INTEGER NOT NULL,
   flash_stock INTEGER NOT NULL CHECK (flash_stock >= 0), flash_sold INTEGER NOT NULL DEFAULT 0) STRICT;
 CREATE TABLE IF NOT EXISTS coupon (
-  visitor TEXT PRIMARY KEY, claimed_at TEXT NOT NULL, used_by INTEGER REFERENCES purchase (id)) STRICT;
+  visitor TEXT PRIMARY KEY, code TEXT NOT NULL, minimum_cents INTEGER NOT NULL, off_cents INTEGER NOT NULL,
+  claimed_at TEXT NOT NULL, used_by INTEGER REFERENCES purchase (id),
+  CHECK (off_cents > 0 AND off_cents <= minimum_cents)) STRICT;
+CREATE TABLE IF NOT EXISTS reminder (phone TEXT PRIMARY KEY, asked_at TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS cart_line (
   visitor TEXT NOT NULL, sku TEXT NOT NULL REFERENCES product (sku),
   quantity INTEGER NOT NULL CHECK (quantity BETWEEN 1 AND 99), PRIMARY KEY (visitor, sku)) STRICT;
@@ -127,14 +130,28 @@ class Database:
                 "paid": sql.execute("SELECT count(*) FROM payment").fetchone()[0],
                 "paid_cents": sql.execute("SELECT coalesce(sum(cents), 0) FROM payment").fetchone()[0],
                 "coupons": sql.execute("SELECT count(*) FROM coupon").fetchone()[0],
+                "reminders": sql.execute("SELECT count(*) FROM reminder").fetchone()[0],
             }
 
-    def claim_coupon(self, visitor: str, now: datetime) -> Row:
-        """Give `visitor` the welcome coupon; `first` tells whether this very call did it."""
+    def claim_coupon(self, visitor: str, now: datetime, code: str = "WELCOME", coupon: Coupon = WELCOME_COUPON) -> Row:
+        """Give `visitor` a coupon, the only one; `first` tells whether this very call did it.
+
+        What was promised with it holds, whatever the rules become later.
+        """
         with self._transaction() as sql:
-            claimed = sql.execute("INSERT OR IGNORE INTO coupon VALUES (?, ?, NULL)", (visitor, now.isoformat()))
-            row = sql.execute("SELECT used_by FROM coupon WHERE visitor = ?", (visitor,)).fetchone()
-            return {"first": claimed.rowcount == 1, "used": row["used_by"] is not None, **asdict(WELCOME_COUPON)}
+            claimed = sql.execute(
+                "INSERT OR IGNORE INTO coupon (visitor, code, minimum_cents, off_cents, claimed_at)"
+                " VALUES (?, ?, ?, ?, ?)",
+                (visitor, code, coupon.minimum_cents, coupon.off_cents, now.isoformat()),
+            )
+            row = sql.execute("SELECT * FROM coupon WHERE visitor = ?", (visitor,)).fetchone()
+            kept = {name: row[name] for name in ("code", "minimum_cents", "off_cents")}
+            return {"first": claimed.rowcount == 1, "used": row["used_by"] is not None, **kept}
+
+    def remind(self, phone: str, now: datetime) -> None:
+        """Note that somebody wants to be told when the sale opens; once, however often it is asked for."""
+        with self._transaction() as sql:
+            sql.execute("INSERT OR IGNORE INTO reminder VALUES (?, ?)", (phone, now.isoformat()))
 
     def cart(self, visitor: str) -> Row:
         """Lines and bill of the visitor's cart as it would be ordered now."""
@@ -221,13 +238,14 @@ def _cart(sql: sqlite3.Connection, visitor: str) -> Row:
         " JOIN product p USING (sku) WHERE l.visitor = ? ORDER BY p.position",
         (visitor,),
     ).fetchall()
-    coupon = sql.execute("SELECT 1 FROM coupon WHERE visitor = ? AND used_by IS NULL", (visitor,)).fetchone()
-    total = bill(
-        (Line(row["sku"], row["quantity"], row["unit_cents"]) for row in rows), WELCOME_COUPON if coupon else None
-    )
+    found = sql.execute(
+        "SELECT minimum_cents, off_cents FROM coupon WHERE visitor = ? AND used_by IS NULL", (visitor,)
+    ).fetchone()
+    coupon = Coupon(**found) if found else None
+    total = bill((Line(row["sku"], row["quantity"], row["unit_cents"]) for row in rows), coupon)
     return {
         "lines": [dict(row) for row in rows],
-        "coupon": coupon is not None,
+        "coupon": asdict(coupon) if coupon else None,
         "bill": asdict(total) | {"total_cents": total.total_cents},
     }
 

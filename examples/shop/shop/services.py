@@ -1,9 +1,12 @@
 """The services that customers see. Each is stateless; what must be remembered is the store's."""
 
+import re
 import time
+import unicodedata
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from typing import Any
 
 from starlette.applications import Starlette
@@ -16,11 +19,14 @@ from shop import ticket
 from shop.client import StoreClient
 from shop.database import Refused
 from shop.events import Telling, order_completed
+from shop.offers import code_of
 from shop.pages import Pages, moment
 from shop.serving import Door, application, read_fields, wants_json
 from shop.settings import Settings
 
 KEY_LIFETIME_SECONDS = 30.0
+LONGEST_PHONE = 30
+_PHONE = re.compile(r"(?:\+?86)?(1[3-9][0-9]{9})")
 
 
 class Service:
@@ -87,19 +93,44 @@ class Browse(Service):
 
 
 class Coupon(Service):
-    """Claim the welcome coupon: once per visitor, however often the button is pressed."""
+    """Claim a coupon: one per visitor, however often the button is pressed. And be told when the sale opens."""
 
     name = "coupon"
 
     def routes(self) -> list[BaseRoute]:
-        return [Route("/coupon", self.claim, methods=["POST"]), Route("/coupon", self.back)]
+        return [
+            Route("/coupon", self.claim, methods=["POST"]),
+            Route("/coupon", self.terms),
+            Route("/notify", self.notify, methods=["POST"]),
+            Route("/notify", self.back),
+        ]
 
     async def back(self, _: Request) -> Response:
         return RedirectResponse("/", 303)
 
+    async def terms(self, request: Request) -> Response:
+        """What can be claimed, for programs; people are on the front page when they claim."""
+        if not wants_json(request):
+            return await self.back(request)
+        coupons = [{"code": code, **asdict(coupon)} for code, coupon in self.settings.coupon_rules.items()]
+        return JSONResponse({"version": self.settings.shop_version, "coupons": coupons})
+
     async def claim(self, request: Request) -> Response:
-        coupon = await self.store.post(f"/visitors/{request.state.visitor}/coupon")
+        offers = self.settings.coupon_rules
+        code = code_of((await read_fields(request)).get("code", "")) or next(iter(offers))
+        if code not in offers:
+            raise Refused(404, "no_such_coupon", "没有这个口令，请对照短信再输入一次。")
+        wanted = {"code": code, **asdict(offers[code])}
+        coupon = await self.store.post(f"/visitors/{request.state.visitor}/coupon", wanted)
         return self.show(request, "coupon.html", coupon=coupon)
+
+    async def notify(self, request: Request) -> Response:
+        phone = phone_of((await read_fields(request)).get("phone", ""))
+        if not phone:
+            raise Refused(422, "bad_phone", "请填写 11 位手机号。")
+        await self.store.post("/reminders", {"phone": phone})
+        # Whether somebody had asked before is nobody's business.
+        return self.show(request, "notify.html", noted=True)
 
 
 class Cart(Service):
@@ -206,6 +237,13 @@ def _to_the_till(request: Request, purchase: dict[str, Any]) -> Response:
     if wants_json(request):
         return JSONResponse({"purchase": purchase}, 201)
     return RedirectResponse(f"/pay/{purchase['id']}", 303)
+
+
+def phone_of(typed: str) -> str:
+    """Make a mobile number of China of what was typed, with or without prefix and spaces; empty if it is none."""
+    digits = re.sub(r"[\s-]", "", unicodedata.normalize("NFKC", typed[:LONGEST_PHONE]))
+    found = _PHONE.fullmatch(digits)
+    return found[1] if found else ""
 
 
 def countdown(sale: dict[str, Any]) -> dict[str, Any]:

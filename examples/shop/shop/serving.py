@@ -54,10 +54,13 @@ access_log = logging.getLogger("shop.access")
 
 
 class Door:
-    """ASGI middleware around a whole service: access log, visitor cookie, and the state of draining."""
+    """ASGI middleware around a whole service: access log, visitor cookie, and how it takes leave."""
 
     def __init__(self, app: ASGIApp, service: str, sets_cookie: bool = True) -> None:
         self.draining = False
+        """The process stops: readiness is off."""
+        self.leaving = False
+        """Another revision has the traffic: clients are sent away with each answer, and may come until the last."""
         self._app, self._service, self._sets_cookie = app, service, sets_cookie
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -79,11 +82,11 @@ class Door:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
-                if visitor != known and self._sets_cookie and scope["path"] not in PROBES:
+                if visitor != known and self._sets_cookie and scope["path"] not in OF_THE_CLUSTER:
                     headers.append(
                         "set-cookie", f"{SESSION_COOKIE}={visitor}; Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax"
                     )
-                if self.draining:
+                if self.draining or self.leaving:
                     # A kept connection would send its next request into a closed socket.
                     headers["connection"] = "close"
             await send(message)
@@ -91,7 +94,7 @@ class Door:
         try:
             await self._app(scope, receive, send_and_note)
         finally:
-            if scope["path"] not in PROBES:
+            if scope["path"] not in OF_THE_CLUSTER:
                 access_log.info(
                     {
                         "service": self._service,
@@ -105,7 +108,8 @@ class Door:
                 )
 
 
-PROBES = ("/healthz", "/readyz")
+OF_THE_CLUSTER = ("/healthz", "/readyz", "/drain", "/resume")
+"""Paths that no customer asks for: they are neither logged nor given a cookie."""
 
 
 def application(
@@ -129,6 +133,10 @@ def application(
             await ready()
         return JSONResponse({"service": service, "ready": True})
 
+    async def drain(request: Request) -> Response:
+        request.state.door.leaving = request.url.path == "/drain"
+        return JSONResponse({"service": service, "leaving": request.state.door.leaving})
+
     async def refused(request: Request, error: Exception) -> Response:
         if not isinstance(error, Refused):
             raise error
@@ -137,7 +145,12 @@ def application(
         return JSONResponse({"error": error.code, "message": error.message}, error.status)
 
     app = Starlette(
-        routes=[Route("/healthz", healthz), Route("/readyz", readyz), *routes],
+        routes=[
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            *(Route(path, drain, methods=["POST"]) for path in ("/drain", "/resume")),
+            *routes,
+        ],
         exception_handlers={Refused: refused},
         lifespan=lifespan,
     )

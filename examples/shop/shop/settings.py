@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+from shop.offers import Offers, read_offers
 
 
 def _moment(text: str) -> datetime:
@@ -42,6 +44,8 @@ class Settings:
     """For pay and the pages: a write key of the campaign; empty: pages are without the edge's script."""
     shop_version: str = "1.0.0"
     """In the foot of each page: which build a visitor sees."""
+    coupon_rules: Offers = field(default_factory=lambda: read_offers("WELCOME=200-20"))
+    """For coupon: what can be claimed, such as `WELCOME=200-20 VIP618=300-30`."""
 
 
 _CONVERT: Mapping[str, Callable[[str], Any]] = {
@@ -53,6 +57,7 @@ _CONVERT: Mapping[str, Callable[[str], Any]] = {
     "sale_starts_at": _moment,
     "sale_ends_at": _moment,
     "events_url": _address,
+    "coupon_rules": read_offers,
 }
 
 
@@ -63,12 +68,12 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         ValueError: a variable cannot be understood; the message names it and what it held.
     """
     values: dict[str, Any] = {}
-    for field in fields(Settings):
-        text = environment.get(field.name.upper(), "")
+    for each in fields(Settings):
+        text = environment.get(each.name.upper(), "")
         if not text:
             continue
         try:
-            values[field.name] = _CONVERT.get(field.name, str)(text)
+            values[each.name] = _CONVERT.get(each.name, str)(text)
         except ValueError as error:
-            raise ValueError(f"environment variable {field.name.upper()}={text!r}: {error}") from error
+            raise ValueError(f"environment variable {each.name.upper()}={text!r}: {error}") from error
     return Settings(**values)

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from shop.database import Database, Refused, Sale
+from shop.money import Coupon
 from shop.serving import Door, application, read_fields
 from shop.settings import Settings
 
@@ -35,6 +36,7 @@ class Store:
             Route("/figures", self.figures),
             Route("/sale", self.sale),
             Route("/ticket-key", self.ticket_key),
+            Route("/reminders", self.remind, methods=["POST"]),
             Route(visitor + "/coupon", self.coupon, methods=["POST"]),
             Route(visitor + "/cart", self.cart),
             Route(visitor + "/cart", self.put_in_cart, methods=["POST"]),
@@ -76,8 +78,18 @@ class Store:
         return JSONResponse({"key": (await self.run(Database.ticket_key)).hex()})
 
     async def coupon(self, request: Request) -> Response:
-        visitor = _visitor(request)
-        return JSONResponse(await self.run(lambda database: database.claim_coupon(visitor, _now())))
+        visitor, fields = _visitor(request), await read_fields(request)
+        try:
+            coupon = Coupon(int(fields["minimum_cents"]), int(fields["off_cents"]))
+            code = fields["code"]
+        except (KeyError, ValueError) as error:
+            raise Refused(422, "bad_coupon", "没有这样的优惠券。") from error
+        return JSONResponse(await self.run(lambda database: database.claim_coupon(visitor, _now(), code, coupon)))
+
+    async def remind(self, request: Request) -> Response:
+        phone = (await read_fields(request)).get("phone", "")
+        await self.run(lambda database: database.remind(phone, _now()))
+        return JSONResponse({"noted": True}, 201)
 
     async def cart(self, request: Request) -> Response:
         visitor = _visitor(request)

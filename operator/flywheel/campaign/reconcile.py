@@ -45,6 +45,8 @@ API_VERSION = f"{GROUP}/v1alpha1"
 ROUNDS = 6
 """How often a decision may ask for more. A plan with open questions is never carried out."""
 PODS_LOOKED_AT = 20
+OF_OTHERS = frozenset({"kpis"})
+"""Parts of the status that others write. Applied by us, they would be ours, and go with our next status."""
 
 
 class World(Protocol):
@@ -224,7 +226,8 @@ class CampaignReconciler:
                 self._on_release(notice.reason)
                 await self._gateway.record_event(observed.manifest, notice, now)
         ahead = {"inventory": {"entries": entries([*known, *new])}, **releases}
-        await self._write_status(observed, {**observed.status, **ahead})
+        held = {name: value for name, value in observed.status.items() if name not in OF_OTHERS}
+        await self._write_status(observed, {**held, **ahead})
 
     async def _carry_out(self, observed: Observed, decision: Decision) -> list[Outcome]:
         claim = _claim(observed)

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from flywheel.api.load import load_campaign
 from flywheel.campaign.stages import Stage, Timeline, resolve
 from rehearsal.compress import Cut, Pace, Size, compress, without_end
-from rehearsal.play import CAMPAIGN_FILE
+from rehearsal.play import CAMPAIGN_FILE, GOING_HOME_SECONDS, SHOW_SECONDS
 from rehearsal.snapshot import STAGES
+from rehearsal.versions import TOO_LITTLE, TOO_MUCH, Version, version_of, with_version
 
 NOW = datetime(2026, 11, 23, 14, 5, 9, 250_000, tzinfo=UTC)
 seconds = st.integers(1, 600)
 parts = ("scheduled", "preparing", "warm", "live", "hold", "draining", "retained")
+PAGE = "http://git.yougou:8080/landing.git"
 paces = st.builds(Pace, **dict.fromkeys(parts, seconds))
 
 
@@ -48,7 +50,7 @@ def test_the_written_campaign_is_the_case() -> None:
 
 @given(paces, st.integers(0, 4_000_000_000).map(lambda ms: datetime.fromtimestamp(ms / 1000 + 1_800_000_000, UTC)))
 def test_every_stage_gets_its_seconds(pace: Pace, now: datetime) -> None:
-    timeline = _timeline(compress(_written(), now, pace, Cut(), "shop"))
+    timeline = _timeline(compress(_written(), now, pace, Cut(), "shop", PAGE))
     assert tuple(each.stage.value for each in timeline.transitions) == STAGES
     beginnings = [each.at for each in timeline.transitions[1:]]
     lasted = [(after - before).seconds for before, after in pairwise(beginnings)]
@@ -57,16 +59,18 @@ def test_every_stage_gets_its_seconds(pace: Pace, now: datetime) -> None:
     assert timedelta(seconds=pace.scheduled) < beginnings[0] - now <= timedelta(seconds=pace.scheduled + 1)
 
 
-def test_the_default_pace_leaves_room_in_four_and_a_half_minutes() -> None:
-    assert 180 <= Pace().total <= 230
+def test_the_default_pace_leaves_room_in_six_minutes() -> None:
+    assert 180 <= Pace().total <= 270
+    assert Pace().live > SHOW_SECONDS + GOING_HOME_SECONDS + 60, "three releases have their time"
 
 
 def test_sizes_are_cut_and_the_image_is_ours(written: dict[str, Any]) -> None:
     made = compress(
-        written, NOW, Pace(), Cut({"seckill": Size(1, 2, 4, events="2", requests="9")}), "localhost/shop:test"
+        written, NOW, Pace(), Cut({"seckill": Size(1, 2, 4, events="2", requests="9")}), "localhost/shop:test", PAGE
     )
     services = {service["name"]: service for service in made["spec"]["services"]}
-    assert {service["image"] for service in services.values()} == {"localhost/shop:test"}
+    assert {service.get("image") for name, service in services.items() if name != "landing"} == {"localhost/shop:test"}
+    assert "image" not in services["landing"]
     assert {name: service.get("replicas") for name, service in services.items() if name != "seckill"} == dict.fromkeys(
         ("landing", "browse", "cart", "coupon", "pay", "store"), 1
     )
@@ -82,7 +86,7 @@ def test_sizes_are_cut_and_the_image_is_ours(written: dict[str, Any]) -> None:
 
 
 def test_the_entry_fits_a_small_node_and_keeps_its_rules(written: dict[str, Any]) -> None:
-    spec = compress(written, NOW, Pace(), Cut(goal=9), "shop")["spec"]
+    spec = compress(written, NOW, Pace(), Cut(goal=9), "shop", PAGE)["spec"]
     assert spec["goal"] == {"event": "Order Completed", "count": 9}
     assert spec["edge"]["replicas"] == spec["edge"]["autoscaling"]["max"] == 2
     for kept in ("routes", "limits", "events"):
@@ -93,7 +97,7 @@ def test_the_entry_fits_a_small_node_and_keeps_its_rules(written: dict[str, Any]
 
 
 def test_the_shops_own_idea_of_the_sale_moves_with_it(written: dict[str, Any]) -> None:
-    made = compress(written, NOW, Pace(), Cut(flash_stock=7), "shop")
+    made = compress(written, NOW, Pace(), Cut(flash_stock=7), "shop", PAGE)
     store = next(service for service in made["spec"]["services"] if service["name"] == "store")
     variables = {variable["name"]: variable["value"] for variable in store["env"]}
     schedule = made["spec"]["schedule"]
@@ -106,12 +110,32 @@ def test_the_shops_own_idea_of_the_sale_moves_with_it(written: dict[str, Any]) -
 
 
 def test_the_written_campaign_is_not_changed(written: dict[str, Any]) -> None:
-    compress(written, NOW, Pace(), Cut(), "shop")
+    compress(written, NOW, Pace(), Cut(), "shop", PAGE)
+    assert written == _written()
+
+
+def test_the_page_comes_from_the_demos_own_repository(written: dict[str, Any]) -> None:
+    landing = compress(written, NOW, Pace(), Cut(), "shop", PAGE)["spec"]["services"][0]
+    assert landing["name"] == "landing"
+    assert landing["content"]["git"] == {"url": PAGE, "ref": "main", "interval": "10s"}
+    assert landing["release"]["before"] == written["spec"]["services"][0]["release"]["before"], "the gates stay"
+    assert landing["release"]["keepPrevious"] == Cut().kept
+
+
+def test_versions_of_the_coupon_differ_in_nothing_else(written: dict[str, Any]) -> None:
+    right = version_of(written)
+    assert right == Version("1.0.1", "WELCOME=200-20 VIP618=300-30")
+    for wrong in (TOO_LITTLE, TOO_MUCH):
+        made = with_version(written, wrong)
+        assert version_of(made) == wrong
+        assert made != written
+        assert with_version(made, right) == written
+        load_campaign(made)
     assert written == _written()
 
 
 def test_without_an_end_it_is_live_until_deleted(written: dict[str, Any]) -> None:
-    made = without_end(compress(written, NOW, Pace(), Cut(), "shop"))
+    made = without_end(compress(written, NOW, Pace(), Cut(), "shop", PAGE))
     assert [each.stage for each in _timeline(made).transitions] == [Stage.LIVE]
     store = next(service for service in made["spec"]["services"] if service["name"] == "store")
     assert [variable["name"] for variable in store["env"]] == ["FLASH_STOCK"], "the shop's sale has no bounds either"

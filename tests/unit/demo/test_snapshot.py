@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from rehearsal.releases import releases
 from rehearsal.snapshot import Autoscaler, KeyFigures, Load, Snapshot, changes, key_figures, snapshot
 
 EARLIER, LATER = "2026-11-23T14:08:00Z", "2026-11-23T14:09:00Z"
@@ -20,9 +21,9 @@ CAMPAIGN: dict[str, Any] = {
 }
 
 
-def deployment(service: str, wanted: int, ready: int) -> dict[str, Any]:
+def deployment(service: str, wanted: int, ready: int, slot: str = "") -> dict[str, Any]:
     status = {"readyReplicas": ready} if ready else {}
-    labels = {"flywheel.dev/service": service}
+    labels = {"flywheel.dev/service": service} | ({"flywheel.dev/slot": slot} if slot else {})
     return {"metadata": {"name": f"sale-{service}", "labels": labels}, "spec": {"replicas": wanted}, "status": status}
 
 
@@ -63,6 +64,28 @@ def test_a_moment_is_read_in_the_order_of_the_campaign() -> None:
     assert shown.service("seckill").autoscaler == Autoscaler(floor=3, ceiling=5, target=60, cpu=140)
     assert [each.uid for each in shown.events] == ["a", "b"]
     assert shown.transitions == ("Warm", "Live")
+
+
+def test_of_two_slots_that_which_serves_has_the_services_name() -> None:
+    release = {"service": "landing", "phase": "Verifying", "active": {"slot": "green", "revision": "0a1b"}}
+    status = {**CAMPAIGN["status"], "releases": [release]}
+    found = [deployment("seckill", 1, 1), deployment("landing", 1, 0, "blue"), deployment("landing", 2, 2, "green")]
+    shown = snapshot({**CAMPAIGN, "status": status}, found, [], [])
+    assert [(each.name, each.ready) for each in shown.services] == [("landing", 2), ("landing blue", 0), ("seckill", 1)]
+    untold = snapshot(CAMPAIGN, [deployment("landing", 1, 1, "blue")], [], [])
+    assert untold.service("landing").ready == 1, "before anything is told of slots there is one"
+
+
+def test_releases_are_read_from_the_status() -> None:
+    gates = [{"name": "smoke", "verdict": "Passed"}, {"name": "rules", "verdict": "Failed", "message": "is 30000"}]
+    active = {"slot": "blue", "revision": "0a1b"}
+    told = {"service": "coupon", "phase": "Failed", "number": 2, "active": active, "gates": gates}
+    release = releases({"releases": [told]})["coupon"]
+    assert (release.active, release.slot, release.number) == ("0a1b", "blue", 2)
+    assert (release.stopper.name, release.stopper.message, release.passed) == ("rules", "is 30000", False)
+    passed = releases({"releases": [{**told, "phase": "Stable", "gates": gates[:1]}]})["coupon"]
+    assert passed.passed
+    assert releases({}) == {}
 
 
 def test_a_campaign_that_nobody_has_looked_at_yet_is_empty() -> None:
@@ -125,6 +148,7 @@ def test_key_figures_are_those_of_the_whole_campaign() -> None:
     )  # fmt: skip
     assert key_figures(None) is None
     assert key_figures({"currency": "CNY", "windows": []}) is None
+    assert key_figures({"currency": "CNY", "windows": [{"window": "campaign", "orders": 0}]}) is None
 
 
 def test_new_key_figures_are_told_once() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from rehearsal.accounts import Account, Accounts
 from rehearsal.crowd import crowd, read_progress, read_report
+from rehearsal.releases import Told
 from rehearsal.snapshot import STAGES, Autoscaler, Load, ServiceView, Snapshot
 from rehearsal.verdict import Seen
 
@@ -38,6 +39,7 @@ def perfect(**differently: Any) -> Seen:
     seen.leftovers = []
     sold = Account(4, 400)
     seen.accounts = Accounts(sold, Account(), sold, sold, {"orders": 4, "revenue": "4.00"})
+    seen.releases = {"fix": Told("coupon 1.0.1", "coupon 1.0.1 live", asked=7)}
     for name, value in differently.items():
         setattr(seen, name, value)
     return seen
@@ -65,6 +67,16 @@ def test_a_perfect_rehearsal_has_no_problems() -> None:
         ({"busiest": {}}, "they were unknown"),
         ({"fewest_after": 5}, "never took replicas from seckill again"),
         ({"accounts": Accounts()}, "orders and revenue could not be compared"),
+        ({"releases": {"bad": Told("coupon 1.0.2")}}, "coupon 1.0.2: it did not come to its end"),
+        ({"releases": {"bad": Told("coupon 1.0.2", "stopped")}}, "nobody asked for anything meanwhile"),
+        (
+            {"releases": {"bad": Told("coupon 1.0.2", "stopped", 9, ["GET /: HTTP status 503"])}},
+            "coupon 1.0.2: 1 of 9 requests meanwhile failed; the first: GET /: HTTP status 503",
+        ),
+        (
+            {"releases": {"page": Told("the page", amiss=["TimeoutError: not seen"])}},
+            "the page: TimeoutError: not seen",
+        ),
         ({"report": None}, "no report"),
         ({"report": {"teardown": {"remaining": 1}}}, "no report"),
         ({"leftovers": None}, "nobody looked"),
@@ -74,6 +86,16 @@ def test_a_perfect_rehearsal_has_no_problems() -> None:
 def test_each_missing_fact_is_told(differently: dict[str, Any], problem: str) -> None:
     (told,) = perfect(**differently).problems()
     assert problem in told
+
+
+def test_a_demo_that_showed_no_release_says_so_of_all_three() -> None:
+    told = Seen("seckill", warm=3).problems()
+    assert len([each for each in told if "it did not come to its end while the campaign was live" in each]) == 3
+
+
+def test_a_release_is_told_in_one_line() -> None:
+    told = Told("coupon 1.0.1", "coupon 1.0.1 live 4.1 s after its apply; gates smoke passed", 1234)
+    assert str(told).endswith("gates smoke passed; 0 of 1,234 requests meanwhile failed")
 
 
 def test_warm_counts_only_in_its_own_stage() -> None:

@@ -63,7 +63,8 @@ def test_the_view_of_a_busy_moment() -> None:
     assert "优购网 618  Live  next: Draining in 42 s" in drawn
     assert "● Scheduled  ● Preparing  ● Warm  ● Live  ○ Draining  ○ Retained  ○ Retired" in drawn
     assert (
-        "seckill     3 of 5   ███░░      cpu 140% of 60%  0.46 of 0.3 orders/s  … of 2 requests/s  HPA 3 to 5" in drawn
+        "seckill        3 of 5   ███░░      cpu 140% of 60%  0.46 of 0.3 orders/s  … of 2 requests/s  HPA 3 to 5"
+        in drawn
     )
     assert "PV 412  UV 120  orders 31  revenue 8123 CNY  conversion 22.1%  errors 0%  p95 35ms" in drawn
     assert "goal      ██████████░░░░░░░░░░ 51.6% of 60" in drawn

@@ -61,6 +61,63 @@ def test_a_customer_walks_through_the_shop(shop: httpx.Client) -> None:
     assert shop.post("/pay/1", data={"key": "quite-another-key"}).status_code == 409
 
 
+def test_a_code_from_a_text_message_is_a_coupon_of_its_own(start: StartService) -> None:
+    store = start("store")
+    coupon = start("coupon", STORE_URL=store, COUPON_RULES="WELCOME=200-20 VIP618=300-30", SHOP_VERSION="1.0.1")
+    terms = httpx.get(f"{coupon}/coupon", headers=JSON).json()
+    assert terms["version"] == "1.0.1"
+    assert [each["code"] for each in terms["coupons"]] == ["WELCOME", "VIP618"]
+    assert httpx.get(f"{coupon}/coupon").headers["location"] == "/"
+
+    # Typed in small letters, and with a Chinese keyboard's full-width ones
+    with httpx.Client(base_url=coupon) as visitor:
+        page = visitor.post("/coupon", data={"code": " ｖｉｐ６１８ "}).text
+        assert "领取成功" in page
+        assert "¥30 优惠券，满减后满 300 可用" in page
+        again = visitor.post("/coupon", headers=JSON).json()["coupon"]
+    assert (again["first"], again["code"], again["off_cents"]) == (False, "VIP618", 3000)
+
+    refused = httpx.post(f"{coupon}/coupon", data={"code": "VIP619"}, headers=JSON)
+    assert (refused.status_code, refused.json()["error"]) == (404, "no_such_coupon")
+
+
+def test_what_was_promised_holds_when_the_rules_change(start: StartService) -> None:
+    store = start("store")
+    wrong, right = (start("coupon", STORE_URL=store, COUPON_RULES=f"VIP618=300-{off}") for off in (3, 30))
+    cart = start("cart", STORE_URL=store)
+    cookies = {"yougou_session": uuid.uuid4().hex}
+    assert "¥3 优惠券" in httpx.post(f"{wrong}/coupon", cookies=cookies).text
+    assert "¥3 优惠券" in httpx.post(f"{right}/coupon", cookies=cookies).text
+    goods = {"sku": "xingtu-backpack", "quantity": "2"}
+    bill = httpx.post(f"{cart}/cart", data=goods, cookies=cookies, headers=JSON).json()["cart"]["bill"]
+    assert (bill["goods_cents"], bill["discount_cents"], bill["coupon_cents"]) == (65800, 10000, 300)
+
+
+def test_whoever_wants_to_be_told_is_noted_once(start: StartService) -> None:
+    store = start("store")
+    coupon = start("coupon", STORE_URL=store)
+    for typed in ("13800006180", "+86 138-0000-6180", "１３８００００６１８０"):
+        answer = httpx.post(f"{coupon}/notify", data={"phone": typed})
+        assert (answer.status_code, "登记成功" in answer.text) == (200, True), typed
+    for typed in ("", "12345678901", "138000061800", "<script>"):
+        assert httpx.post(f"{coupon}/notify", data={"phone": typed}).status_code == 422, typed
+    assert httpx.get(f"{store}/figures").json()["reminders"] == 1
+    assert httpx.get(f"{coupon}/notify").headers["location"] == "/"
+
+
+def test_a_drained_service_sends_its_clients_away_and_takes_them_back(start: StartService) -> None:
+    for service in ("store", "coupon", "browse"):
+        address = start(service, STORE_URL="http://127.0.0.1:9")
+        with httpx.Client(base_url=address) as client:
+            assert "connection" not in client.get("/healthz").headers
+            assert client.post("/drain").headers["connection"] == "close"
+            still = client.get("/readyz")
+            assert (still.status_code, still.headers["connection"]) == (200, "close"), "it serves on"
+            assert client.post("/resume").json() == {"service": service, "leaving": False}
+            assert "connection" not in client.get("/healthz").headers
+            assert client.get("/drain").status_code == 405
+
+
 def test_what_a_customer_types_cannot_break_the_shop(shop: httpx.Client) -> None:
     assert shop.post("/cart", data={"sku": "<script>", "quantity": "1"}).status_code == 404
     assert shop.post("/cart", data={"sku": "xingtu-backpack", "quantity": "-1"}).status_code == 422

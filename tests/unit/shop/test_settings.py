@@ -33,6 +33,7 @@ def test_variables_are_read() -> None:
         ("SALE_ENDS_AT", "2027-06-19T00:00:00"),
         ("EVENTS_URL", "yougou-618-edge"),
         ("DRAIN_SECONDS", "3s"),
+        ("COUPON_RULES", "WELCOME"),
     ],
 )
 def test_what_cannot_be_understood_is_named(name: str, text: str) -> None:
