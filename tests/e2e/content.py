@@ -4,49 +4,31 @@ import hashlib
 import hmac
 import json
 import subprocess
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
-import pytest
-from tests.e2e.releases import Releases
+from tests.e2e.network import first_process, within
+from tests.e2e.releases import Releases, Used
 from tests.e2e.steps import Manifest
 from tests.git_server import GitServer
 from tests.lab.cluster import lifecycle
 from tests.lab.cluster.client import OPERATOR_NAMESPACE, Cluster
 from tests.lab.cluster.forward import enter_network
+from tests.lab.cluster.oci import write_files_image
 from tests.lab.cluster.paths import NODE_ADDRESS
+from tests.load import Load, Target
 from tests.unit.content.repositories import Repository
+from tools.bootstrap.programs import ensure_programs
 
-T = TypeVar("T")
 LOOK_EVERY = 0.05
 SECONDS = 30.0
 HOOK_SECRET = "git-webhook"
 HOOK_PORT = 8082
-
-
-def within(cluster: Cluster, work: Callable[[], T]) -> T:
-    """Do something in the network of the lab: the sockets and threads that it makes stay there."""
-    if not cluster.lab:
-        pytest.skip("the servers of these tests are processes of this machine in the network of the lab")
-    pid = lifecycle.first_process(cluster.lab).pid
-    done: Future[T] = Future()
-
-    def do() -> None:
-        try:
-            enter_network(pid)
-            done.set_result(work())
-        except BaseException as problem:  # noqa: BLE001 - told to whoever waits
-            done.set_exception(problem)
-
-    threading.Thread(target=do, daemon=True).start()
-    return done.result(SECONDS * 4)
 
 
 class Origin:
@@ -88,9 +70,7 @@ class Origin:
         """Serve, on the port of before."""
 
         def begin() -> GitServer:
-            made = GitServer(
-                self.root, bind=NODE_ADDRESS, port=self._port, credentials=self.credentials, tls=self.tls
-            )
+            made = GitServer(self.root, bind=NODE_ADDRESS, port=self._port, credentials=self.credentials, tls=self.tls)
             return made.start()
 
         self.server = within(self.cluster, begin)
@@ -176,7 +156,11 @@ class Visits:
 
 
 class Pages(Releases):
-    """A Campaign whose one service is a page from Git."""
+    """A Campaign of pages; `app`, if there is one, is what its edge leads to."""
+
+    def __init__(self, cluster: Cluster, namespace: str, name: str, *, edge: bool, replicas: int = 2) -> None:
+        super().__init__(cluster, namespace, name, edge=edge, replicas=replicas)
+        self.addresses: dict[str, str] = {}
 
     def service_of(self, content: Manifest, name: str = "app", **fields: Any) -> Manifest:
         """One service of content."""
@@ -187,6 +171,12 @@ class Pages(Releases):
             "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
             **fields,
         }
+
+    def address(self, name: str) -> str:
+        """The address of a Service, which stays the same."""
+        if name not in self.addresses:
+            self.addresses[name] = super().address(name)
+        return self.addresses[name]
 
     def apply_page(self, *services: Manifest) -> None:
         """Apply the Campaign; the first service is the one at the edge."""
@@ -201,7 +191,9 @@ class Pages(Releases):
         }
         body = {"services": list(services), **({"edge": edge} if self.edge else {})}
         metadata = {"name": self.name}
-        self.objects.apply({"apiVersion": "flywheel.dev/v1alpha1", "kind": "Campaign", "metadata": metadata, "spec": body})
+        self.objects.apply(
+            {"apiVersion": "flywheel.dev/v1alpha1", "kind": "Campaign", "metadata": metadata, "spec": body}
+        )
 
     def ask(self, path: str = "/", way: str = "app", **headers: str) -> httpx.Response:
         """Ask for a file once, by a Service or the edge."""
@@ -210,6 +202,8 @@ class Pages(Releases):
 
     def revision_seen(self, way: str = "app") -> str:
         """What answers now; empty where nobody does."""
+        if self.objects.get("Service", f"{self.name}-{way}") is None:
+            return ""
         try:
             return self.ask(way=way).headers.get("X-Content-Revision", "")
         except httpx.HTTPError:
@@ -225,11 +219,41 @@ class Pages(Releases):
 
         self.eventually(so, f"{commit} serves", seconds)
 
+    def comes_to_an_end(self, service: str = "app", seconds: float = 60) -> None:
+        """Wait until the pods of before have left, so that whoever was still connected to them had to go, too."""
+
+        def so() -> bool:
+            selector = f"flywheel.dev/campaign={self.name},flywheel.dev/service={service}"
+            return len(self.objects.select("Pod", selector)) == self.replicas
+
+        self.eventually(so, f"the end of the old pods of {service}", seconds)
+
+    def fails(self, after: int, seconds: float = 60) -> Manifest:
+        """Wait until the release that comes after another one has failed."""
+
+        def so() -> bool:
+            state = self.state()
+            return int(state.get("number", 0)) > after and state["phase"] == "Failed"
+
+        self.eventually(so, f"the failure of a release after {after}", seconds)
+        return self.state()
+
+    @contextmanager
+    def used(self, service: str = "app") -> Iterator[Used]:  # type: ignore[override]
+        """Let people ask for the page through its Service, and through the edge where there is one."""
+        ways = {"service": self.address(service)} | ({"edge": self.address("edge")} if self.edge else {})
+        targets = [Target(f"{way}-kept", url, "ka", clients=3, think=30) for way, url in ways.items()]
+        targets += [Target(f"{way}-new", url, "close", clients=1, think=50) for way, url in ways.items()]
+        with Load(self.cluster, *targets) as load:
+            used = Used(load)
+            yield used
+            self.report = used.report = load.stop()
+
     @contextmanager
     def visited(self) -> Iterator[Visits]:
         """Look at the page the whole time."""
         visits = Visits({way: self.address(way) for way in ("app", "edge")})
-        pid = lifecycle.first_process(self.cluster.lab).pid if self.cluster.lab else 0
+        pid = first_process(self.cluster)
 
         def look() -> None:
             enter_network(pid)
@@ -268,21 +292,26 @@ class Pages(Releases):
         return f"{super().describe()}\n{json.dumps(said.get('services'), indent=1)}\n{pods}"
 
 
+def files_image(cluster: Cluster, word: str) -> str:
+    """Make an image of one page, bring it to the node, and return its name with its digest."""
+    assert cluster.lab
+    name, archive, programs = "localhost/page-files", cluster.lab.state / "page-files.tar", ensure_programs()
+    digest = write_files_image({"index.html": f"<p>{word}</p>\n".encode()}, f"{name}:{word}", archive)
+    lifecycle.import_image(cluster.lab, programs, archive)
+    archive.unlink()
+    # What a pull by digest would leave behind: the node looks an image up by the very name that a pod asks for.
+    lifecycle.containerd(cluster.lab, programs, "images", "tag", "--force", f"{name}:{word}", f"{name}@{digest}")
+    return f"{name}@{digest}"
+
+
 def landing(colour: str, *, says: str = "It is yours", broken: bool = False) -> dict[str, str]:
     """The files of a landing page; a broken one has a button that does nothing."""
     script = "" if broken else f"document.querySelector('#claim').onclick = () => said.textContent = '{says}'"
     return {
         "dist/index.html": '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Claim it</title>'
         '<link rel="icon" href="data:,"><link rel="stylesheet" href="/app.css"></head>'
-        '<body><button id="claim">Claim</button><p id="said"></p><script src="/app.3f9ac2d1.js"></script></body></html>',
+        '<body><button id="claim">Claim</button><p id="said"></p><script src="/app.3f9ac2d1.js"></script></body>',
         "dist/app.css": f"button {{ background: {colour}; font-size: 3rem; }}\n",
         "dist/app.3f9ac2d1.js": script + "\n",
         "README.md": "Not for visitors.\n",
     }
-
-
-@contextmanager
-def directory_of(name: str) -> Iterator[Path]:
-    """A directory that is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix=f"{name}-") as made:
-        yield Path(made)

@@ -100,8 +100,8 @@ def _content(observed: Observed, decision: Decision) -> Iterator[Condition]:
         found = observed.findings.contents.get(service.name)
         if found is not None and found.problem:
             message = f"spec.services {service.name}: content.git: {found.problem}"
-            serving = f"; {found.commit} keeps serving" if found.commit else ""
-            obstacles.append((found.reason or "ContentUnavailable", message + serving))
+            known = f"; {found.commit} is the last one known, and what serves stays" if found.commit else ""
+            obstacles.append((found.reason or "ContentUnavailable", message + known))
     if obstacles:
         reason, message = obstacles[0]
         yield Condition("ContentReady", "False", reason, message)

@@ -7,7 +7,9 @@ from flywheel.api.service import Service
 from flywheel.campaign.gates import measuring
 from flywheel.campaign.observed import Observed
 from flywheel.campaign.releasing import Releasing, deployment_of_slot, released
+from flywheel.campaign.slots import is_probed
 from flywheel.plan import ObjectKey
+from flywheel.release.facts import Facts, full_size, preview_size
 from flywheel.release.gate.machine import RUNS_ONCE
 from flywheel.release.naming import slot_name
 from flywheel.release.revision import named_by
@@ -47,8 +49,8 @@ def work_of(observed: Observed, campaign: Campaign, going_on: Releasing, now: da
         if wanted is not None:
             measured.append(wanted)
         telling += _telling(service, step.state, now) if going_on.facts[service.name].followed else []
-        if campaign.spec.edge is None:
-            probing += _probing(observed, service, step.state)
+        if is_probed(campaign, service):
+            probing += _probing(observed, service, step.state, going_on.facts[service.name])
     sources = tuple(
         Source(service.name, service.content.git)
         for service in campaign.spec.services
@@ -71,9 +73,12 @@ def _telling(service: Service, state: ReleaseState, now: datetime) -> list[Telli
     return told
 
 
-def _probing(observed: Observed, service: Service, state: ReleaseState) -> list[Probing]:
+def _probing(observed: Observed, service: Service, state: ReleaseState, facts: Facts) -> list[Probing]:
     preview = state.preview
     if preview is None or state.phase != "Preparing":
+        return []
+    # Before its pods are ready, those of an earlier attempt that are on their way out would answer.
+    if not facts.slot(preview.slot).holds(preview.revision, preview_size(facts, full_size(state, facts))):
         return []
     host = f"{slot_name(observed.name, service.name, preview.slot)}.{observed.namespace}.svc"
     return [Probing(Pods(service.name, preview.slot, preview.revision), host, service.listening_ports[0].port)]

@@ -10,6 +10,7 @@ from flywheel.campaign.observed import Observed
 from flywheel.edge.document import Applied
 from flywheel.plan import LiveObject, ObjectKey
 from flywheel.release.facts import Facts, SlotFacts
+from flywheel.release.gate.machine import asks_address
 from flywheel.release.gate.measurement import Measurement
 from flywheel.release.naming import record_name, slot_name
 from flywheel.release.state import SLOTS, ReleaseState
@@ -71,8 +72,13 @@ def slot_facts(
         drained=frozenset(each.slot for each in observed.findings.drained if _is_placed(each, state)),
         resumed=any(_is_placed(each, state) for each in observed.findings.resumed),
         standing_in=_facts_of(old, "") if old is not None and not old.deleting else None,
-        reachable=campaign.spec.edge is not None or _has_answered(observed, state),
+        reachable=not is_probed(campaign, service) or _has_answered(observed, state),
     )
+
+
+def is_probed(campaign: Campaign, service: Service) -> bool:
+    """Whether the address of a slot has to answer before anything comes to it by that: people, or gates."""
+    return campaign.spec.edge is None or asks_address(service.release.before)
 
 
 def unready_slots(observed: Observed, state: ReleaseState) -> frozenset[str]:

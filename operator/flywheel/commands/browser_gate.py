@@ -108,7 +108,8 @@ def _plan_of_steps(steps: Path, address: str | None, preview: str) -> "Plan":
     except (InvalidStepsError, UnicodeError) as error:
         raise CannotLookError(f"{steps} holds no steps:\n{error}") from error
     try:
-        return plan_at(gate, address, {PREVIEW_HEADER: preview} if preview else {})
+        headers = {PREVIEW_HEADER: preview} if preview else {}
+        return plan_at(gate, address, headers, must_know=bool(preview))
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--address") from error
 

@@ -63,7 +63,7 @@ class Facts:
     standing_in: SlotFacts | None = None
     """The Deployment that served before the service had slots, while it is there."""
     reachable: bool = True
-    """Whether the address of the revision on its way has answered; only where no edge knows its pods anyway."""
+    """Whether the address of the revision on its way has answered; always where nobody comes by it."""
 
     def slot(self, name: str) -> SlotFacts:
         """The Deployment of a slot."""

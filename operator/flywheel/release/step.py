@@ -188,18 +188,26 @@ def _prepare(state: ReleaseState, facts: Facts, now: datetime) -> Step:
     size = preview_size(facts, full_size(state, facts))
     slot = facts.slot(preview.slot)
     holds = slot.holds(preview.revision, size)
-    if holds and facts.reachable:
+    shown = facts.followed or not machine.asks_edge(facts.spec.before)
+    if holds and facts.reachable and shown:
         return Step(replace(state, phase="Verifying", preview=replace(preview, ready_at=now), reason="", message=""))
     deadline = preview.since + facts.spec.deadline
     ready = slot.ready if slot.revision == preview.revision else 0
     progress = f"{ready} of {size} pods are ready"
     if now >= deadline:
         why = f": {slot.trouble}" if slot.trouble else ""
-        why = f"; the address of the {preview.slot} slot does not answer the operator" if holds else why
+        why = f"; {_hidden(preview.slot, facts)}" if holds else why
         took = f"{facts.spec.deadline.total_seconds():.0f} s"
         return Step(fail(state, facts, now, "PreviewNotReady", f"{progress} after {took}{why}"))
-    message = slot.trouble or (f"the {preview.slot} slot is starting" if not holds else "its address is being tried")
+    message = slot.trouble or (f"the {preview.slot} slot is starting" if not holds else _hidden(preview.slot, facts))
     return Step(replace(state, reason="Starting", message=message), wake_at=deadline)
+
+
+def _hidden(slot: str, facts: Facts) -> str:
+    """Say why gates would not see pods that are ready."""
+    if not facts.reachable:
+        return f"the address of the {slot} slot does not answer the operator yet"
+    return f"the edge does not show the {slot} slot everywhere yet: {facts.lag}"
 
 
 def _verify(state: ReleaseState, facts: Facts, now: datetime) -> Step:

@@ -1,10 +1,11 @@
-"""Write a container image that holds a single static program, as an archive that containerd imports."""
+"""Write a container image of a single static program, or of plain files, as an archive that containerd imports."""
 
 import hashlib
 import io
 import json
 import platform
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,24 @@ MEDIA = "application/vnd.oci.image"
 
 def write_single_program_image(program: Path, reference: str, archive: Path) -> None:
     """Write the image `reference`, whose only file and entry point is `program`, to `archive`."""
+    content = {program.name: program.read_bytes()}
+    _write(content, 0o755, {"Entrypoint": [f"/{program.name}"], "User": "65535:65535"}, reference, archive)
+
+
+def write_files_image(files: Mapping[str, bytes], reference: str, archive: Path) -> str:
+    """Write the image `reference`, which holds files and runs nothing, to `archive`; return its digest."""
+    return _write(files, 0o644, {}, reference, archive)
+
+
+def _write(files: Mapping[str, bytes], mode: int, runs: Mapping[str, Any], reference: str, archive: Path) -> str:
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as tar:
-        _add(tar, program.name, program.read_bytes(), mode=0o755)
+        for name, content in files.items():
+            _add(tar, name, content, mode=mode)
     config = {
         "architecture": _architecture(),
         "os": "linux",
-        "config": {"Entrypoint": [f"/{program.name}"], "User": "65535:65535"},
+        "config": runs,
         "rootfs": {"type": "layers", "diff_ids": [_digest(layer.getvalue())]},
     }
     blobs: list[bytes] = []
@@ -37,6 +49,7 @@ def write_single_program_image(program: Path, reference: str, archive: Path) -> 
             _add(tar, f"blobs/sha256/{hashlib.sha256(blob).hexdigest()}", blob)
         _add(tar, "oci-layout", _json({"imageLayoutVersion": "1.0.0"}))
         _add(tar, "index.json", _json({"schemaVersion": 2, "manifests": [entry]}))
+    return str(entry["digest"])
 
 
 def _blob(blobs: list[bytes], content: bytes, media_type: str) -> dict[str, Any]:

@@ -327,3 +327,18 @@ def _essence(world: World) -> object:
     state = release(world)
     gates = [(each["name"], each.get("verdict"), each.get("measured")) for each in state.get("gates", [])]
     return state["phase"], state["active"]["slot"], gates, sorted(deployments(world).items()), selector(world)
+
+
+@pytest.mark.parametrize(("gate", "tried"), [(SMOKE, True), ({"name": "smoke", "http": {"through": "Edge"}}, False)])
+def test_with_an_edge_the_address_of_a_slot_is_tried_where_gates_come_by_it(gate: dict[str, Any], tried: bool) -> None:
+    release = {**RELEASE, "before": [gate]}
+    world = given(edge=True, release=release)
+    world.edit(services=[web(2, release=release)])
+    probed = []
+    for _ in range(6):
+        _, decision = world.decide(NOW)
+        probed += decision.work.probing
+        world.reconcile(NOW)
+        follow(world)
+    assert bool(probed) is tried
+    assert {each.host for each in probed} <= {"yougou-618-web-green.shop.svc"}

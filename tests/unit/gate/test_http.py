@@ -281,3 +281,14 @@ def test_comparing_never_fails(value: Any, wanted: Any) -> None:
     check = read(JsonCheck, path="$", equals=wanted, min=0, max=5, matches="x")
     found = check_json(check, value)
     assert found is None or found.startswith("$ is ")
+
+
+async def test_an_edge_that_does_not_know_the_revision_has_shown_something_else(clients: Clients) -> None:
+    async with serving(says(200, b"ok", X_FW_Preview="unknown")) as edge:
+        found = await measured(clients, "http://nobody.invalid", edge, through="Edge")
+        assert found.outcome is Outcome.ERROR
+        assert "does not know 7f3a9c yet" in found.message
+        # After the switch there is no preview: what answers is the revision itself.
+        serves = target("http://nobody.invalid", edge, promoted=True)
+        found = await measure_http(read(HttpGate, through="Edge"), serves, clients.plain)
+        assert found.outcome is Outcome.SUCCESS

@@ -121,6 +121,8 @@ http {{
     client_body_timeout 10s;
     send_timeout 30s;
     keepalive_timeout 15s;
+    # Shorter than a pod that goes serves on: whoever keeps asking it is sent away in words, never by a reset.
+    keepalive_time 3s;
     keepalive_requests 10000;
     large_client_header_buffers 4 256k;
     client_max_body_size 1;

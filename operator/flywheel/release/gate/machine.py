@@ -49,15 +49,37 @@ Results = Mapping[tuple[str, str, int], Measurement]
 """Measurements that were made, by stage, gate and number."""
 
 
+def asks_address(gates: Sequence[Gate]) -> bool:
+    """Whether gates come by the address of a slot: it has to answer before they are begun."""
+    ways = [each.http or each.browser for each in gates]
+    return any(each.kind == "job" for each in gates) or any(way.through == "Preview" for way in ways if way)
+
+
+def asks_edge(gates: Sequence[Gate]) -> bool:
+    """Whether gates may come through the edge: until it knows a preview it answers with what has the traffic."""
+    ways = [each.http or each.browser for each in gates]
+    return any(each.kind == "job" for each in gates) or any(way.through == "Edge" for way in ways if way)
+
+
 def fresh(stage: Stage, gates: Sequence[Gate], before: Sequence[GateState] = ()) -> tuple[GateState, ...]:
-    """Give the states of `gates`, keeping those that were looked at under the same definition."""
+    """Give the states of `gates`, keeping those that were looked at under the same definition.
+
+    One of another definition goes on counting: the Job of a number was made for the definition of that time.
+    """
     known = {(each.name, each.digest): each for each in before if each.stage == stage}
+    numbers = {each.name: _next_number(each) for each in before if each.stage == stage}
     made = []
     for gate in gates:
         digest = content_hash(gate.model_dump(mode="json", by_alias=True, exclude_unset=True, warnings=False))
-        new = GateState(name=gate.name, stage=stage, kind=gate.kind, digest=digest)
+        number = numbers.get(gate.name, 0)
+        new = GateState(name=gate.name, stage=stage, kind=gate.kind, digest=digest, measured=number)
         made.append(known.get((gate.name, digest), new))
     return tuple(made)
+
+
+def _next_number(state: GateState) -> int:
+    """Give the number of the first measurement that was certainly not begun yet."""
+    return state.measured + (1 if state.verdict == "Running" else 0)
 
 
 def advance(

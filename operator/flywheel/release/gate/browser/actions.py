@@ -9,7 +9,7 @@ from playwright.async_api import TimeoutError as TooLate
 
 from flywheel.release.gate.browser.console import Console
 from flywheel.release.gate.browser.proxy import Proxy
-from flywheel.release.gate.browser.steps import Plan, Step, url_matches
+from flywheel.release.gate.browser.steps import PREVIEW_HEADER, UNKNOWN, Plan, Step, url_matches
 from flywheel.release.gate.browser.verdict import one_line
 
 REFUSED_FROM = 400
@@ -109,6 +109,9 @@ class Visitor:
         if first and self._proxy.unreachable:
             raise CannotLookError(f"the address cannot be reached: {self._proxy.unreachable}")
         self._status = answer.status if answer else 0
+        if self._plan.must_know and answer and await answer.header_value(PREVIEW_HEADER) == UNKNOWN:
+            revision = self._plan.headers.get(PREVIEW_HEADER, "")
+            raise CannotLookError(f"the active slot has answered: the edge does not know {revision} yet")
 
     async def _click(self, step: Step) -> None:
         await self._on(self._named(step), lambda found: found.click(timeout=self._milliseconds))

@@ -29,6 +29,8 @@ Do = Literal[
     "noConsoleErrors",
 ]
 PREVIEW_HEADER = "X-FW-Preview"
+UNKNOWN = "unknown"
+"""What the edge says in it when it has no such preview, and the active slot has answered."""
 DESKTOP = (1280, 800)
 PHONE = (390, 844)
 LONGEST_SHOWN = 80
@@ -74,6 +76,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     height: int = DESKTOP[1]
     locale: str = "en-US"
     step_seconds: float = 10.0
+    must_know: bool = False
+    """An edge that does not know the revision of X-FW-Preview shows what has the traffic: that is no visit to it."""
     trust_any_certificate: bool = False
     """Inside a cluster the certificate is made for the visitors' host name, not for the Service's."""
 
@@ -91,10 +95,18 @@ def plan_for(gate: BrowserGate, target: Target) -> Plan:
             raise NoEdgeError("the gate goes through the edge, and the campaign has none: add spec.edge or use Preview")
         address = target.edge
         headers[PREVIEW_HEADER] = target.revision
-    return plan_at(gate, address, headers, trust_any_certificate=True)
+    must_know = gate.through == "Edge" and not target.promoted
+    return plan_at(gate, address, headers, trust_any_certificate=True, must_know=must_know)
 
 
-def plan_at(gate: BrowserGate, address: str, headers: dict[str, str], *, trust_any_certificate: bool = False) -> Plan:
+def plan_at(
+    gate: BrowserGate,
+    address: str,
+    headers: dict[str, str],
+    *,
+    trust_any_certificate: bool = False,
+    must_know: bool = False,
+) -> Plan:
     """Make the plan of a visit to `address` (scheme, host and port), with `headers` beside those of the gate.
 
     Raises:
@@ -116,6 +128,7 @@ def plan_at(gate: BrowserGate, address: str, headers: dict[str, str], *, trust_a
         locale=gate.locale,
         step_seconds=gate.step_timeout.total_seconds(),
         trust_any_certificate=trust_any_certificate,
+        must_know=must_know,
     )
 
 
