@@ -70,9 +70,12 @@ def live_maps(document: EdgeDocument) -> Maps:
     addresses, visitors = _blocks(document.live.blocks)
     previews, preview_hosts = _previews(document, services)
     hosts = {HOSTS: _hosts(document)} if routes_by_host(document) else {}
+    fallbacks = _fallbacks(document, services)
+    # HAProxy knows the maps alone that its configuration names.
+    slotted = any(len(service.backends) > 1 for service in document.services)
     return {
         ACTIVE: _active(document, services),
-        FALLBACKS: _fallbacks(document, services),
+        **({FALLBACKS: fallbacks} if slotted else {}),
         SHARES: _shares(document, services),
         RANGES: ranges,
         TESTS: tests,

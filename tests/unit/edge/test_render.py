@@ -262,6 +262,8 @@ def test_haproxy_takes_whatever_is_rendered(given_document: EdgeDocument) -> Non
         rendered = render(given_document, {}, layout=Layout(run_directory=directory, ipv6=False))
         _is_sound(rendered)
         assert not judged(write_structure(rendered)), rendered.config
+    # HAProxy can be told of no map that its configuration does not name.
+    assert [name for name in rendered.maps if f"/{name}.map" not in rendered.config] == []
 
 
 @given(nasty)
