@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.e2e.content import Hook, Origin, Pages, files_image, landing
+from tests.e2e.network import first_process
 from tests.e2e.releases import moment
 from tests.e2e.steps import Manifest
 from tests.lab.cluster.client import Cluster
@@ -37,6 +38,8 @@ RELEASE: Manifest = {
 
 @pytest.fixture(scope="module")
 def hook(installed: Cluster) -> Iterator[Hook]:
+    # Elsewhere nobody could call it, and an operator of somebody's own is left alone.
+    first_process(installed)
     made = Hook(installed)
     made.install()
     yield made

@@ -7,7 +7,8 @@ import pytest
 
 from flywheel.api.content import Content
 from flywheel.commands.content import content_fetch, content_serve
-from flywheel.release.content.manifests import ContentParts, content_parts
+from flywheel.release.content.manifests import LEAVE_SECONDS, ContentParts, content_parts
+from flywheel.release.content.serve import KEPT_SECONDS
 
 COMMIT = "a" * 40
 IMAGE = "registry.example/flywheel-content@sha256:" + "b" * 64
@@ -82,3 +83,8 @@ def test_an_image_is_mounted_and_nothing_is_fetched() -> None:
 
 def test_a_pod_that_goes_serves_on_until_it_is_known() -> None:
     assert parts(git=GIT).container["lifecycle"]["preStop"] == {"exec": {"command": ["sleep", "5"]}}
+
+
+def test_every_client_that_keeps_asking_is_sent_away_before_a_pod_ends() -> None:
+    # A second for every node to know that the pod goes, so that no connection begins later; one to spare.
+    assert KEPT_SECONDS + 1 < LEAVE_SECONDS

@@ -11,6 +11,9 @@ HEALTH_PATH = "/.flywheel/healthz"
 REVISION_HEADER = "X-Content-Revision"
 SHUTDOWN_SECONDS = 20
 """How long answers under way may take after the end was asked for."""
+KEPT_SECONDS = 3
+"""After this time a connection is closed with the next answer. A pod that goes serves on for longer, so whoever keeps
+asking it is sent away in words, and never by a reset."""
 _SAFE_PATH = re.compile("/[A-Za-z0-9._/-]*")
 _SAFE_REVISION = re.compile("[A-Za-z0-9:._-]{1,128}")
 # Eight or more hexadecimal digits between separators, of which one is a letter: else a date would be taken for a hash.
@@ -121,8 +124,7 @@ http {{
     client_body_timeout 10s;
     send_timeout 30s;
     keepalive_timeout 15s;
-    # Shorter than a pod that goes serves on: whoever keeps asking it is sent away in words, never by a reset.
-    keepalive_time 3s;
+    keepalive_time {KEPT_SECONDS}s;
     keepalive_requests 10000;
     large_client_header_buffers 4 256k;
     client_max_body_size 1;

@@ -153,7 +153,7 @@ def _authorization(data: Mapping[str, bytes], where: str) -> str:
 def _line(value: bytes, where: str) -> str:
     text = value.strip()
     if not text or not all(0x20 < byte < 0x7F for byte in text):
-        raise NotMadeError(f"{where} must be one line without spaces: correct it")
+        raise NotMadeError(f"{where} must be one line of printable characters without spaces: correct it")
     return text.decode("ascii")
 
 
