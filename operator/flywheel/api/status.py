@@ -46,7 +46,7 @@ class ContentStatus(Model):
 
     commit: Brief | None = Field(default=None, description="The commit that the ref was found to be.")
     problem: Annotated[str, Field(max_length=1024)] | None = Field(
-        default=None, description="Why nothing newer is known; the commit above keeps serving."
+        default=None, description="Why nothing newer is known; what serves stays."
     )
 
 
