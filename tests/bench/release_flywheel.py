@@ -3,6 +3,7 @@
 The operator is the one that `make install` installs: to tell pods to drain it must reach them.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,8 +19,8 @@ from tests.lab.steps import eventually
 
 CAMPAIGN = "release"
 EDGE_PORT = 80
-KEEP_PREVIOUS = "30s"
-"""As long as the peer keeps its old pods by default."""
+KEEP_PREVIOUS = os.environ.get("BENCH_KEEP_PREVIOUS", "30s")
+"""By default as long as the peer keeps its old pods."""
 PROMOTE = "flywheel.dev/promote"
 
 
