@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tests.bench.release_common import PORT, REPLICAS, SERVICE, START_SECONDS, container, wait_for_pods
+from tests.bench.release_common import PORT, REPLICAS, REST_SECONDS, SERVICE, START_SECONDS, container, wait_for_pods
 from tests.bench.stand import Stand
 from tests.lab.cluster.api import wait_until
 from tests.lab.cluster.client import OPERATOR_NAMESPACE
@@ -75,8 +75,14 @@ class Flywheel:
         eventually(self._release, lambda found: found.get("phase") == "Stable", within=START_SECONDS, why=stable)
 
     def remove(self) -> None:
-        """Delete the Campaign, and wait until the pods are gone."""
+        """Delete the Campaign, and wait until it and the pods are gone."""
         self.given.objects.delete("Campaign", CAMPAIGN)
+        eventually(
+            lambda: self.given.objects.get("Campaign", CAMPAIGN),
+            lambda found: found is None,
+            within=REST_SECONDS,
+            why="the end of the Campaign",
+        )
         wait_for_pods(self.given, "", lambda pods: not pods, "the end of all pods")
 
     def _apply(self, version: str) -> int:
