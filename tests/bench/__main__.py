@@ -21,6 +21,8 @@ BENCHMARKS = (
     "push",
 )
 """Each a module beside this one, with a function `measure() -> list[Row]`."""
+EXAMPLES = ("examples/shop", "examples/618")
+"""Where the steps of the end-to-end tests find the shop and its crowd; pytest has the same paths."""
 
 
 def main(only: str = "") -> int:
@@ -28,6 +30,7 @@ def main(only: str = "") -> int:
     if only and only not in BENCHMARKS:
         print(f"there is no benchmark {only}: take one of {', '.join(BENCHMARKS)}", file=sys.stderr)
         return 2
+    sys.path += [str(REPOSITORY / path) for path in EXAMPLES]
     rows: list[Row] = []
     for name in BENCHMARKS:
         if only in ("", name):
