@@ -10,6 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.bench.release_flywheel import operator
 from tests.bench.rows import Row, median
 from tests.bench.stand import stand
 from tests.e2e.content import Hook, Origin, Pages, landing
@@ -24,8 +25,12 @@ RELEASE: Manifest = {"strategy": "BlueGreen", "keepPrevious": "3s", "keepFailed"
 
 def measure() -> list[Row]:
     """Push again and again; give the seconds from the push to the first answer of each way."""
-    with stand() as given, tempfile.TemporaryDirectory(prefix="flywheel-bench-git-") as directory:
-        hook, origin = Hook(given.cluster), Origin(given.cluster, Path(directory))
+    with (
+        stand() as given,
+        operator(given) as values,
+        tempfile.TemporaryDirectory(prefix="flywheel-bench-git-") as directory,
+    ):
+        hook, origin = Hook(given.cluster, *values), Origin(given.cluster, Path(directory))
         hook.install()
         try:
             pages = Pages(given.cluster, given.namespace, "page", edge=True)

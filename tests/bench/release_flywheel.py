@@ -133,14 +133,17 @@ def campaign(image: str, version: str, stop: str, *, edge: bool) -> Manifest:
 
 
 @contextmanager
-def operator(given: Stand) -> Iterator[None]:
-    """Install the operator of this tree; one that was there before stays, as this tree has it."""
+def operator(given: Stand) -> Iterator[tuple[str, ...]]:
+    """Install the operator of this tree, and give the arguments for Helm; one that was there before stays, as this
+    tree has it.
+    """
     cluster = given.cluster
     there = cluster.helm("list", "--short", "--filter", "^flywheel$", "--namespace", OPERATOR_NAMESPACE).split()
     # The definitions are there already, and not the chart's.
-    cluster.install(*([] if there else ["--set", "crds.install=false"]))
+    values = () if there else ("--set", "crds.install=false")
+    cluster.install(*values)
     try:
-        yield
+        yield values
     finally:
         if not there:
             # Whoever serves the Campaigns must see them go.

@@ -101,8 +101,10 @@ def _certificate(directory: Path) -> tuple[Path, Path]:
 class Hook:
     """The operator's webhook, called as Gitea does."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, *values: str) -> None:
+        """Take the arguments for Helm that the operator was installed with."""
         self.cluster = cluster
+        self.values = values
         self.secret = hashlib.sha256(str(time.time_ns()).encode()).hexdigest()
 
     def install(self) -> None:
@@ -111,11 +113,11 @@ class Hook:
         metadata = {"name": HOOK_SECRET, "namespace": OPERATOR_NAMESPACE}
         manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data}
         self.cluster.kubectl("apply", "-f", "-", input=json.dumps(manifest))
-        self.cluster.install("--set", f"webhook.secretName={HOOK_SECRET}")
+        self.cluster.install(*self.values, "--set", f"webhook.secretName={HOOK_SECRET}")
 
     def remove(self) -> None:
         """Let it listen no more."""
-        self.cluster.install("--set", "webhook.secretName=")
+        self.cluster.install(*self.values, "--set", "webhook.secretName=")
         self.cluster.kubectl("delete", "secret", HOOK_SECRET, "-n", OPERATOR_NAMESPACE, check=False)
 
     def call(self, url: str, secret: str | None = None) -> httpx.Response:
