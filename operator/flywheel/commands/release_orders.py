@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from flywheel.release.state import ReleaseState
 
     Chooser = Callable[[Seen], Choice]
+    Command = Callable[..., None]
 
 POLL = 0.5
 """Seconds between two looks at a release that is followed."""
@@ -28,18 +29,26 @@ CATCH_UP = 10.0
 LONGEST_OUTAGE = 60.0
 """Seconds for which following bears with an API server that does not answer."""
 
-_wait = click.option("--wait", is_flag=True, help="Follow it until it has ended, well (exit 0) or not (exit 1).")
-_timeout = click.option("--timeout", type=Duration(), default="10m", show_default=True, help="How long, with --wait.")
+
+def _about_a_service(function: "Command") -> "Command":
+    return campaign_argument(service_argument(namespace_option(function)))
+
+
+def _follow_it(function: "Command") -> "Command":
+    wait = click.option("--wait", is_flag=True, help="Follow it until it has ended, well (exit 0) or not (exit 1).")
+    timeout = click.option(
+        "--timeout", type=Duration(), default="10m", show_default=True, help="How long, with --wait."
+    )
+    return wait(timeout(function))
+
+
 _revision = click.option("--revision", default="", help="Only if this is the revision that comes into question.")
 
 
 @click.command()
-@campaign_argument
-@service_argument
-@namespace_option
+@_about_a_service
 @_revision
-@_wait
-@_timeout
+@_follow_it
 def promote(campaign: str, service: str, namespace: str, revision: str, *, wait: bool, timeout: float) -> None:
     """Let the revision of CAMPAIGN that waits for a person have the traffic; it skips no gate.
 
@@ -51,12 +60,9 @@ def promote(campaign: str, service: str, namespace: str, revision: str, *, wait:
 
 
 @click.command()
-@campaign_argument
-@service_argument
-@namespace_option
+@_about_a_service
 @_revision
-@_wait
-@_timeout
+@_follow_it
 def abort(campaign: str, service: str, namespace: str, revision: str, *, wait: bool, timeout: float) -> None:
     """Stop the release of CAMPAIGN that is on its way; after the switch, while its gates are at work, bring it back.
 
@@ -68,12 +74,9 @@ def abort(campaign: str, service: str, namespace: str, revision: str, *, wait: b
 
 
 @click.command()
-@campaign_argument
-@service_argument
-@namespace_option
+@_about_a_service
 @_revision
-@_wait
-@_timeout
+@_follow_it
 def retry(campaign: str, service: str, namespace: str, revision: str, *, wait: bool, timeout: float) -> None:
     """Try the revision of CAMPAIGN again that failed, was aborted or gone back from, or whose gate could not look.
 
@@ -85,12 +88,9 @@ def retry(campaign: str, service: str, namespace: str, revision: str, *, wait: b
 
 
 @click.command()
-@campaign_argument
-@service_argument
-@namespace_option
+@_about_a_service
 @click.option("--to", "revision", default="", help="The revision to go back to; the one before by default.")
-@_wait
-@_timeout
+@_follow_it
 def rollback(campaign: str, service: str, namespace: str, revision: str, *, wait: bool, timeout: float) -> None:
     """Go back to the revision of CAMPAIGN before, at once while it is warm, or to an earlier one.
 
