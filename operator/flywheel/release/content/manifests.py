@@ -105,7 +105,7 @@ def _server(name: str, content: Content, revision: str, image: str, port: int) -
         "ports": [{"name": "http", "containerPort": port, "protocol": "TCP"}],
         "resources": SERVE_RESOURCES,
         "securityContext": _security(),
-        "readinessProbe": {**probe, "periodSeconds": 2, "failureThreshold": 2},
+        "readinessProbe": {**probe, "periodSeconds": 1, "failureThreshold": 4},
         "livenessProbe": {**probe, "periodSeconds": 10, "failureThreshold": 3},
         "lifecycle": {"preStop": {"exec": {"command": ["sleep", str(LEAVE_SECONDS)]}}},
         "volumeMounts": [
