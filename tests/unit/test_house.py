@@ -1,7 +1,9 @@
 """Rules of the house that no linter knows."""
 
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
@@ -23,3 +25,16 @@ def test_no_folder_of_the_house_lacks_its_purpose() -> None:
         if folder.is_dir() and any(folder.glob("*.py")):
             first = (folder / "__init__.py").read_text().strip()
             assert first.startswith('"""'), f"{folder.name}/__init__.py does not say what the folder is for"
+
+
+def test_every_dependency_is_in_the_lock_that_a_new_machine_installs() -> None:
+    """What is only in the environment of whoever added it is missing on the next machine."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = [
+        *project["project"]["dependencies"],
+        *(each for extra in project["project"]["optional-dependencies"].values() for each in extra),
+        *project["dependency-groups"]["dev"],
+    ]
+    locked = re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements" / "dev.txt").read_text(), re.MULTILINE)
+    missing = {re.split(r"[^A-Za-z0-9._-]", each)[0].lower() for each in wanted} - set(locked)
+    assert not missing, f"lock again, as CONTRIBUTING.md says: requirements/dev.txt lacks {', '.join(sorted(missing))}"
