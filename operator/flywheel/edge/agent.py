@@ -15,7 +15,8 @@ from pathlib import Path
 from flywheel.edge import files, naming
 from flywheel.edge.document import Applied, EdgeDocument, Trouble, encode
 from flywheel.edge.endpoints import Endpoints, Slots, place_all
-from flywheel.edge.livemaps import LIVE_MAPS, RANGES, Maps
+from flywheel.edge.leaving import Leaving
+from flywheel.edge.livemaps import ACTIVE, LIVE_MAPS, RANGES, Maps
 from flywheel.edge.quoting import DocumentProblem
 from flywheel.edge.render import Layout, Rendered, render
 from flywheel.edge.reporter import Reporter
@@ -96,6 +97,7 @@ class Agent:
         self._certificate_in_use: tuple[int, str] | None = None
         self._known_maps: tuple[int, Maps] = (0, {})
         """Process, and what its maps hold as far as we know."""
+        self._leaving = Leaving()
         self._reached = False
         self._applied_generation = ""
         self._applied_at = ""
@@ -165,7 +167,11 @@ class Agent:
             self._changed.clear()
             if everything:
                 self._known_maps = (0, {})
-            pause = LOOK if await self._turn() else RETRY
+            pause = self._next_look() if await self._turn() else RETRY
+
+    def _next_look(self) -> float:
+        left = self._leaving.ends_in(time.monotonic())
+        return LOOK if left is None else min(LOOK, left)
 
     def _remembered(self) -> EdgeDocument | None:
         """Read what was carried out before this process started: it holds on where what comes now cannot be used."""
@@ -342,9 +348,10 @@ class Agent:
 
     async def _bring_servers(self, rendered: Rendered) -> None:
         running = await self._api.servers()
+        active = {where.partition("|")[0] for where in rendered.maps[ACTIVE].values()}
         changes = [
             (backend, name, state, running.get(backend, {}).get(name))
-            for backend, servers in rendered.servers.items()
+            for backend, servers in self._leaving.held_back(rendered.servers, running, active, time.monotonic()).items()
             for name, state in servers.items()
             if not _is_as_wanted(state, running.get(backend, {}).get(name))
         ]

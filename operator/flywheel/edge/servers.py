@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from flywheel.edge.document import Backend, EdgeDocument, EdgeService
 from flywheel.edge.endpoints import MOST_SERVERS, Endpoints, Server, Slots
-from flywheel.edge.livemaps import FALLBACKS
+from flywheel.edge.livemaps import ACTIVE, FALLBACKS
 from flywheel.edge.quoting import DocumentProblem, between
 from flywheel.edge.routing import backend_name
 
@@ -123,7 +123,9 @@ def backend_lines(servers: Shape, directory: str) -> Iterator[str]:
         yield "option allbackups"
         yield f"default-server {_WATCHED}"
         # The access log has the slot that answered. Servers are numbered in their order.
-        yield f"http-response set-var(txn.pick) var(txn.svc),map({directory}/{FALLBACKS}.map) if {{ srv_id gt {own} }}"
+        # A slot that has just been left falls back on the one that is active by now.
+        for name in (ACTIVE, FALLBACKS):
+            yield f"http-response set-var(txn.pick) var(txn.svc),map({directory}/{name}.map) if {{ srv_id gt {own} }}"
     for name, state in servers.items():
         yield f"server {name}{_text(state)}{' backup no-check' if name.startswith(BEHIND) else ''}"
 

@@ -259,6 +259,10 @@ async def test_a_fallback_comes_goes_and_may_have_nobody_either(tmp_path: Path) 
         assert not stand.reloads
 
 
+async def _has(stand: Edge, backend: str, expected: set[tuple[bool | None, bool]]) -> bool:
+    return await out_of(stand, backend) == expected
+
+
 async def _is(stand: Edge, expected: set[tuple[bool | None, bool]]) -> bool:
     with contextlib.suppress(ConnectionError):
         await stand.ask("/")
@@ -271,15 +275,40 @@ async def test_after_a_switch_the_other_way_round(tmp_path: Path) -> None:
         for active, other in (("blue", "green"), ("green", "blue")):
             await stand.give(live(PLAIN, active={"web": active}, fallbacks={"web": other}))
             await answers(stand, f"web-{active}")
-            assert (await out_of(stand, f"web:{active}"), await out_of(stand, f"web:{other}")) == (
-                {(True, True)},
-                {(False, True)},
-            )
+            assert await out_of(stand, f"web:{active}") == {(True, True)}
+            await until(lambda other=other: _has(stand, f"web:{other}", {(False, True)}), "who was left is not watched")
             await crash(slots[active])
             await answers(stand, f"web-{other}")
             for pod in slots[active]:
                 await pod.start(pod.port)
             await answers(stand, f"web-{active}")
+        assert not stand.reloads
+
+
+async def test_who_waits_in_a_dead_slot_while_visitors_are_brought_back_is_answered(tmp_path: Path) -> None:
+    back = live(
+        PLAIN, active={"web": "blue"}, previews=(Preview(service="web", slot="green", revision="0123456789abcdef"),)
+    )
+    async with edge(tmp_path, WITH) as stand:
+        await fill(stand, "blue", 1)
+        new = await fill(stand, "green", 6)
+        connections = [await stand.connect() for _ in range(CLIENTS)]
+        await crash(new)
+        waiting = [
+            asyncio.create_task(each.ask("/", User_Agent=f"waiting {number}"))
+            for number, each in enumerate(connections)
+        ]
+        await stand.give(back)
+        assert any(not each.done() for each in waiting), "nobody waited: the test proves nothing"
+        assert {(await each).echo["service"] for each in waiting} == {"web-blue"}
+        records = [await stand.record(ua=f"waiting {number}") for number in range(CLIENTS)]
+        assert {(each["slot"], each["st"]) for each in records} == {("blue", 200)}
+        connection = await stand.connect()
+
+        async def shows_what_failed() -> bool:
+            return (await connection.ask("/", X_FW_Preview="0123456789abcdef")).status == 503
+
+        await until(shows_what_failed, "the preview is what failed, not what stands in for it")
         assert not stand.reloads
 
 
