@@ -1,12 +1,12 @@
 """The gates of a Campaign's releases: what is measured against what, by which Jobs, and what these found. Pure."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from flywheel.api.campaign import Campaign
-from flywheel.api.release import Gate
+from flywheel.api.release import Gate, Release
 from flywheel.api.service import Service
-from flywheel.campaign.observed import Observed
+from flywheel.campaign.observed import Observed, parse_timestamp
 from flywheel.edge.naming import ENTRY_PORT, edge_name
 from flywheel.plan import LiveObject, Manifest, ObjectKey
 from flywheel.release.gate.browser.manifests import browser_job_parts, evidence_objects, plan_data
@@ -18,6 +18,9 @@ from flywheel.release.naming import evidence_name, gate_name, slot_name
 from flywheel.release.state import GateState, ReleaseState
 from flywheel.release.step import Step
 from flywheel.release.work import Look, Measuring
+
+NODE_PATIENCE = timedelta(minutes=5)
+"""How long a Job may wait for a node at most: a cluster autoscaler brings one within this time, or none."""
 
 
 def target_of(campaign: Campaign, service: Service, state: ReleaseState, now: datetime) -> Target | None:
@@ -75,14 +78,37 @@ def job_questions(observed: Observed, state: ReleaseState) -> frozenset[str]:
     )
 
 
-def job_results(observed: Observed, state: ReleaseState) -> dict[tuple[str, str, int], Measurement]:
+def job_results(
+    observed: Observed, state: ReleaseState, release: Release, now: datetime
+) -> dict[tuple[str, str, int], Measurement]:
     """Give what Jobs have found, by stage, gate and number of the measurement."""
     found: dict[tuple[str, str, int], Measurement] = {}
     for gate, live in jobs_at_work(observed, state):
-        measurement = _found(observed, state, gate, live)
+        waits = _waits_for_node(observed, gate, live, release, now)
+        measurement = None if waits else _found(observed, state, gate, live)
         if measurement is not None:
             found[gate.stage, gate.name, gate.measured] = measurement
     return found
+
+
+def job_hindrance(observed: Observed, state: ReleaseState, release: Release, now: datetime) -> str:
+    """Say what a Job at work waits for, in words for people; empty where it waits for nothing."""
+    for gate, live in jobs_at_work(observed, state):
+        trouble = _waits_for_node(observed, gate, live, release, now)
+        if trouble:
+            return f"gate {gate.name} waits for a node: {trouble}"
+    return ""
+
+
+def _waits_for_node(observed: Observed, state: GateState, live: LiveObject, release: Release, now: datetime) -> str:
+    pods = observed.job_pods.get(live.key.name)
+    if is_finished(live) or pods is None or pods.trouble is None or pods.trouble.reason != "Unschedulable":
+        return ""
+    began = parse_timestamp(live.status.get("startTime")) or state.started_at or now
+    # With half of its time gone the gate could hardly look any more.
+    gates = release.before if state.stage == "before" else release.after
+    patience = min([NODE_PATIENCE, *(each.timeout / 2 for each in gates if each.name == state.name)])
+    return pods.trouble.message if now < began + patience else ""
 
 
 def _found(observed: Observed, state: ReleaseState, gate: GateState, live: LiveObject) -> Measurement | None:

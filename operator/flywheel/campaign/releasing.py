@@ -100,6 +100,7 @@ def releasing(observed: Observed, campaign: Campaign, phase: Phase, now: datetim
             phase,
             wanted=_name_of(drafts[service.name]),
             followed=(everywhere, lag),
+            now=now,
         )
     return Releasing(advance_all(states, facts, now), facts, drafts, revisions)
 

@@ -1,11 +1,12 @@
 """What the release of one service sees of the Campaign's world. Pure."""
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from flywheel.api.campaign import Campaign
 from flywheel.api.service import Service
 from flywheel.campaign.entry import deployment_of, told
-from flywheel.campaign.gates import job_results
+from flywheel.campaign.gates import job_hindrance, job_results
 from flywheel.campaign.observed import Observed
 from flywheel.edge.document import Applied
 from flywheel.plan import LiveObject, ObjectKey
@@ -51,6 +52,7 @@ def slot_facts(
     *,
     wanted: str | None,
     followed: tuple[bool, str],
+    now: datetime,
 ) -> Facts:
     """Gather what the release of one service is decided from."""
     size = size_of(service, phase)
@@ -65,7 +67,8 @@ def slot_facts(
         releasing=not phase.capped,
         followed=followed[0],
         lag=followed[1],
-        results={**_results(observed, state), **job_results(observed, state)},
+        results={**_results(observed, state), **job_results(observed, state, service.release, now)},
+        hindrance=job_hindrance(observed, state, service.release, now),
         annotations=observed.metadata.get("annotations") or {},
         known=_known(observed, state),
         zone=schedule.time_zone if schedule else "UTC",

@@ -53,6 +53,8 @@ class Facts:
     lag: str = ""
     """Which do not."""
     results: Results = field(default_factory=dict)
+    hindrance: str = ""
+    """What the Job of a gate waits for."""
     annotations: Mapping[str, str] = field(default_factory=dict)
     known: frozenset[str] = frozenset()
     """Revisions that can be gone back to."""

@@ -239,7 +239,8 @@ def _through_gates(state: ReleaseState, facts: Facts, now: datetime, stage: Stag
         return Step(replace(moved, phase="Paused", reason="GateInconclusive", message=message)), None
     running = standing.first("Running")
     if running:
-        message = running.message if running.kind == "manual" else f"gate {running.name} is at work"
+        at_work = facts.hindrance or f"gate {running.name} is at work"
+        message = running.message if running.kind == "manual" else at_work
         reason = "AwaitingPromotion" if running.kind == "manual" else "GateRunning"
         moved = replace(moved, reason=reason, message=message)
     return Step(moved, standing.due, standing.wake_at), None

@@ -26,6 +26,7 @@ from flywheel.plan import (
 )
 from flywheel.release.gate.measurement import Measurement
 from flywheel.release.gate.measurement import Outcome as Found
+from flywheel.release.jobs import JobPods
 from flywheel.release.revision import Configuration, Revision, read_record
 from flywheel.release.work import Findings, Look, Work
 from flywheel.workload.provider import Provider
@@ -65,6 +66,8 @@ class World:
         self.looks: list[Look] = []
         """Measurements that were made, in their order."""
         self.findings = Findings()
+        self.job_pods: dict[str, JobPods] = {}
+        """What the pods of gates' Jobs have said, by the gate; nothing said: they are at work."""
         self.crashing: set[str] = set()
         """Revisions whose pods do not become ready."""
 
@@ -126,7 +129,12 @@ class World:
             edge_pods=self.edge_pods if asked.edge_pods else observed.edge_pods,
             sweep=Sweep(checked=70) if asked.sweep else observed.sweep,
             findings=self._read(observed.findings, asked),
+            job_pods={**observed.job_pods, **{name: self._said_by(name) for name in asked.jobs}},
         )
+
+    def _said_by(self, job: str) -> JobPods:
+        labels = self.manifests[ObjectKey("batch", "Job", "shop", job)]["metadata"]["labels"]
+        return self.job_pods.get(labels["app.kubernetes.io/name"], JobPods())
 
     def _read(self, findings: Findings, asked: Questions) -> Findings:
         found = {key: self.configurations.get(key) for key in asked.configurations}
