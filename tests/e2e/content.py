@@ -107,26 +107,33 @@ class Hook:
         self.values = values
         self.secret = hashlib.sha256(str(time.time_ns()).encode()).hexdigest()
 
-    def install(self) -> None:
-        """Let the operator listen."""
+    def install(self, *values: str) -> None:
+        """Let the operator listen; with further arguments for Helm, if there are any."""
         data = {"secret": self.secret}
         metadata = {"name": HOOK_SECRET, "namespace": OPERATOR_NAMESPACE}
         manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data}
         self.cluster.kubectl("apply", "-f", "-", input=json.dumps(manifest))
-        self.cluster.install(*self.values, "--set", f"webhook.secretName={HOOK_SECRET}")
+        self.cluster.install(*self.values, "--set", f"webhook.secretName={HOOK_SECRET}", *values)
 
     def remove(self) -> None:
         """Let it listen no more."""
         self.cluster.install(*self.values, "--set", "webhook.secretName=")
         self.cluster.kubectl("delete", "secret", HOOK_SECRET, "-n", OPERATOR_NAMESPACE, check=False)
 
-    def call(self, url: str, secret: str | None = None) -> httpx.Response:
-        """Tell of a push."""
+    def replicas(self) -> list[str]:
+        """The addresses of the operator's pods."""
+        labels = "app.kubernetes.io/name=flywheel,app.kubernetes.io/component=operator"
+        template = "jsonpath={.items[*].status.podIP}"
+        return self.cluster.kubectl("get", "pods", "-n", OPERATOR_NAMESPACE, "-l", labels, "-o", template).split()
+
+    def call(self, url: str, secret: str | None = None, address: str = "") -> httpx.Response:
+        """Tell of a push, through the Service, or one pod of it."""
         body = json.dumps({"ref": "refs/heads/main", "repository": {"clone_url": url}}).encode()
         signature = hmac.new((secret or self.secret).encode(), body, hashlib.sha256).hexdigest()
         headers = {"Content-Type": "application/json", "X-Hub-Signature-256": f"sha256={signature}"}
         template = "jsonpath={.spec.clusterIP}"
-        address = self.cluster.kubectl("get", "service", "flywheel", "-n", OPERATOR_NAMESPACE, "-o", template)
+        service = ("get", "service", "flywheel", "-n", OPERATOR_NAMESPACE, "-o", template)
+        address = address or self.cluster.kubectl(*service)
         where = f"http://{address}:{HOOK_PORT}/hooks/git"
         return within(self.cluster, lambda: httpx.post(where, content=body, headers=headers, timeout=10))
 

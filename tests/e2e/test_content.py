@@ -156,6 +156,20 @@ def test_a_push_goes_live_after_a_browser_has_clicked_the_button(pages: Pages, o
     assert [each["outcome"] for each in json.loads(kept["data"]["report.json"])["steps"]] == ["Success"] * len(STEPS)
 
 
+def test_every_replica_takes_a_call(pages: Pages, origin: Origin, hook: Hook) -> None:
+    hook.install("--set", "replicas=2")
+    try:
+        pages.eventually(lambda: len(hook.replicas()) == 2, "a leader and a standby")
+
+        def answers() -> list[str]:
+            return [hook.call(origin.url, address=each).text for each in hook.replicas()]
+
+        pages.eventually(lambda: answers() == ['{"sources": 1}'] * 2, "both know the page")
+    finally:
+        hook.install()
+    pages.eventually(lambda: len(hook.replicas()) == 1, "one replica")
+
+
 def test_a_push_that_breaks_the_page_goes_nowhere(pages: Pages, origin: Origin, hook: Hook) -> None:
     before, number = pages.revision_seen("edge"), pages.state()["number"]
     with pages.used() as used, pages.visited() as visits:

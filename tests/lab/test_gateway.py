@@ -255,9 +255,10 @@ async def test_a_closed_fence_lets_reads_through_and_no_write(
 
 
 async def test_a_lease_is_taken_by_one_only(gateway: Gateway, namespace: str) -> None:
-    lease = LeaseFile(gateway, namespace, "flywheel")
+    lease = LeaseFile(gateway, namespace, "flywheel", address="10.0.0.7")
     assert await lease.read() is None
     first = await lease.take("a", 15, None, NOW)
+    assert first.address == "10.0.0.7"
     with pytest.raises(ApiError) as caught:
         await lease.take("b", 15, None, NOW)
     assert caught.value.is_conflict
@@ -268,7 +269,7 @@ async def test_a_lease_is_taken_by_one_only(gateway: Gateway, namespace: str) ->
     await lease.release(renewed, NOW)
     free = await lease.read()
     assert free is not None
-    assert (free.holder, free.duration) == ("", 1)
+    assert (free.holder, free.duration, free.address) == ("", 1, "")
     taken = await lease.take("b", 15, free, NOW)
     assert (taken.holder, taken.transitions) == ("b", 1)
 

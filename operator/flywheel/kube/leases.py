@@ -7,6 +7,8 @@ from flywheel.kube.gateway import Gateway, micro_time
 from flywheel.kube.resources import LEASE
 from flywheel.plan import Manifest, ObjectKey
 
+ADDRESS_ANNOTATION = "flywheel.dev/address"
+
 
 @dataclass(frozen=True, slots=True)
 class LeaseRecord:
@@ -19,13 +21,25 @@ class LeaseRecord:
     renewed: str
     transitions: int
     version: str = ""
+    address: str = ""
+    """Where the holder's pod is reached; empty where it did not say."""
 
 
 class LeaseFile:
     """One Lease object."""
 
-    def __init__(self, gateway: Gateway, namespace: str, name: str, *, timeout: float = 3.0) -> None:
+    def __init__(self, gateway: Gateway, namespace: str, name: str, *, address: str = "", timeout: float = 3.0) -> None:
+        """Open it.
+
+        Args:
+            gateway: To the API server.
+            namespace: Where it is.
+            name: Its name.
+            address: Where this process is reached, for those who only read the Lease.
+            timeout: Seconds for a write.
+        """
         self._gateway = gateway
+        self._address = address
         self._key = ObjectKey(LEASE.group, LEASE.kind, namespace, name)
         self._timeout = timeout
 
@@ -52,18 +66,23 @@ class LeaseFile:
             renewed=moment,
             transitions=previous.transitions + (0 if renewal else 1) if previous is not None else 0,
             version=previous.version if previous is not None else "",
+            address=self._address,
         )
         return await self._write(record)
 
     async def release(self, record: LeaseRecord, now: datetime) -> None:
         """Give it up, so that another takes it at once."""
-        await self._write(replace(record, holder="", duration=1, renewed=micro_time(now)))
+        await self._write(replace(record, holder="", duration=1, renewed=micro_time(now), address=""))
 
     async def _write(self, record: LeaseRecord) -> LeaseRecord:
         manifest: Manifest = {
             "apiVersion": LEASE.api_version,
             "kind": LEASE.kind,
-            "metadata": {"name": self._key.name, "namespace": self._key.namespace},
+            "metadata": {
+                "name": self._key.name,
+                "namespace": self._key.namespace,
+                "annotations": {ADDRESS_ANNOTATION: record.address} if record.address else {},
+            },
             "spec": {
                 "holderIdentity": record.holder,
                 "leaseDurationSeconds": record.duration,
@@ -87,4 +106,5 @@ def _record(manifest: Manifest) -> LeaseRecord:
         renewed=spec.get("renewTime") or "",
         transitions=int(spec.get("leaseTransitions") or 0),
         version=manifest["metadata"]["resourceVersion"],
+        address=(manifest["metadata"].get("annotations") or {}).get(ADDRESS_ANNOTATION, ""),
     )

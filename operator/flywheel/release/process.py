@@ -10,7 +10,7 @@ from flywheel.kube.tokens import own_account
 from flywheel.release.agent import ReleaseAgent, read_secret
 from flywheel.release.content.source import ContentProblem
 from flywheel.release.content.watcher import ContentWatcher
-from flywheel.release.content.webhook import Webhook
+from flywheel.release.content.webhook import Leader, Webhook, leads_itself
 from flywheel.release.errands import Errands
 from flywheel.release.gate.calls import Clients
 from flywheel.release.gate.runner import MeasurementRunner, Surroundings
@@ -22,6 +22,8 @@ class Receiver:
 
     secret_file: Path
     port: int
+    leader: Leader = leads_itself
+    """Which replica follows sources."""
 
 
 class ReleaseProcess:
@@ -43,7 +45,11 @@ class ReleaseProcess:
         self._errands = Errands(gateway, self._clients.plain, on_done)
         self.watcher = ContentWatcher(self._credentials)
         self.watcher.on_change(on_done)
-        self._webhook = Webhook(receiver.secret_file, self.watcher.refresh, port=receiver.port) if receiver else None
+        self._webhook = (
+            Webhook(receiver.secret_file, self.watcher.refresh, leader=receiver.leader, port=receiver.port)
+            if receiver
+            else None
+        )
         self.agent = ReleaseAgent(self._runner, self._errands, self.watcher)
 
     async def run(self) -> None:

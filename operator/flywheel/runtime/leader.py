@@ -41,6 +41,11 @@ class Leadership:
         """Whether this process may write now."""
         return True
 
+    @property
+    def elsewhere(self) -> str | None:
+        """Where the replica that leads is reached; empty where that is not known, None where it is this one."""
+        return None
+
     def fence(self) -> None:
         """Let a write pass, or raise `NotLeader`."""
 
@@ -90,6 +95,13 @@ class LeaseElection(Leadership):
     def leading(self) -> bool:
         """Whether this process may write now."""
         return self._clock.elapsed() < self._valid_until
+
+    @property
+    def elsewhere(self) -> str | None:
+        """Where the replica that leads is reached; empty where that is not known, None where it is this one."""
+        if self.leading:
+            return None
+        return self._seen.address if self._seen is not None and self._seen.holder else ""
 
     def fence(self) -> None:
         """Let a write pass while the Lease is ours.

@@ -8,7 +8,7 @@ import signal
 import socket
 import uuid
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flywheel.kube.errors import LoginError
 from flywheel.kube.gateway import Gateway
@@ -88,7 +88,7 @@ async def _assembled(settings: Settings, make_reconciler: MakeReconciler) -> Asy
             stack.push_async_callback(lease_gateway.close)
             namespace = settings.lease_namespace or own_namespace()
             identity = f"{os.environ.get('POD_NAME') or socket.gethostname()}-{uuid.uuid4().hex[:8]}"
-            lease = LeaseFile(lease_gateway, namespace, LEASE_NAME)
+            lease = LeaseFile(lease_gateway, namespace, LEASE_NAME, address=os.environ.get("POD_IP", ""))
             election = LeaseElection(lease, identity, clock, duration=settings.lease_duration)
         gateway = await Gateway.connect(fence=election.fence, observe=metrics.observe_call, connections=32)
         stack.push_async_callback(gateway.close)
@@ -116,9 +116,8 @@ class Operator:
         namespaces: tuple[str | None, ...] = settings.namespaces or (None,)
         self._campaigns = CampaignFeed(gateway, self._store, namespaces, clock, metrics.observe_missed)
         self._children = ChildFeed(gateway, self._store, namespaces)
-        reconciler = make_reconciler(
-            gateway, self._store, clock, metrics, settings.images, settings.provider, settings.webhook
-        )
+        webhook = settings.webhook and replace(settings.webhook, leader=lambda: leadership.elsewhere)
+        reconciler = make_reconciler(gateway, self._store, clock, metrics, settings.images, settings.provider, webhook)
         self._reconciler = reconciler
         self._workers = Workers(self._queue, reconciler, self._store, leadership, metrics, clock, settings.workers)
         metrics.follow_queue(lambda: self._queue.depth, lambda: self._queue.oldest)

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 import aiohttp
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
@@ -167,3 +168,70 @@ async def test_it_listens_on_a_port_of_its_own(tmp_path: Path) -> None:
             assert answer.status == 202
     finally:
         await webhook.stop()
+
+
+async def standing_by(tmp_path: Path, leader: Hook, address: str | None = None) -> TestServer:
+    """Another replica, whose Lease says where the leader is."""
+    elsewhere = leader.server.host if address is None else address
+
+    def refresh(url: str) -> int:
+        raise AssertionError(f"a standby follows nothing, but was asked for {url}")
+
+    application = webhook_app(
+        tmp_path / "secret", refresh, leader=lambda: elsewhere, leader_port=leader.server.port or 0
+    )
+    return TestServer(application)
+
+
+async def test_a_standby_passes_a_call_on_to_the_leader_and_gives_its_answer(hook: Hook, tmp_path: Path) -> None:
+    seen: list[dict[str, str]] = []
+
+    @web.middleware
+    async def note(request: web.Request, handler: Any) -> web.StreamResponse:
+        seen.append(dict(request.headers))
+        answer: web.StreamResponse = await handler(request)
+        return answer
+
+    def refresh(url: str) -> int:
+        hook.refreshed.append(url)
+        return 3
+
+    application = webhook_app(tmp_path / "secret", refresh)
+    application.middlewares.append(note)
+    async with TestServer(application) as leading:
+        hook.server = leading
+        async with await standing_by(tmp_path, hook) as standby:
+            url = standby.make_url("/hooks/git")
+            body = urlencode({"payload": json.dumps(GITLAB)}).encode()
+            headers = {"Content-Type": "application/x-www-form-urlencoded", "X-Gitlab-Token": SECRET.decode()}
+            async with hook.session.post(url, data=body, headers=headers) as answer:
+                assert (answer.status, await answer.json()) == (202, {"sources": 3})
+    assert hook.refreshed == [GITLAB["project"]["git_http_url"]]
+    assert len(seen) == 1
+    assert SECRET.decode() not in str(seen[0]), "the secret itself is told to nobody"
+
+
+async def test_a_call_that_a_standby_does_not_believe_goes_no_further(hook: Hook, tmp_path: Path) -> None:
+    leader, hook.server = hook.server, await standing_by(tmp_path, hook)
+    async with hook.server:
+        assert await hook.call(GITHUB, signed=b"wrong") == 401
+    assert leader is not hook.server
+    assert not hook.refreshed
+
+
+@pytest.mark.parametrize("address", ["", "flywheel.example", "127.0.0.1/../x@y", "127.0.0.2"])
+async def test_where_no_leader_is_known_or_answers_the_git_server_is_told(
+    hook: Hook, tmp_path: Path, address: str
+) -> None:
+    hook.server = await standing_by(tmp_path, hook, address)
+    async with hook.server:
+        assert await hook.call(GITHUB) == 503
+    assert not hook.refreshed
+
+
+async def test_two_that_take_each_other_for_the_leader_come_to_an_end(hook: Hook, tmp_path: Path) -> None:
+    hook.server = await standing_by(tmp_path, hook)
+    async with hook.server:
+        hook.server = await standing_by(tmp_path, hook)
+        async with hook.server:
+            assert await hook.call(GITHUB) == 503

@@ -71,6 +71,16 @@ async def test_the_first_leads_and_the_second_stands_by(lease: SharedLease) -> N
         second.fence()
 
 
+async def test_a_standby_knows_where_the_leader_is(lease: SharedLease) -> None:
+    first, second = elector(lease, "first"), elector(lease, "second")
+    assert (first.elsewhere, second.elsewhere) == ("", "")
+    await first.turn()
+    assert lease.record is not None
+    lease.record = replace(lease.record, address="10.0.0.7")
+    await second.turn()
+    assert (first.elsewhere, second.elsewhere) == (None, "10.0.0.7")
+
+
 async def test_a_standby_waits_for_the_whole_duration_since_it_saw_a_renewal(
     lease: SharedLease, clock: FakeClock
 ) -> None:
