@@ -96,8 +96,9 @@ def _unready(
 
 
 def explain(pods: Iterable[Manifest]) -> Trouble | None:
-    """Find the commonest reason why pods are not ready; None where they are merely starting."""
-    found = [trouble for pod in pods if (trouble := _pod_trouble(pod)) is not None]
+    """Find the commonest reason why pods are not ready; None where they are merely starting, or ending."""
+    staying = [pod for pod in pods if not pod.get("metadata", {}).get("deletionTimestamp")]
+    found = [trouble for pod in staying if (trouble := _pod_trouble(pod)) is not None]
     if not found:
         return None
     (reason, what), count = Counter(found).most_common(1)[0]

@@ -105,3 +105,8 @@ def test_memory_and_room_are_told() -> None:
 
 def test_pods_that_are_merely_starting_are_no_trouble() -> None:
     assert explain([waiting("ContainerCreating"), pod()]) is None
+
+
+def test_pods_that_are_ending_are_no_trouble_of_those_that_take_their_place() -> None:
+    ending = waiting("CrashLoopBackOff") | {"metadata": {"deletionTimestamp": "2027-06-16T00:00:00Z"}}
+    assert explain([ending, waiting("ContainerCreating")]) is None
