@@ -95,8 +95,6 @@ class Deletion:
 
     key: ObjectKey
     uid: str
-    propagation: Literal["Foreground", "Background"] = "Foreground"
-    """Whether it stays until its dependents are gone, or goes at once and they after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +156,6 @@ class Plan:
     """Objects that go before anything is applied."""
     prune: tuple[Deletion, ...] = ()
     """Objects that go once everything is applied: what takes their place is there before."""
-    replace: tuple[Deletion, ...] = ()
-    """Objects that go right before another of their name is applied."""
     release: tuple[ObjectKey, ...] = ()
     """Objects that stay but are ours no longer: their owner reference goes."""
     finalizer: bool = True

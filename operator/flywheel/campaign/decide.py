@@ -18,14 +18,13 @@ from flywheel.campaign.inventory import in_creation_order, owned, recorded
 from flywheel.campaign.observed import Observed, Questions
 from flywheel.campaign.releasework import release_wakes, serving_key, work_of
 from flywheel.campaign.releasing import Releasing, Revisions, States, edge_live, edge_slots, releasing
-from flywheel.campaign.replacing import removal, replaced
 from flywheel.campaign.report import report_config_map, report_key
 from flywheel.campaign.stages import Stage, Timeline, current_stage, resolve
 from flywheel.campaign.teardown import tear_down
 from flywheel.edge.compose import compose
 from flywheel.edge.manifests import edge_size
 from flywheel.edge.naming import COMPONENT as EDGE
-from flywheel.plan import LiveObject, ObjectKey, Plan
+from flywheel.plan import Deletion, LiveObject, ObjectKey, Plan
 from flywheel.workload.scaling import Phase, Size, size_of
 from flywheel.workload.state import Health, service_state
 
@@ -147,7 +146,7 @@ def _run(observed: Observed, campaign: Campaign, phase: Phase, now: datetime) ->
     if observed.troubles:
         wakes.append(now + PODS_LOOK_AGAIN)
     wakes += release_wakes(observed, campaign, going_on, now)
-    going = tuple(removal(stale[key]) for key in reversed(in_creation_order(stale)) if not stale[key].deleting)
+    going = tuple(Deletion(k, stale[k].uid) for k in reversed(in_creation_order(stale)) if not stale[k].deleting)
     return Decision(
         Course.RUN,
         plan=Plan(
@@ -156,7 +155,6 @@ def _run(observed: Observed, campaign: Campaign, phase: Phase, now: datetime) ->
             # An autoscaler goes first: it would argue with the fixed size that takes its place.
             delete=tuple(each for each in going if each.key.kind in SCALERS),
             prune=tuple(each for each in going if each.key.kind not in SCALERS),
-            replace=replaced(observed, going_on.states, wanted.apply),
             wake_at=min(wakes, default=None),
         ),
         sizes=_sizes(campaign, phase),

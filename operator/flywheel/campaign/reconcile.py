@@ -239,18 +239,10 @@ class CampaignReconciler:
             for key in observed.shared:
                 await self._applier.release(key, claim)
         outcomes = [await self._applier.delete(deletion) for deletion in plan.delete]
-        replaced = {each.key: each for each in plan.replace}
         for manifest in plan.apply:
             key = ObjectKey.of(manifest)
-            live = observed.children.get(key)
-            if key in replaced:
-                gone = await self._applier.delete(replaced[key])
-                if gone.problem:
-                    outcomes.append(gone)
-                    continue
-                live = None
             path = decision.origins.get(key, str(key))
-            outcomes.append(await self._applier.apply(manifest, live, claim, path))
+            outcomes.append(await self._applier.apply(manifest, observed.children.get(key), claim, path))
         outcomes += [await self._applier.delete(deletion) for deletion in plan.prune]
         return outcomes
 

@@ -163,13 +163,13 @@ class Applier:
         await self._gateway.apply(handover, field_manager=HANDOVER_MANAGER)
 
     async def delete(self, deletion: Deletion) -> Outcome:
-        """Ask for one object to be deleted. Gone already is as good.
+        """Ask for one object to be deleted, its dependents first. Gone already is as good.
 
         Raises ApiError where trying again later can help.
         """
         key, uid = deletion.key, deletion.uid
         try:
-            left = await self._gateway.delete(key, uid=uid, propagation=deletion.propagation)
+            left = await self._gateway.delete(key, uid=uid)
         except ApiError as error:
             if error.is_retryable:
                 raise

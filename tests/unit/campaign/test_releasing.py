@@ -111,34 +111,6 @@ def test_a_change_switches_service_edge_and_status_together() -> None:
     assert deployments(world) == {"green": "shop/web:2"}
 
 
-def slot(world: World, name: str) -> Any:
-    return world.children[ObjectKey("apps", "Deployment", "shop", f"yougou-618-web-{name}")]
-
-
-def test_a_revision_takes_a_warm_slot_with_a_deployment_of_its_own() -> None:
-    world = given()
-    for version, taken in ((2, "green"), (3, "blue"), (4, "green")):
-        serving = slot(world, "green" if taken == "blue" else "blue").uid
-        warm = slot(world, taken).uid if version > 2 else ""
-        world.edit(services=[web(version)])
-        play(world)
-        assert deployments(world)[taken] == f"shop/web:{version}"
-        assert slot(world, taken).uid != warm, "pods of the slot before were rolled over one by one"
-        assert slot(world, "green" if taken == "blue" else "blue").uid == serving, "who served is never replaced"
-
-
-def test_the_name_of_a_slot_that_goes_is_free_at_once() -> None:
-    world = given()
-    world.edit(services=[web(2)])
-    play(world)
-    world.edit(services=[web(2, replicas=4)])
-    _, decision = world.decide(NOW + timedelta(seconds=61))
-    going = {each.key.kind: each.propagation for each in decision.plan.prune}
-    assert going.pop("Deployment") == "Background"
-    assert set(going.values()) <= {"Foreground"}
-    assert not decision.plan.replace, "a new size is no reason to replace a slot"
-
-
 def test_a_bad_revision_is_a_condition_and_the_good_one_serves() -> None:
     world = given(edge=True)
     world.answers["smoke"] = BAD

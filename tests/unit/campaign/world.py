@@ -174,11 +174,7 @@ class World:
         self._record_ahead(observed, decision)
         outcomes = [self._remove(key) for key in decision.plan.release]
         outcomes += [self._remove(deletion.key) for deletion in decision.plan.delete]
-        replaced = {deletion.key for deletion in decision.plan.replace}
-        for manifest in decision.plan.apply:
-            if ObjectKey.of(manifest) in replaced:
-                self._remove(ObjectKey.of(manifest))
-            outcomes.append(self._apply(manifest))
+        outcomes += [self._apply(manifest) for manifest in decision.plan.apply]
         outcomes += [self._remove(deletion.key) for deletion in decision.plan.prune]
         conclusion = conclude(observed, decision, outcomes, now)
         self.notices += [notice.reason for notice in conclusion.notices]
@@ -263,7 +259,7 @@ class World:
             status = self._ready(generation, replicas)
         made = LiveObject(
             key=key,
-            uid=before.uid if before else f"uid-{key}-{self.writes}",
+            uid=f"uid-{key}",
             resource_version=generation,
             generation=generation,
             campaign=manifest["metadata"]["labels"].get(CAMPAIGN_LABEL, ""),
