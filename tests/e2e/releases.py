@@ -67,7 +67,7 @@ class Releases:
         self, version: str, name: str = "app", release: Mapping[str, Any] | None = None, **env: str
     ) -> Manifest:
         """One service of the sample application; keywords are how it behaves."""
-        told = {"VERSION": version, "LAMEDUCK_MS": "1500", **env}
+        told = {"VERSION": version, "LAMEDUCK_MS": "2500", **env}
         return {
             "name": name,
             "image": self.image,
