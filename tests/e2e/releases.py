@@ -204,6 +204,13 @@ class Releases:
             return state["phase"] == "Stable" and not any(state.get(each) for each in ("preview", "previous", "failed"))
 
         self.eventually(quiet, "a release at rest")
+        # Pods that end still answer those whom a node sends there, and would be taken for what the next test releases.
+        self.eventually(lambda: self._revisions_of_pods() == {self.revision}, "the end of all other pods")
+
+    def _revisions_of_pods(self) -> set[str]:
+        """What there are pods of, those that are ending included."""
+        pods = self.objects.select("Pod", f"flywheel.dev/campaign={self.name},flywheel.dev/service=app")
+        return {each["metadata"]["labels"]["flywheel.dev/revision"] for each in pods}
 
     def describe(self) -> str:
         """All that helps to understand a failure."""
@@ -233,6 +240,11 @@ class Used:
         return {
             version for name, each in self.report.loads.items() if name.startswith(way) for version in each.versions
         }
+
+    def described(self) -> str:
+        """Who answered when, for people."""
+        assert self.report is not None
+        return self.report.describe()
 
     def failed_at_the_edge(self) -> int:
         assert self.report is not None

@@ -112,7 +112,7 @@ def test_an_abort_and_then_a_third_revision(rel: Releases) -> None:
         rel.release("three")
         rel.serves("three")
     used.nobody_was_turned_away()
-    assert "two" not in used.versions_seen()
+    assert "two" not in used.versions_seen(), used.described()
 
 
 def test_a_third_revision_in_the_middle_of_the_second(rel: Releases) -> None:
@@ -123,7 +123,7 @@ def test_a_third_revision_in_the_middle_of_the_second(rel: Releases) -> None:
         rel.release("three")
         rel.serves("three")
     used.nobody_was_turned_away()
-    assert "two" not in used.versions_seen()
+    assert "two" not in used.versions_seen(), used.described()
     assert "Superseded" in [each["outcome"] for each in rel.state()["history"]]
 
 
