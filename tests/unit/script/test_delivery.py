@@ -1,5 +1,7 @@
 """How events come to the server, whatever becomes of the page and of the way there."""
 
+import contextlib
+
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page
 from tests.unit.script.site import Site
@@ -11,6 +13,12 @@ async def opened(site: Site, page: Page, path: str = "/") -> None:
     await page.goto(site.origin + path)
     await say(page)
     await until(site.page_views, "the page view")
+
+
+async def cut_off(visitor: BrowserContext, page: Page) -> None:
+    """Take the network away, and wait until the page knows: until then it hands events over to the browser."""
+    await visitor.set_offline(True)
+    await page.wait_for_function("!navigator.onLine")
 
 
 async def closed(page: Page) -> None:
@@ -78,7 +86,7 @@ async def test_what_the_server_does_not_want_is_not_sent_again(site: Site, page:
 
 async def test_events_without_a_network_wait_for_it(site: Site, visitor: BrowserContext, page: Page) -> None:
     await opened(site, page)
-    await visitor.set_offline(True)
+    await cut_off(visitor, page)
     await say(page, "track('In the tunnel')")
     await page.evaluate("flywheel.track('Still there')")
     await visitor.set_offline(False)
@@ -87,19 +95,24 @@ async def test_events_without_a_network_wait_for_it(site: Site, visitor: Browser
 
 async def test_a_tab_closed_without_a_network_is_made_up_for(site: Site, visitor: BrowserContext, page: Page) -> None:
     await opened(site, page)
-    await visitor.set_offline(True)
+    await cut_off(visitor, page)
     await page.evaluate("flywheel.track('In the tunnel')")
     await closed(page)
     await visitor.set_offline(False)
-    another = await visitor.new_page()
-    await another.goto(f"{site.origin}/later")
-    await say(another)
-    await until(lambda: site.named("In the tunnel"), "the event, from the next visit")
+    # What a tab has stored with its last breath, the browser may show to a page a moment after it has been opened.
+    for _ in range(5):
+        another = await visitor.new_page()
+        await another.goto(f"{site.origin}/later")
+        await say(another)
+        with contextlib.suppress(AssertionError):
+            await until(lambda: site.named("In the tunnel"), "the event, from a later visit", 4)
+            return
+    raise AssertionError("the event came with none of five visits")
 
 
 async def test_the_queue_is_bounded_and_keeps_the_newest(site: Site, visitor: BrowserContext, page: Page) -> None:
     await opened(site, page)
-    await visitor.set_offline(True)
+    await cut_off(visitor, page)
     await page.evaluate("for (let n = 0; n < 120; n++) flywheel.track('Many', {n, text: 'x'.repeat(10000)})")
     await visitor.set_offline(False)
     await until(lambda: site.named("Many") and site.named("Many")[-1]["properties"]["n"] == 119, "the newest event")
@@ -110,7 +123,7 @@ async def test_the_queue_is_bounded_and_keeps_the_newest(site: Site, visitor: Br
 
 async def test_storage_is_bounded(site: Site, visitor: BrowserContext, page: Page) -> None:
     await opened(site, page)
-    await visitor.set_offline(True)
+    await cut_off(visitor, page)
     await page.evaluate("for (let n = 0; n < 120; n++) flywheel.track('Many', {n, text: 'x'.repeat(10000)})")
     await page.evaluate("window.dispatchEvent(new PageTransitionEvent('pagehide'))")
     kept = await page.evaluate("localStorage.getItem('fw_queue').length")

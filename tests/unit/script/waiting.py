@@ -10,11 +10,11 @@ Found = TypeVar("Found")
 DEADLINE = 20.0
 
 
-async def until(look: Callable[[], Found], what: str) -> Found:
+async def until(look: Callable[[], Found], what: str, seconds: float = DEADLINE) -> Found:
     """Look until something is found; fail with what was wanted."""
-    deadline = asyncio.get_running_loop().time() + DEADLINE
+    deadline = asyncio.get_running_loop().time() + seconds
     while not (found := look()):
-        assert asyncio.get_running_loop().time() < deadline, f"not within {DEADLINE:g} s: {what}; last seen: {found!r}"
+        assert asyncio.get_running_loop().time() < deadline, f"not within {seconds:g} s: {what}; last seen: {found!r}"
         await asyncio.sleep(0.01)
     return found
 
