@@ -18,6 +18,7 @@ BENCHMARKS = (
     "one_campaign",
     "many_campaigns",
     "kpi",
+    "arms",
     "release",
     "push",
 )
