@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from flywheel.insight.kpi import VISITOR_KEY, Parameters, Rows, Statement
+from flywheel.insight.kpi import FAILED, VISITOR_KEY, Parameters, Rows, Statement
 
 MOST_ARMS = 16
 MOST_OUTCOMES = 16
@@ -158,8 +158,7 @@ def requests_statement(scope: ArmScope) -> Statement:
     """Ask for requests of each visitor by arm: how many failed, and how many were as fast as all but a few are."""
     sql = (
         f"WITH (SELECT quantileExact({QUICK})(duration_ms) FROM requests WHERE {_SERVED} AND server_ms >= 0) AS limit, "
-        "server_ms < 0 AS unanswered, "
-        "status >= 500 OR (unanswered AND NOT startsWith(termination, 'C')) AS failed "
+        f"{FAILED} "
         "SELECT arm, count() AS requesters, "
         "sum(errors) AS y_errors, sum(errors * errors) AS yy_errors, sum(asked) AS x_errors, "
         "sum(asked * asked) AS xx_errors, sum(errors * asked) AS xy_errors, "

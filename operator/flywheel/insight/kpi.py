@@ -44,6 +44,8 @@ WINDOWS: Mapping[str, int] = {"1m": 60_000, "15m": 900_000, "1h": 3_600_000, "ca
 MOST_VALUES = 60
 OTHERS = "(others)"
 QUANTILES = (0.5, 0.95, 0.99)
+FAILED = "server_ms < 0 AS unanswered, status >= 500 OR (unanswered AND NOT startsWith(termination, 'C')) AS failed"
+"""For the WITH of a question about requests: which were not answered, and which are errors."""
 VISITOR_KEY = "visitor_key"
 """A hash of 64 bits instead of the visitor's text, several times as fast. Among a million visitors two share one with a
 chance of 1 : 37 million, and then count as one; so do orders."""
@@ -189,8 +191,7 @@ def requests_statement(scope: Scope, values: Sequence[str] = ()) -> Statement:
     sql = (
         f"WITH NOT bot AND refused = '' AND service != '' AND channel != '{PREVIEW_CHANNEL}' "
         "AND NOT startsWith(termination, 'L') AS served, "
-        "server_ms < 0 AS unanswered, "
-        "status >= 500 OR (unanswered AND NOT startsWith(termination, 'C')) AS failed "
+        f"{FAILED} "
         f"SELECT {_grouped(scope)} countIf(page AND NOT bot) AS pages, countIf(served) AS requests, "
         "countIf(served AND failed) AS errors, countIf(served AND NOT unanswered) AS answered, countIf(bot) AS bots, "
         f"quantilesExactWeightedIf({levels})(toFloat64(duration_ms), 1, served AND NOT unanswered) AS latencies "

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from flywheel.insight.kpi import QUANTILES, VISITOR_KEY, Rows, Statement
+from flywheel.insight.kpi import FAILED, QUANTILES, VISITOR_KEY, Rows, Statement
 
 MOST_SLOTS = 16
 MOST_EVENTS = 8
@@ -75,8 +75,7 @@ def requests_statement(scope: SlotScope) -> Statement:
     """Ask for requests, errors, latency and visitors by slot."""
     levels = ", ".join(map(str, QUANTILES))
     sql = (
-        "WITH server_ms < 0 AS unanswered, "
-        "status >= 500 OR (unanswered AND NOT startsWith(termination, 'C')) AS failed "
+        f"WITH {FAILED} "
         "SELECT slot, count() AS requests, countIf(bot) AS bots, countIf(failed) AS errors, "
         "countIf(NOT unanswered) AS answered, "
         f"quantilesExactWeightedIf({levels})(toFloat64(duration_ms), 1, NOT unanswered) AS latencies, "

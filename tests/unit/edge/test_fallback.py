@@ -266,7 +266,7 @@ async def _has(stand: Edge, backend: str, expected: set[tuple[bool | None, bool]
 async def _is(stand: Edge, expected: set[tuple[bool | None, bool]]) -> bool:
     with contextlib.suppress(ConnectionError):
         await stand.ask("/")
-    return await out_of(stand, "web:green") == expected
+    return await _has(stand, "web:green", expected)
 
 
 async def test_after_a_switch_the_other_way_round(tmp_path: Path) -> None:
