@@ -167,16 +167,16 @@ tests/unit/chart holds this list against the kinds of the operator's children.
 
 {{- define "flywheel.editRules" -}}
 - apiGroups: [flywheel.dev]
-  resources: [campaigns]
+  resources: [campaigns, abtests]
   verbs: [get, list, watch, create, update, patch, delete, deletecollection]
 - apiGroups: [flywheel.dev]
-  resources: [campaigns/status]
+  resources: [campaigns/status, abtests/status]
   verbs: [get]
 {{- end -}}
 
 {{- define "flywheel.viewRules" -}}
 - apiGroups: [flywheel.dev]
-  resources: [campaigns, campaigns/status]
+  resources: [campaigns, campaigns/status, abtests, abtests/status]
   verbs: [get, list, watch]
 {{- end -}}
 
