@@ -64,22 +64,26 @@ def bad_campaigns() -> list[BadCampaign]:
 
 
 def _entry(row: dict[str, Any], base: str) -> BadCampaign:
-    manifest = good_campaign(base)
+    says = tuple(row.get("says", ()))
+    return BadCampaign(
+        name=row["name"],
+        manifest=changed(good_campaign(base), row),
+        refused=row["refused"],
+        path=row["path"],
+        admission=says + tuple(row.get("admission", ())),
+        load=says + tuple(row.get("load", ())),
+    )
+
+
+def changed(manifest: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
+    """Carry out what a row says under `set` and `remove`; returns the manifest itself."""
     for path, value in row.get("set", {}).items():
         parent, last = _parent(manifest, path)
         parent[last] = copy.deepcopy(value)
     for path in row.get("remove", []):
         parent, last = _parent(manifest, path)
         del parent[last]
-    says = tuple(row.get("says", ()))
-    return BadCampaign(
-        name=row["name"],
-        manifest=manifest,
-        refused=row["refused"],
-        path=row["path"],
-        admission=says + tuple(row.get("admission", ())),
-        load=says + tuple(row.get("load", ())),
-    )
+    return manifest
 
 
 def _parent(manifest: dict[str, Any], path: str) -> tuple[Any, str | int]:

@@ -1,35 +1,45 @@
-"""The API server's rules and the operator's own are two texts of one thing: here they judge the same Campaigns."""
+"""The API server's rules and the operator's own are two texts of one thing: here they judge the same resources."""
 
 import copy
 import json
 import random
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
+from tests.bad_abtests.table import BASES as TESTS
+from tests.bad_abtests.table import good_abtest
 from tests.bad_campaigns.table import BASES, good_campaign
 from tests.lab.cluster.client import Cluster
 
-from flywheel.api.load import InvalidResource, load_campaign
+from flywheel.api.load import InvalidResource, load_abtest, load_campaign
 
 SEEDS = (618, 1111)
-CAMPAIGNS = 150
+RESOURCES = 150
+GOOD: dict[str, Callable[[], dict[str, Any]]] = {
+    **{f"Campaign {base}": partial(good_campaign, base) for base in BASES},
+    **{f"ABTest {base}": partial(good_abtest, base) for base in TESTS},
+}
+LOADERS: dict[str, Callable[[dict[str, Any]], object]] = {"Campaign": load_campaign, "ABTest": load_abtest}
 OTHER: tuple[Any, ...] = (
     *("", "x", "X_y", "a b", "60%", "10m", "250m", "/a", "http", "2027-06-17T00:00:00Z"),
     *(-1, 0, 1, 8080, 70000, 1.5, True, False, [], {}),
     *("0s", "0%", "1Gi", "2001:db8::/32", "https://a.example:443", "fw_vid", "other", "CNY", "7.1", "None", "Reject"),
+    *("33.33%", "0.01%", "Order Completed.revenue", "Decrease", "365d", "blue", {"count": "Order Completed"}),
     *(["a"], {"a": "b"}, {"name": "x"}, [{"name": "x"}], [{"name": "x"}, {"name": "x"}]),
 )
 
 
 @pytest.fixture(scope="module")
-def campaigns(cluster: Cluster, definition: None) -> Cluster:
-    """The cluster with the definition of Campaigns, whose CEL rules it found cheap enough."""
+def defined(cluster: Cluster, definition: None) -> Cluster:
+    """The cluster with the definitions, whose CEL rules it found cheap enough."""
     return cluster
 
 
-def places(base: str) -> list[tuple[str | int, ...]]:
-    """The way to every place of a good Campaign's spec."""
+def places(manifest: dict[str, Any]) -> list[tuple[str | int, ...]]:
+    """The way to every place of a resource's spec."""
     found: list[tuple[str | int, ...]] = []
 
     def visit(value: Any, way: tuple[str | int, ...]) -> None:
@@ -38,15 +48,15 @@ def places(base: str) -> list[tuple[str | int, ...]]:
             found.append((*way, key))
             visit(item, (*way, key))
 
-    visit(good_campaign(base)["spec"], ("spec",))
+    visit(manifest["spec"], ("spec",))
     return found
 
 
 def changed(chance: random.Random, base: str, name: str) -> dict[str, Any]:
-    """A good Campaign with one place changed, removed, or given an unknown neighbour."""
-    manifest = good_campaign(base)
+    """A good resource with one place changed, removed, or given an unknown neighbour."""
+    manifest = GOOD[base]()
     manifest["metadata"]["name"] = name
-    *way, last = chance.choice(places(base))
+    *way, last = chance.choice(places(manifest))
     container: Any = manifest
     for step in way:
         container = container[step]
@@ -60,20 +70,20 @@ def changed(chance: random.Random, base: str, name: str) -> dict[str, Any]:
     return manifest
 
 
-@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("base", GOOD)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_the_api_server_and_the_operator_judge_alike(campaigns: Cluster, base: str, seed: int) -> None:
+def test_the_api_server_and_the_operator_judge_alike(defined: Cluster, base: str, seed: int) -> None:
     chance = random.Random(seed)
-    manifests = {f"sale-{n}": changed(chance, base, f"sale-{n}") for n in range(CAMPAIGNS)}
+    manifests = {f"sale-{n}": changed(chance, base, f"sale-{n}") for n in range(RESOURCES)}
     documents = "\n".join(json.dumps(manifest) for manifest in manifests.values())
-    said = campaigns.kubectl("create", "--dry-run=server", "--filename=-", input=documents, check=False)
-    taken = set(re.findall(r"campaign\.flywheel\.dev/(\S+) created", said))
-    assert 10 < len(taken) < CAMPAIGNS - 10, said[-2000:]
+    said = defined.kubectl("create", "--dry-run=server", "--filename=-", input=documents, check=False)
+    taken = set(re.findall(r"[a-z]+\.flywheel\.dev/(\S+) created", said))
+    assert 5 < len(taken) < RESOURCES - 5, said[-2000:]
     loaded: set[str] = set()
     refusals: dict[str, str] = {}
     for name, manifest in manifests.items():
         try:
-            load_campaign(manifest)
+            LOADERS[manifest["kind"]](manifest)
             loaded.add(name)
         except InvalidResource as error:
             refusals[name] = str(error)

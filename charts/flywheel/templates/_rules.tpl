@@ -75,10 +75,13 @@ tests/unit/chart holds this list against the kinds of the operator's children.
 - apiGroups: ["", events.k8s.io]
   resources: [events]
   verbs: [create, list]
-# The search for leftovers by the Campaign's label before it is called Retired: every built-in kind but Secrets.
+# The search for leftovers by the Campaign's label before it is called Retired: every built-in kind but Secrets, and ABTests.
 # What may not be listed is named in the Campaign's report as not looked at.
 - apiGroups: [""]
   resources: [pods, endpoints, podtemplates, replicationcontrollers, limitranges, resourcequotas]
+  verbs: [list]
+- apiGroups: [flywheel.dev]
+  resources: [abtests]
   verbs: [list]
 - apiGroups: [apps]
   resources: [replicasets, daemonsets, controllerrevisions]
@@ -167,16 +170,16 @@ tests/unit/chart holds this list against the kinds of the operator's children.
 
 {{- define "flywheel.editRules" -}}
 - apiGroups: [flywheel.dev]
-  resources: [campaigns]
+  resources: [campaigns, abtests]
   verbs: [get, list, watch, create, update, patch, delete, deletecollection]
 - apiGroups: [flywheel.dev]
-  resources: [campaigns/status]
+  resources: [campaigns/status, abtests/status]
   verbs: [get]
 {{- end -}}
 
 {{- define "flywheel.viewRules" -}}
 - apiGroups: [flywheel.dev]
-  resources: [campaigns, campaigns/status]
+  resources: [campaigns, campaigns/status, abtests, abtests/status]
   verbs: [get, list, watch]
 {{- end -}}
 

@@ -118,6 +118,15 @@ class Autoscaling(Model):
         return self.min if self.warm is None else self.warm
 
 
+AT_MOST_MAX = Rule(
+    cel="!has(self.replicas) || !has(self.autoscaling) || self.replicas <= self.autoscaling.max",
+    holds=lambda model: model.replicas is None or model.autoscaling is None or model.replicas <= model.autoscaling.max,
+    message="replicas must be at most autoscaling.max: lower replicas or raise max",
+    field="replicas",
+)
+"""Of whatever has replicas and autoscaling."""
+
+
 class DisruptionBudget(Model):
     """How many pods may be evicted at a time, by node drains and the like."""
 

@@ -11,15 +11,8 @@ from flywheel.api.durations import DURATION_CEL, seconds_cel
 from flywheel.api.edge import Edge
 from flywheel.api.entry_rules import EDGE_RULES, PREVIEW_RULES, RELEASE_RULES, ROUTE_RULES
 from flywheel.api.model import KeyedBy, Model, Rule
-from flywheel.api.quantities import (
-    MOMENT_PATTERN,
-    Duration,
-    Flag,
-    Integer,
-    Moment,
-    Text,
-    cel_text,
-)
+from flywheel.api.moments import ENDS_AFTER_START
+from flywheel.api.quantities import Duration, Flag, Integer, Moment, Text
 from flywheel.api.route import Route
 from flywheel.api.service import Service
 
@@ -28,29 +21,12 @@ CAMPAIGN_NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
 DEFAULT_PREPARE = timedelta(hours=1)
 DEFAULT_WARM = timedelta(minutes=10)
 
-_MOMENT = f"matches({cel_text(MOMENT_PATTERN)})"
-_OFFSET = "matches('(Z|[+-][0-9]{2}:[0-9]{2})$')"
-
-
-def _ends_after_start(schedule: "Schedule") -> bool:
-    start, end = schedule.starts_at, schedule.ends_at
-    if start is None or end is None or (start.tzinfo is None) != (end.tzinfo is None):
-        return True  # one wall time and one offset: only the zone tells, see the stages
-    return start < end
-
 
 class Schedule(Model):
     """The campaign's time."""
 
     constraints = (
-        Rule(
-            cel=f"!has(self.startsAt) || !has(self.endsAt) || !self.startsAt.{_MOMENT} || !self.endsAt.{_MOMENT} || "
-            f"self.startsAt.{_OFFSET} != self.endsAt.{_OFFSET} || (self.startsAt.{_OFFSET} ? "
-            "timestamp(self.startsAt) < timestamp(self.endsAt) : self.startsAt < self.endsAt)",
-            holds=_ends_after_start,
-            message="schedule.endsAt must be after schedule.startsAt: move endsAt later or startsAt earlier",
-            field="endsAt",
-        ),
+        ENDS_AFTER_START,
         Rule(
             cel=f"!has(self.warmFor) || !self.warmFor.{DURATION_CEL} || (has(self.prepareFor) && "
             f"!self.prepareFor.{DURATION_CEL}) || {seconds_cel('self.warmFor')} <= "

@@ -2,7 +2,10 @@
 
 from typing import Any
 
+from flywheel.api.abtest import ABTest
+from flywheel.api.abtest_status import ABTestStatus
 from flywheel.api.campaign import Campaign
+from flywheel.api.model import Model
 from flywheel.api.schema import Schema, structural_schema
 from flywheel.api.status import CampaignStatus
 
@@ -33,39 +36,61 @@ _CAMPAIGN_COLUMNS = [
 ]
 
 
+_ABTEST_COLUMNS = [
+    _column("Campaign", "string", ".spec.campaign", "The Campaign that it belongs to."),
+    _column("Service", "string", ".spec.service", "The service that is tested."),
+    _column("State", "string", ".status.state", "Where the test stands."),
+    _column("Verdict", "string", ".status.decision.verdict", "What was decided."),
+    _column("Visitors", "integer", ".status.visitors", "Visitors of all variants."),
+    _column("Winner", "string", ".status.decision.winner", "The variant that is better.", priority=1),
+    _column("Reason", "string", ".status.decision.reason", "Why it was decided so.", priority=1),
+    _column("Age", "date", ".metadata.creationTimestamp", "Time since it was created."),
+]
+
+
 def campaign_definition() -> dict[str, Any]:
     """The CustomResourceDefinition of Campaign."""
-    schema = structural_schema(Campaign)
-    properties = schema["properties"]
-    spec: Schema = {"description": "What is wanted."} | properties["spec"]
-    spec["description"] = "What is wanted: what runs, when, and how it is reached."
-    status = structural_schema(CampaignStatus)
+    wanted = "What is wanted: what runs, when, and how it is reached."
+    return _definition(Campaign, CampaignStatus, wanted, "cmp", _CAMPAIGN_COLUMNS)
+
+
+def abtest_definition() -> dict[str, Any]:
+    """The CustomResourceDefinition of ABTest."""
+    wanted = "What is wanted: what is compared, for whom, by what, and what follows from it."
+    return _definition(ABTest, ABTestStatus, wanted, "abt", _ABTEST_COLUMNS)
+
+
+def _definition(
+    model: type[Model], status: type[Model], wanted: str, short_name: str, columns: list[dict[str, Any]]
+) -> dict[str, Any]:
+    schema = structural_schema(model)
+    kind = model.__name__
     root: Schema = {
-        "description": Campaign.__doc__,
+        "description": model.__doc__,
         "type": "object",
         "required": ["metadata", "spec"],
         "properties": {
             "apiVersion": _API_VERSION,
             "kind": _KIND,
             "metadata": {"type": "object"},
-            "spec": spec,
-            "status": status,
+            "spec": schema["properties"]["spec"] | {"description": wanted},
+            "status": structural_schema(status),
         },
         "x-kubernetes-validations": schema["x-kubernetes-validations"],
     }
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"campaigns.{GROUP}"},
+        "metadata": {"name": f"{kind.lower()}s.{GROUP}"},
         "spec": {
             "group": GROUP,
             "scope": "Namespaced",
             "names": {
-                "kind": "Campaign",
-                "listKind": "CampaignList",
-                "plural": "campaigns",
-                "singular": "campaign",
-                "shortNames": ["cmp"],
+                "kind": kind,
+                "listKind": f"{kind}List",
+                "plural": f"{kind.lower()}s",
+                "singular": kind.lower(),
+                "shortNames": [short_name],
                 "categories": ["flywheel"],
             },
             "versions": [
@@ -74,7 +99,7 @@ def campaign_definition() -> dict[str, Any]:
                     "served": True,
                     "storage": True,
                     "subresources": {"status": {}},
-                    "additionalPrinterColumns": _CAMPAIGN_COLUMNS,
+                    "additionalPrinterColumns": columns,
                     "schema": {"openAPIV3Schema": root},
                 }
             ],
@@ -84,4 +109,7 @@ def campaign_definition() -> dict[str, Any]:
 
 def definitions() -> dict[str, dict[str, Any]]:
     """All definitions by the name of their file in `crds/`."""
-    return {f"{GROUP}_campaigns.yaml": campaign_definition()}
+    return {
+        f"{GROUP}_abtests.yaml": abtest_definition(),
+        f"{GROUP}_campaigns.yaml": campaign_definition(),
+    }

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from flywheel.api.autoscaling import Autoscaling, DisruptionBudget
+from flywheel.api.autoscaling import AT_MOST_MAX, Autoscaling, DisruptionBudget
 from flywheel.api.content import Content
 from flywheel.api.kubernetes import (
     EnvironmentFromManifest,
@@ -156,14 +156,7 @@ class Service(Model):
             message="each port number may be used once per protocol: change or remove one of the two ports",
             field="ports",
         ),
-        Rule(
-            cel="!has(self.replicas) || !has(self.autoscaling) || self.replicas <= self.autoscaling.max",
-            holds=lambda model: (
-                model.replicas is None or model.autoscaling is None or model.replicas <= model.autoscaling.max
-            ),
-            message="replicas must be at most autoscaling.max: lower replicas or raise max",
-            field="replicas",
-        ),
+        AT_MOST_MAX,
         Rule(
             cel="has(self.image) || has(self.content)",
             holds=lambda model: model.image is not None or model.content is not None,

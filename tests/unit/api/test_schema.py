@@ -10,7 +10,7 @@ import pytest
 import yaml
 from kubernetes.aio import client
 
-from flywheel.api.definition import campaign_definition
+from flywheel.api.definition import abtest_definition, campaign_definition, definitions
 from flywheel.api.generate import main, rendered, stale
 from flywheel.api.model import Model
 from flywheel.api.schema import UnsupportedSchema, structural_schema
@@ -54,15 +54,21 @@ def walk(schema: dict[str, Any], path: str) -> Iterator[Node]:
         yield from walk(schema["additionalProperties"], f"{path}[*]")
 
 
-ROOT = campaign_definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-NODES = dict(walk(ROOT, ""))
+KINDS = {each["spec"]["names"]["kind"]: each for each in definitions().values()}
+NODES = {
+    path: node
+    for kind, definition in KINDS.items()
+    for path, node in walk(definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"], kind)
+}
 # The API server bounds what is its own.
-OURS = {path: node for path, node in NODES.items() if path not in {"", ".apiVersion", ".kind", ".metadata"}}
+OURS = {path: node for path, node in NODES.items() if re.search(r"\.(spec|status)\b", path)}
 
 
 def test_there_is_something_to_walk() -> None:
     assert len(NODES) > 500
-    assert ".spec.services[].autoscaling.max" in NODES
+    assert {"Campaign.spec.services[].autoscaling.max", "ABTest.spec.variants[].override.podTemplate.spec"} <= set(
+        NODES
+    )
 
 
 def test_only_words_of_structural_schemas_are_used() -> None:
@@ -89,7 +95,7 @@ def test_every_list_map_and_text_is_bounded() -> None:
         if (node.get("type") == "array" and "maxItems" not in node)
         or ("additionalProperties" in node and "maxProperties" not in node)
         or (node.get("type") == "string" and "maxLength" not in node and "enum" not in node)
-        or (node.get("type") == "integer" and path.startswith(".spec") and not {"minimum", "maximum"} <= set(node))
+        or (node.get("type") == "integer" and ".spec" in path and not {"minimum", "maximum"} <= set(node))
     ]
     assert unbounded == []
 
@@ -112,9 +118,11 @@ def test_the_keys_of_list_maps_are_required_scalars() -> None:
 
 
 def test_status_lists_can_be_applied_by_several_writers() -> None:
-    assert NODES[".status.conditions"]["x-kubernetes-list-map-keys"] == ["type"]
-    assert NODES[".status.services"]["x-kubernetes-list-map-keys"] == ["name"]
-    assert NODES[".status.inventory.entries"].get("x-kubernetes-list-type", "atomic") == "atomic"
+    for kind in KINDS:
+        assert NODES[f"{kind}.status.conditions"]["x-kubernetes-list-map-keys"] == ["type"]
+    for path in ("Campaign.status.services", "ABTest.status.variants", "ABTest.status.checks.guardrails"):
+        assert NODES[path]["x-kubernetes-list-map-keys"] == ["name"]
+    assert NODES["Campaign.status.inventory.entries"].get("x-kubernetes-list-type", "atomic") == "atomic"
 
 
 def test_every_rule_has_words_and_names_a_field_that_exists() -> None:
@@ -138,8 +146,8 @@ def test_patterns_are_of_the_kind_that_the_api_server_reads() -> None:
         assert not re.search(r"\(\?|\\[1-9dwsDWSbB]", pattern), path
 
 
-def test_the_definition_survives_the_kubernetes_client() -> None:
-    definition = campaign_definition()
+@pytest.mark.parametrize("definition", KINDS.values(), ids=KINDS)
+def test_the_definition_survives_the_kubernetes_client(definition: dict[str, Any]) -> None:
     read = client.V1CustomResourceDefinition.from_dict(definition)
     assert read
     assert without_empty(json.loads(read.to_json())) == without_empty(json.loads(json.dumps(definition)))
@@ -152,22 +160,29 @@ def without_empty(value: Any) -> Any:
     return [without_empty(item) for item in value] if isinstance(value, list) else value
 
 
-def test_the_names_and_columns_people_use() -> None:
-    spec = campaign_definition()["spec"]
-    assert (spec["names"]["shortNames"], spec["names"]["categories"]) == (["cmp"], ["flywheel"])
+@pytest.mark.parametrize(
+    ("definition", "short_name", "shown"),
+    [
+        (campaign_definition(), "cmp", ["Stage", "Ready", "Starts", "Ends", "Next", "Goal", "Age"]),
+        (abtest_definition(), "abt", ["Campaign", "Service", "State", "Verdict", "Visitors", "Age"]),
+    ],
+    ids=["Campaign", "ABTest"],
+)
+def test_the_names_and_columns_people_use(definition: dict[str, Any], short_name: str, shown: list[str]) -> None:
+    spec = definition["spec"]
+    assert (spec["names"]["shortNames"], spec["names"]["categories"]) == ([short_name], ["flywheel"])
     version = spec["versions"][0]
     assert version["subresources"] == {"status": {}}
     columns = {column["name"]: column.get("priority", 0) for column in version["additionalPrinterColumns"]}
-    assert [name for name, priority in columns.items() if not priority] == [
-        "Stage",
-        "Ready",
-        "Starts",
-        "Ends",
-        "Next",
-        "Goal",
-        "Age",
-    ]
+    assert [name for name, priority in columns.items() if not priority] == shown
     assert columns["Reason"] == 1
+
+
+def test_every_column_shows_a_field_that_exists() -> None:
+    for kind, definition in KINDS.items():
+        for column in definition["spec"]["versions"][0]["additionalPrinterColumns"]:
+            path = re.sub(r"\[\?.*?\]", "[]", column["jsonPath"])
+            assert path.startswith(".metadata") or kind + path in NODES, column
 
 
 def test_crds_are_fresh() -> None:
@@ -180,8 +195,9 @@ def test_generating_is_repeatable_and_the_check_notices(tmp_path: Path) -> None:
     assert main(["--check", str(directory)]) == 1
     assert main([str(directory)]) == 0
     assert main(["--check", str(directory)]) == 0
-    (written,) = directory.iterdir()
-    assert yaml.safe_load(written.read_text("utf-8")) == campaign_definition()
+    for name, definition in definitions().items():
+        assert yaml.safe_load((directory / name).read_text("utf-8")) == definition
+    written = directory / "flywheel.dev_campaigns.yaml"
     written.write_text(written.read_text("utf-8").replace("maxItems: 32", "maxItems: 33", 1), "utf-8")
     assert main(["--check", str(directory)]) == 1
     assert main([str(directory)]) == 0

@@ -1,4 +1,4 @@
-"""Whatever comes in: a Campaign or an InvalidResource comes out, and never another exception."""
+"""Whatever comes in: a resource or an InvalidResource comes out, and never another exception."""
 
 import copy
 from datetime import date, datetime, timedelta
@@ -7,10 +7,15 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.bad_abtests.table import BASES as TESTS
+from tests.bad_abtests.table import good_abtest
 from tests.bad_campaigns.table import BASES, good_campaign
 
-from flywheel.api.load import InvalidResource, load_campaign, unknown_fields
+from flywheel.api.abtest import ABTest
+from flywheel.api.load import InvalidResource, load_abtest, load_campaign, unknown_fields
 from flywheel.api.quantities import MOMENT_PATTERN, Text, read_duration, read_moment
+
+LOADERS = {"Campaign": load_campaign, "ABTest": load_abtest}
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -20,11 +25,11 @@ json_values = st.recursive(
 python_values = json_values | st.dates() | st.binary() | st.sets(st.integers()) | st.just(object())
 
 
-def check(manifest: Any) -> None:
+def check(manifest: Any, kind: str) -> None:
     """Load; whatever else than an InvalidResource is raised fails the test."""
     problems = None
     try:
-        load_campaign(manifest)
+        LOADERS[kind](manifest)
     except InvalidResource as error:
         problems = error.problems
     assert problems is None or all(problem.message for problem in problems)
@@ -33,8 +38,10 @@ def check(manifest: Any) -> None:
 
 @given(python_values)
 def test_any_value(value: Any) -> None:
-    check(value)
+    for kind in LOADERS:
+        check(value, kind)
     unknown_fields(value)
+    unknown_fields(value, ABTest)
 
 
 def places(value: Any, parent: Any = None, key: Any = None) -> list[tuple[Any, Any]]:
@@ -47,23 +54,23 @@ def places(value: Any, parent: Any = None, key: Any = None) -> list[tuple[Any, A
     return found
 
 
-GOOD = [good_campaign(base) for base in BASES]
+GOOD = [good_campaign(base) for base in BASES] + [good_abtest(base) for base in TESTS]
 PLACES = [(index, place) for index, good in enumerate(GOOD) for place in range(len(places(good)))]
 
 
 @settings(max_examples=400)
 @given(st.sampled_from(PLACES), python_values)
-def test_a_good_campaign_with_anything_in_any_place(where: tuple[int, int], value: Any) -> None:
+def test_a_good_resource_with_anything_in_any_place(where: tuple[int, int], value: Any) -> None:
     good, place = where
     manifest = copy.deepcopy(GOOD[good])
     container, key = places(manifest)[place]
     container[key] = value
-    check(manifest)
+    check(manifest, GOOD[good]["kind"])
 
 
 @settings(max_examples=200)
 @given(st.sampled_from(PLACES), st.text(max_size=8), python_values)
-def test_a_good_campaign_with_anything_beside_any_place(where: tuple[int, int], name: str, value: Any) -> None:
+def test_a_good_resource_with_anything_beside_any_place(where: tuple[int, int], name: str, value: Any) -> None:
     good, place = where
     manifest = copy.deepcopy(GOOD[good])
     container, _ = places(manifest)[place]
@@ -71,17 +78,17 @@ def test_a_good_campaign_with_anything_beside_any_place(where: tuple[int, int], 
         container[name] = value
     else:
         container.append(value)
-    check(manifest)
+    check(manifest, GOOD[good]["kind"])
 
 
 @settings(max_examples=200)
 @given(st.sampled_from(PLACES))
-def test_a_good_campaign_with_one_place_empty(where: tuple[int, int]) -> None:
+def test_a_good_resource_with_one_place_empty(where: tuple[int, int]) -> None:
     good, place = where
     manifest = copy.deepcopy(GOOD[good])
     container, key = places(manifest)[place]
     del container[key]
-    check(manifest)
+    check(manifest, GOOD[good]["kind"])
 
 
 @given(st.dates(date(2000, 1, 1), date(2199, 12, 31)), st.times().map(lambda each: each.replace(microsecond=0)))

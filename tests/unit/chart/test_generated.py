@@ -10,7 +10,10 @@ from tests.unit.chart.shapes import findings
 from flywheel.runtime.metrics import Metrics
 
 CRD = "CustomResourceDefinition"
-CAMPAIGNS = yaml.safe_load((ROOT / "crds" / "flywheel.dev_campaigns.yaml").read_text())
+KINDS = {
+    each["metadata"]["name"]: each
+    for each in (yaml.safe_load(path.read_text()) for path in (ROOT / "crds").glob("*.yaml"))
+}
 
 
 def test_nothing_is_stale():
@@ -25,19 +28,27 @@ def test_a_difference_is_found(tmp_path):
     assert stale({same: "a", changed: "b", missing: "c"}) == [changed, missing]
 
 
-def test_templating_leaves_the_definition_as_it_was_generated():
-    definition = one(objects(crds=True), CRD)
-    assert definition["spec"] == CAMPAIGNS["spec"]
-    assert findings(definition) == []
+def test_templating_leaves_the_definitions_as_they_were_generated():
+    rendered = {each["metadata"]["name"]: each for each in of_kind(objects(crds=True), CRD)}
+    assert rendered.keys() == KINDS.keys()
+    for name, definition in rendered.items():
+        assert definition["spec"] == KINDS[name]["spec"]
+        assert findings(definition) == []
+
+
+def test_the_chart_names_every_definition_that_it_brings():
+    annotations = yaml.safe_load((ROOT / "charts/flywheel/Chart.yaml").read_text())["annotations"]
+    named = [each["name"] for each in yaml.safe_load(annotations["artifacthub.io/crds"])]
+    assert sorted(named) == sorted(KINDS)
 
 
 def test_definitions_stay_after_an_uninstall_unless_told_otherwise():
-    def policy(values):
-        metadata = one(objects(values, crds=True), CRD)["metadata"]
-        return metadata.get("annotations", {}).get("helm.sh/resource-policy")
+    def policies(values):
+        found = [each["metadata"].get("annotations", {}) for each in of_kind(objects(values, crds=True), CRD)]
+        return {each.get("helm.sh/resource-policy") for each in found}
 
-    assert policy({}) == "keep"
-    assert policy({"crds": {"keep": False}}) is None
+    assert policies({}) == {"keep"}
+    assert policies({"crds": {"keep": False}}) == {None}
     assert of_kind(objects({"crds": {"install": False}}, crds=True), CRD) == []
 
 

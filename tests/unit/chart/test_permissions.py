@@ -127,7 +127,8 @@ def test_namespaced_mode_reads_definitions_and_nothing_else_in_the_cluster():
     }
 
 
-def test_people_get_the_campaigns_with_the_built_in_roles():
+@pytest.mark.parametrize("kind", ["campaigns", "abtests"])
+def test_people_get_our_kinds_with_the_built_in_roles(kind):
     view, edit = (one(objects(), "ClusterRole", suffix) for suffix in ("flywheel-view", "flywheel-edit"))
     aggregated = "rbac.authorization.k8s.io/aggregate-to-"
     assert {key for key in view["metadata"]["labels"] if key.startswith(aggregated)} == {f"{aggregated}view"}
@@ -135,9 +136,9 @@ def test_people_get_the_campaigns_with_the_built_in_roles():
         f"{aggregated}edit",
         f"{aggregated}admin",
     }
-    assert grants(view["rules"])["flywheel.dev", "campaigns"] == {"get", "list", "watch"}
-    assert {"create", "update", "patch", "delete"} <= grants(edit["rules"])["flywheel.dev", "campaigns"]
-    assert grants(edit["rules"])["flywheel.dev", "campaigns/status"] == {"get"}
+    assert grants(view["rules"])["flywheel.dev", kind] == {"get", "list", "watch"}
+    assert {"create", "update", "patch", "delete"} <= grants(edit["rules"])["flywheel.dev", kind]
+    assert grants(edit["rules"])["flywheel.dev", f"{kind}/status"] == {"get"}
 
 
 def test_kinds_of_ones_own_are_searched_for_leftovers():

@@ -50,4 +50,9 @@ def yaml_blocks(page: Path) -> Iterator[Any]:
 
 def campaigns(page: Path) -> list[dict[str, Any]]:
     """Return every Campaign that a page shows whole."""
-    return [each for each in yaml_blocks(page) if isinstance(each, dict) and each.get("kind") == "Campaign"]
+    return shown(page, "Campaign")
+
+
+def shown(page: Path, kind: str) -> list[dict[str, Any]]:
+    """Return every resource of a kind that a page shows whole."""
+    return [each for each in yaml_blocks(page) if isinstance(each, dict) and each.get("kind") == kind]
