@@ -17,6 +17,7 @@ BENCHMARKS = (
     "one_campaign",
     "many_campaigns",
     "kpi",
+    "arms",
     "release",
     "push",
 )

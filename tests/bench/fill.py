@@ -72,14 +72,14 @@ def _requests(
     start: int, count: int, campaign: str, visitors: int, days: int, until: int, seed: int, expires_at: int
 ) -> str:
     return (
-        "INSERT INTO requests (campaign, request_id, time, ingest_time, service, slot, variant, channel, region, host, "
-        "method, path, status, duration_ms, server_ms, bytes_in, bytes_out, visitor, bot, page, termination, "
+        "INSERT INTO requests (campaign, request_id, time, ingest_time, service, slot, test, variant, channel, region, "
+        "host, method, path, status, duration_ms, server_ms, bytes_in, bytes_out, visitor, bot, page, termination, "
         "expires_at, commit) "
         f"WITH {_common(visitors, days, until, seed, 12)}, r % 1000 AS p SELECT "
         f"'{campaign}', concat('r', toString(number)), moment, moment + 50, "
-        "['landing', 'seckill'][1 + intDiv(r, 3) % 2], 'blue', ['', 'red', 'green'][1 + h % 3], way, "
-        "['east', 'north', 'south'][1 + intDiv(h, 11) % 3], 'm.shop.example', 'GET', "
-        "concat('/p/', toString(intDiv(r, 100) % 500)), multiIf(p < 970, 200, p < 990, 404, p < 995, 500, 503), "
+        "['landing', 'seckill'][1 + intDiv(r, 3) % 2], 'blue', if(h % 3 = 0, '', 'button'), "
+        "['', 'red', 'green'][1 + h % 3], way, ['east', 'north', 'south'][1 + intDiv(h, 11) % 3], 'm.shop.example', "
+        "'GET', concat('/p/', toString(intDiv(r, 100) % 500)), multiIf(p < 970, 200, p < 990, 404, p < 995, 500, 503), "
         "5 + intDiv(r, 1000) % 400 / 2 + if(p >= 990, 500, 0), 4 + intDiv(r, 1000) % 400 / 2, 500, 20000, person, "
         f"intDiv(r, 100) % 200 = 0, p < 300, '--', {expires_at}, 1 FROM numbers({start}, {count}) "
         "SETTINGS max_insert_block_size = 1048576"

@@ -1,5 +1,7 @@
 """The key figures a third time, in DuckDB's SQL, formulated with windows and joins instead of arrays and bits."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import duckdb
@@ -50,8 +52,9 @@ def _tie(row: EventRow | RequestRow) -> int:
     return xxhash.xxh64_intdigest(row.message_id.encode()) if isinstance(row, EventRow) else 0
 
 
-def measure(stream: Stream, scope: Scope) -> Figures:
-    """Measure the totals of one window of the rows that the store keeps."""
+@contextlib.contextmanager
+def loaded(stream: Stream) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Give an engine that holds the rows of a stream."""
     with duckdb.connect() as engine:
         for table, rows in (("events", stream.events), ("requests", stream.requests)):
             plain: list[dict[str, Any]] = [msgspec.to_builtins(row) | {"tie": _tie(row)} for row in rows]
@@ -61,6 +64,12 @@ def measure(stream: Stream, scope: Scope) -> Figures:
             engine.execute(f"CREATE TABLE {table} ({columns})")
             marks = ", ".join("?" for _ in names)
             engine.executemany(f"INSERT INTO {table} VALUES ({marks})", [list(row.values()) for row in plain])
+        yield engine
+
+
+def measure(stream: Stream, scope: Scope) -> Figures:
+    """Measure the totals of one window of the rows that the store keeps."""
+    with loaded(stream) as engine:
         values = {
             "start": scope.start,
             "end": scope.end,

@@ -2,12 +2,10 @@
 
 import math
 import random
-from typing import Any
 
-import duckdb
-import msgspec
 import pytest
 from tests.unit.insight.conftest import Bench
+from tests.unit.insight.duck import loaded
 from tests.unit.insight.stream import HOUR, LATER, NOW, Stream
 
 from flywheel.events.rows import EventRow, RequestRow
@@ -124,14 +122,7 @@ FROM served s GROUP BY s.slot
 
 
 def in_duckdb(stream: Stream, scope: SlotScope) -> dict[str, tuple[int, ...]]:
-    with duckdb.connect() as engine:
-        for table, rows in (("events", stream.events), ("requests", stream.requests)):
-            plain: list[dict[str, Any]] = [msgspec.to_builtins(row) for row in rows]
-            types = {str: "VARCHAR", int: "BIGINT", bool: "BOOLEAN", float: "DOUBLE"}
-            columns = ", ".join(f"{name} {types[type(value)]}" for name, value in plain[0].items())
-            engine.execute(f"CREATE TABLE {table} ({columns})")
-            marks = ", ".join("?" for _ in plain[0])
-            engine.executemany(f"INSERT INTO {table} VALUES ({marks})", [list(row.values()) for row in plain])
+    with loaded(stream) as engine:
         values = {"start": scope.start, "end": scope.end, "service": scope.service, "event": scope.events[0]}
         return {row[0]: tuple(row[1:]) for row in engine.execute(IN_SQL, values).fetchall()}
 

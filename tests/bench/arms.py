@@ -1,0 +1,73 @@
+"""What the arms of a test did: sums over half a million visitors with five million events, asked of the real store."""
+
+import asyncio
+import gc
+import tempfile
+import time
+from pathlib import Path
+
+from tests.bench.fill import CAMPAIGN, UNTIL, fill_statements
+from tests.bench.rows import Row, median
+
+from flywheel.events.chdb_engine import ChdbEngine
+from flywheel.events.store import Store
+from flywheel.insight.arms import (
+    Amount,
+    ArmScope,
+    Outcome,
+    exposures_statement,
+    latencies_statement,
+    outcomes_statement,
+    requests_statement,
+    shape,
+)
+from flywheel.insight.kpi import Statement
+
+EVENTS, REQUESTS, VISITORS = 5_000_000, 1_000_000, 500_000
+DAY = 86_400_000
+TIMES = 7
+TARGET = 0.5
+"""Seconds for the sums of three metrics."""
+OUTCOMES = (
+    Outcome(Amount("Coupon Claimed")),
+    Outcome(Amount("Order Completed", "Revenue")),
+    Outcome(Amount("Order Completed", "Revenue"), over=Amount("Order Completed", "Count")),
+)
+SCOPE = ArmScope(CAMPAIGN, "button", UNTIL - 30 * DAY, UNTIL, 7 * DAY, OUTCOMES)
+
+
+def measure() -> list[Row]:
+    """Fill a store, then ask."""
+    with tempfile.TemporaryDirectory() as folder:
+        return asyncio.run(_measure(Path(folder)))
+
+
+async def _measure(folder: Path) -> list[Row]:
+    store = Store(ChdbEngine(folder), fsync=False)
+    await store.start()
+    try:
+        for statement in fill_statements(EVENTS, requests=REQUESTS, visitors=VISITORS):
+            await store.run(statement)
+        size = f"{EVENTS // 1_000_000}M events"
+        sums = await _median(store, exposures_statement(SCOPE), outcomes_statement(SCOPE))
+        guarded = await _median(store, requests_statement(SCOPE), latencies_statement(SCOPE))
+        return [
+            Row(f"arms: exposures and three metrics, {size}", sums, "s", TARGET),
+            Row(f"arms: errors and latency, {REQUESTS // 1_000_000}M requests", guarded, "s", None),
+        ]
+    finally:
+        await store.close()
+
+
+async def _median(store: Store, *statements: Statement) -> float:
+    taken = []
+    for number in range(TIMES + 1):
+        gc.collect()
+        began = time.perf_counter()
+        answers = [await store.query(each.sql, each.parameters) for each in statements]
+        if number:
+            taken.append(time.perf_counter() - began)
+        elif len(statements[0].parameters) and "visitors" in answers[0][0]:
+            visitors = sum(each.visitors for each in shape(SCOPE, *answers).values())
+            assert visitors > VISITORS / 3, visitors
+    return median(taken)
