@@ -10,7 +10,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from flywheel.experiment.sequential import HorizonTest, horizon_test
+from flywheel.experiment.futility import LEAST_CHANCE
+from flywheel.experiment.sample_ratio import ALARM, CONCENTRATION, log_bayes_factor
+from flywheel.experiment.sequential import (
+    HorizonTest,
+    boundary,
+    crossing_probability,
+    effective_width,
+    horizon_test,
+    needed_drift,
+)
 from flywheel.experiment.sizing import Goal, Size, proportion_size
 
 Floats = NDArray[np.float64]
@@ -143,3 +152,103 @@ def _covered(
 ) -> NDArray[np.bool_]:
     half = half_widths(test, variant, first, control, second)
     return np.asarray((np.abs(variant / first - control / second - truth) <= half).all(axis=1))
+
+
+@dataclass(frozen=True)
+class Futility:
+    """What the stop for futility does to tests with the planned effect, and to tests without any."""
+
+    power: float
+    """Without the stop."""
+    power_lost: float
+    mean_as_planned: float
+    """Share of the cap."""
+    mean_without_effect: float
+    wrong: float
+    """Share of tests without an effect that ship all the same."""
+
+
+def simulate_futility(seed: int, runs: int, baseline: float, planned: float, looks: int = 200) -> Futility:
+    """Run tests with and without the stop, side by side on the same visitors."""
+    goal = Goal()
+    size = proportion_size(baseline, planned, goal)
+    drift = needed_drift(effective_width(boundary(goal.level), goal.looks), goal.power)
+    lines = _futile_below(boundary(goal.level), drift, np.arange(1, looks + 1) / looks)
+    won, kept, mean = zip(
+        *(_with_a_stop(seed, runs, size, looks, (baseline, baseline * (1 + true)), lines) for true in (planned, 0.0)),
+        strict=True,
+    )
+    return Futility(won[0], won[0] - kept[0], mean[0], mean[1], kept[1])
+
+
+def _with_a_stop(
+    seed: int, runs: int, size: Size, looks: int, shares: Sequence[float], lines: Floats
+) -> tuple[float, float, float]:
+    test = horizon_test(0.05, size.variant_cap, size.control_cap)
+    won, kept, ends = [], [], []
+    for counts, converted in paths(seed, runs, size.variant_cap, looks, shares):
+        score = scores(test, converted[1], counts[1], converted[0], counts[0])
+        crossed, futile = np.abs(score) > test.boundary, score < lines
+        futile[:, -1] = True
+        first = np.where(crossed.any(axis=1), crossed.argmax(axis=1), looks)
+        stop = futile.argmax(axis=1)
+        upwards = score[np.arange(len(score)), np.minimum(first, looks - 1)] > 0
+        won.append((first < looks) & upwards)
+        kept.append(won[-1] & (first <= stop))
+        ends.append((np.minimum(np.minimum(first, stop), looks - 1) + 1) / looks)
+    return tuple(float(np.concatenate(each).mean()) for each in (won, kept, ends))  # type: ignore[return-value]
+
+
+def _futile_below(width: float, drift: float, fractions: Floats) -> Floats:
+    """Score below which each look is futile, by bisection on the product's law of first passage."""
+    lines = []
+    for fraction in fractions:
+        low, high = -8.0, width
+        for _ in range(40):
+            middle = (low + high) / 2
+            chance = crossing_probability(width - middle, drift, 1 - fraction)
+            low, high = (middle, high) if chance < LEAST_CHANCE else (low, middle)
+        lines.append(low)
+    return np.array(lines)
+
+
+def ratio_alarms(
+    seed: int, runs: int, visitors: int, shares: Sequence[float], weights: Sequence[float], batch: int = 200
+) -> Floats:
+    """Give the visitors at the first alarm of the sample ratio in each run, infinite without one.
+
+    There is a look after every batch.
+    """
+    dice = np.random.default_rng(seed)
+    looks = visitors // batch
+    counts = np.cumsum(dice.multinomial(batch, shares, size=(runs, looks)), axis=1)
+    found = math.lgamma(CONCENTRATION) - np.array(
+        [math.lgamma(CONCENTRATION + count) for count in range(batch, looks * batch + 1, batch)]
+    )
+    for arm, weight in enumerate(np.array(weights) / sum(weights)):
+        prior = CONCENTRATION * weight
+        gamma = np.array([math.lgamma(prior + count) for count in range(visitors + 1)])
+        found = found + gamma[counts[:, :, arm]] - math.lgamma(prior) - counts[:, :, arm] * math.log(weight)
+    some = int(dice.integers(looks))
+    assert abs(found[0, some] - log_bayes_factor(counts[0, some].tolist(), weights)) < 1e-6, "not the product's factor"
+    alarm = found >= -math.log(ALARM)
+    return np.where(alarm.any(axis=1), (alarm.argmax(axis=1) + 1.0) * batch, np.inf)
+
+
+def late_errors(seed: int, runs: int, beyond: float, *, goes_on: bool = False, looks: int = 1000) -> float:
+    """Give the share of tests without an effect that are decided when the last look comes late.
+
+    There is a look at each of many steps before the cap, and then one at `beyond` times the cap; or, with `goes_on`, at
+    each step until there, as somebody does who does not end a test.
+    """
+    dice = np.random.default_rng(seed)
+    width, wrong = boundary(0.05), 0
+    for begin in range(0, runs, CHUNK):
+        steps = dice.normal(0, 1 / math.sqrt(looks), (min(CHUNK, runs - begin), math.ceil(beyond * looks)))
+        path = np.cumsum(steps, axis=1)
+        times = np.arange(1, path.shape[1] + 1) / looks
+        crossed = np.abs(path) / np.sqrt(np.maximum(times, 1.0)) > width
+        if not goes_on:
+            crossed[:, looks - 1 : -1] = False
+        wrong += int(crossed.any(axis=1).sum())
+    return wrong / runs

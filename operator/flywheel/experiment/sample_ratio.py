@@ -52,11 +52,34 @@ def sample_ratio(
     Raises:
         ValueError: Counts and weights are not as many, an arm has no weight, or a count is negative.
     """
-    wanted = _normed(counts, weights)
-    total = sum(counts)
-    p_value = min(earlier, _p_value(log_bayes_factor(counts, weights)))
-    shares = tuple(count / total if total else 0.0 for count in counts)
-    return SampleRatio(p_value, p_value <= alarm, shares, wanted)
+    return stretched_sample_ratio([(counts, weights)], alarm=alarm, earlier=earlier)
+
+
+def stretched_sample_ratio(
+    stretches: Sequence[tuple[Sequence[int], Sequence[float]]], *, alarm: float = ALARM, earlier: float = 1.0
+) -> SampleRatio:
+    """Do so where weights were changed on the way: by a bandit, or as a variant was taken out.
+
+    Args:
+        stretches: For each time with the same weights, the visitors that were new in it, and the weights.
+        alarm: As of `sample_ratio`.
+        earlier: Likewise.
+
+    Raises:
+        ValueError: There is no stretch, or `sample_ratio` would refuse one.
+    """
+    if not stretches:
+        raise ValueError("a sample ratio needs the visitors of one stretch of time or more")
+    factor = sum(log_bayes_factor(counts, weights) for counts, weights in stretches)
+    p_value = min(earlier, _p_value(factor))
+    counted = [sum(arm) for arm in zip(*(counts for counts, _ in stretches), strict=True)]
+    total = sum(counted)
+    wanted = [0.0] * len(counted)
+    for counts, weights in stretches:
+        for arm, share in enumerate(_normed(counts, weights)):
+            wanted[arm] += share * (sum(counts) / total if total else 1 / len(stretches))
+    shares = tuple(count / total if total else 0.0 for count in counted)
+    return SampleRatio(p_value, p_value <= alarm, shares, tuple(wanted))
 
 
 def log_bayes_factor(counts: Sequence[int], weights: Sequence[float]) -> float:
@@ -64,7 +87,7 @@ def log_bayes_factor(counts: Sequence[int], weights: Sequence[float]) -> float:
 
     A Dirichlet prior around the wanted ratio is mixed over. The factor is a martingale if the ratio is as wanted, so by
     Ville's inequality it ever exceeds 1/a with a probability of at most a. Factors of stretches with other weights
-    multiply, so logarithms of stretches are added.
+    multiply, so their logarithms are added.
 
     Raises:
         ValueError: As `sample_ratio` does.

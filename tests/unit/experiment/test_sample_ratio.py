@@ -1,17 +1,21 @@
 """The sample ratio: the formula against a library, its promise by simulation, and whose fault a mismatch is."""
 
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import dirichlet_multinomial, multinomial
+from tests.abtest_simulation import ratio_alarms
 
-from flywheel.experiment.sample_ratio import ALARM, CONCENTRATION, log_bayes_factor, sample_ratio, suspects
+from flywheel.experiment.sample_ratio import (
+    CONCENTRATION,
+    log_bayes_factor,
+    sample_ratio,
+    stretched_sample_ratio,
+    suspects,
+)
 
 ARMS = st.lists(st.tuples(st.integers(0, 5000), st.floats(0.05, 1)), min_size=2, max_size=8)
-BATCH = 200
 
 
 @given(ARMS)
@@ -23,38 +27,21 @@ def test_the_factor_is_the_ratio_of_two_likelihoods(arms: list[tuple[int, float]
     assert log_bayes_factor(counts, weights.tolist()) == pytest.approx(mixed - plain, abs=1e-6)
 
 
-def alarms(seed: int, runs: int, visitors: int, shares: list[float], weights: list[float]) -> np.ndarray:
-    """Visitors at the first alarm of each run, infinite without one, with a look after every batch."""
-    dice = np.random.default_rng(seed)
-    looks = visitors // BATCH
-    counts = np.cumsum(dice.multinomial(BATCH, shares, size=(runs, looks)), axis=1)
-    table = np.array([math.lgamma(CONCENTRATION + n) for n in range(0, visitors + 1, BATCH)])
-    found = math.lgamma(CONCENTRATION) - table[None, 1:]
-    for arm, weight in enumerate(np.array(weights) / sum(weights)):
-        prior = CONCENTRATION * weight
-        gamma = np.array([math.lgamma(prior + n) for n in range(visitors + 1)])
-        found = found + gamma[counts[:, :, arm]] - math.lgamma(prior) - counts[:, :, arm] * math.log(weight)
-    alarm = found >= -math.log(ALARM)
-    some = int(dice.integers(looks))
-    assert found[0, some] == pytest.approx(log_bayes_factor(counts[0, some].tolist(), weights), abs=1e-6)
-    return np.where(alarm.any(axis=1), (alarm.argmax(axis=1) + 1) * BATCH, np.inf)
-
-
 @pytest.mark.parametrize("weights", [[0.5, 0.5], [0.9, 0.1], [0.4, 0.2, 0.2, 0.2]])
 def test_a_clean_test_has_next_to_no_false_alarm_over_all_its_looks(weights: list[float]) -> None:
-    share = float(np.isfinite(alarms(11, 4000, 60_000, weights, weights)).mean())
+    share = float(np.isfinite(ratio_alarms(11, 4000, 60_000, weights, weights)).mean())
     print(f"seed 11, weights {weights}: {share:.2%} false alarms in 4,000 tests of 300 looks")
     assert share <= 0.005
 
 
 def test_a_mismatch_of_52_to_48_is_found_by_15000_visitors() -> None:
-    median = float(np.median(alarms(12, 2000, 40_000, [0.52, 0.48], [0.5, 0.5])))
+    median = float(np.median(ratio_alarms(12, 2000, 40_000, [0.52, 0.48], [0.5, 0.5])))
     print(f"seed 12: half of the mismatches of 52/48 are found by {median:,.0f} visitors")
     assert median <= 15_000
 
 
 def test_a_coarse_mismatch_is_found_at_once() -> None:
-    assert np.quantile(alarms(13, 1000, 5_000, [0.6, 0.4], [0.5, 0.5]), 0.95) <= 1500
+    assert np.quantile(ratio_alarms(13, 1000, 5_000, [0.6, 0.4], [0.5, 0.5]), 0.95) <= 1500
 
 
 def test_a_proof_does_not_go_away() -> None:
@@ -76,7 +63,13 @@ def test_nobody_is_no_mismatch() -> None:
 def test_stretches_with_other_weights_are_taken_together() -> None:
     """Each as its own weights say: a ratio over all would cry wolf."""
     stretches = [([9000, 1000], [0.9, 0.1]), ([5000, 5000], [0.5, 0.5])]
-    assert sum(log_bayes_factor(*each) for each in stretches) < 0
+    found = stretched_sample_ratio(stretches)
+    assert not found.is_mismatch
+    assert found.shares == found.wanted == (0.7, 0.3)
+    assert stretched_sample_ratio([*stretches, ([5400, 4600], [0.5, 0.5])]).is_mismatch
+    assert stretched_sample_ratio([([0, 0], [0.5, 0.5])]).wanted == (0.5, 0.5)
+    with pytest.raises(ValueError, match="one stretch"):
+        stretched_sample_ratio([])
     assert sample_ratio([14_000, 6000], [0.5, 0.5]).is_mismatch
 
 

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from tests.abtest_simulation import simulate, simulate_shares
+from tests.abtest_simulation import late_errors, simulate, simulate_shares
 
 from flywheel.experiment.sizing import Goal, proportion_size
 
@@ -81,3 +81,10 @@ def test_a_wrong_baseline_changes_the_power_but_not_the_level(believed: float) -
     size = proportion_size(believed, PLANNED, goal)
     ends = simulate(seed, RUNS, goal, size, LOOKS, [0.05, 0.05])
     assert ends.any_decided <= 0.05
+
+
+def test_a_last_look_that_comes_late_errs_hardly_more_often_but_going_on_does() -> None:
+    late, on = late_errors(624, 10_000, 1.05), late_errors(624, 10_000, 1.33, goes_on=True)
+    print(f"seed 624: {late:.2%} wrongly decided by a last look 5% late, {on:.2%} by going on to a third more")
+    assert late <= 0.054
+    assert on > 0.06
