@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from flywheel.experiment.bandit import batched_lift, batched_look
 from flywheel.experiment.confidence_sequence import Harm, Margin, judge, judge_share
 from flywheel.experiment.corrections import holm
 from flywheel.experiment.estimate import (
@@ -18,7 +19,7 @@ from flywheel.experiment.estimate import (
 )
 from flywheel.experiment.futility import is_futile
 from flywheel.experiment.moments import Moments, PairMoments
-from flywheel.experiment.quantile import Histogram, quantile_effect
+from flywheel.experiment.quantile import Latency, quantile_effect
 from flywheel.experiment.sample_ratio import SampleRatio, sample_ratio
 from flywheel.experiment.sequential import HorizonTest, Look, interval_width, look
 
@@ -34,8 +35,8 @@ class Kind(Enum):
     P95 = "p95"
 
 
-Summary = Moments | PairMoments | Histogram
-"""Moments of shares and means, pairs of ratios and adjusted means, a histogram of latency."""
+Summary = Moments | PairMoments | Latency
+"""Moments of shares and means, pairs of ratios and adjusted means, latency of p95."""
 
 _COMPARE: dict[Kind, Callable[[Any, Any], Effect]] = {
     Kind.SHARE: proportion_effect,
@@ -84,6 +85,10 @@ class Design:
     secondary: tuple[Metric, ...] = ()
     guardrails: tuple[Guardrail, ...] = ()
     stops_for_futility: bool = True
+    batches: int = 0
+    """Planned batches, where shares change with what is seen (a bandit); 0 where they stay. Only the primary metric is
+    safe from that: secondary metrics and guardrails are taken of all visitors, and are right as long as nothing but the
+    shares changes from batch to batch."""
 
     def __post_init__(self) -> None:
         if len(self.arms) < 2 or len(self.weights) != len(self.arms):
@@ -98,6 +103,8 @@ class ArmSums:
     primary: Summary
     secondary: tuple[Summary, ...] = ()
     guardrails: tuple[Summary, ...] = ()
+    batches: tuple[Summary, ...] = ()
+    """The primary metric of the visitors that were new in each batch; of a bandit alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,62 +158,59 @@ def analyse(
     """
     control = arms[0]
     held = ratio or sample_ratio([arm.visitors for arm in arms], design.weights, earlier=earlier_ratio)
-    findings = [_finding(design, name, arm, control) for name, arm in zip(design.arms[1:], arms[1:], strict=True)]
-    return Analysis(held, control.visitors, _corrected(findings) if design.secondary else tuple(findings))
+    beside = _secondary(design, arms) if design.secondary else [()] * len(arms[1:])
+    findings = tuple(
+        _finding(design, name, arm, control, secondary)
+        for name, arm, secondary in zip(design.arms[1:], arms[1:], beside, strict=True)
+    )
+    return Analysis(held, control.visitors, findings)
 
 
-def _finding(design: Design, name: str, arm: ArmSums, control: ArmSums) -> Finding:
+def _finding(design: Design, name: str, arm: ArmSums, control: ArmSums, secondary: tuple[Secondary, ...]) -> Finding:
     effect = _COMPARE[design.primary.kind](arm.primary, control.primary)
-    found = look(design.test, effect)
+    found, relative = _looked(design, effect, arm, control)
+    harms = tuple(
+        _harm(guardrail, mine, other)
+        for guardrail, mine, other in zip(design.guardrails, arm.guardrails, control.guardrails, strict=True)
+    )
     sign = 1.0 if design.primary.more_is_better else -1.0
     planned = sign * design.planned_lift * abs(effect.control)
-    futile = design.stops_for_futility and planned != 0 and is_futile(design.test, found, effect, planned)
-    secondary = []
-    for metric, mine, other in zip(design.secondary, arm.secondary, control.secondary, strict=True):
-        beside = _COMPARE[metric.kind](mine, other)
-        seen = look(design.test, beside)
-        secondary.append(Secondary(beside, seen, seen.p_value))
-    return Finding(
-        name,
-        arm.visitors,
-        effect,
-        found,
-        lift(effect, interval_width(design.test, found.fraction)) if effect.is_normal else None,
-        tuple(
-            _harm(guardrail, mine, other)
-            for guardrail, mine, other in zip(design.guardrails, arm.guardrails, control.guardrails, strict=True)
-        ),
-        tuple(secondary),
-        futile,
+    futile = (
+        design.stops_for_futility
+        and not design.batches
+        and planned != 0
+        and is_futile(design.test, found, effect, planned)
     )
+    return Finding(name, arm.visitors, effect, found, relative, harms, secondary, futile)
+
+
+def _looked(design: Design, effect: Effect, arm: ArmSums, control: ArmSums) -> tuple[Look, Interval | None]:
+    if not design.batches:
+        found = look(design.test, effect)
+        width = interval_width(design.test, found.fraction)
+        return found, lift(effect, width) if effect.is_normal else None
+    compare = _COMPARE[design.primary.kind]
+    batches = [compare(mine, other) for mine, other in zip(arm.batches, control.batches, strict=True)]
+    level = design.test.level
+    return batched_look(batches, design.batches, level), batched_lift(batches, design.batches, level)
+
+
+def _secondary(design: Design, arms: Sequence[ArmSums]) -> list[tuple[Secondary, ...]]:
+    """Compare what is beside the primary metric, corrected over all metrics of all variants."""
+    seen: dict[tuple[int, int], tuple[Effect, Look]] = {}
+    for variant, arm in enumerate(arms[1:]):
+        each = zip(design.secondary, arm.secondary, arms[0].secondary, strict=True)
+        for number, (metric, mine, other) in enumerate(each):
+            effect = _COMPARE[metric.kind](mine, other)
+            seen[variant, number] = effect, look(design.test, effect)
+    adjusted = holm({key: found.p_value for key, (_, found) in seen.items()})
+    return [
+        tuple(Secondary(*seen[variant, number], adjusted[variant, number]) for number in range(len(design.secondary)))
+        for variant in range(len(arms) - 1)
+    ]
 
 
 def _harm(guardrail: Guardrail, arm: Summary, control: Summary) -> Harm:
     kind = guardrail.metric.kind
     effect = _COMPARE[kind](arm, control)
     return judge_share(guardrail.margin, effect) if kind is Kind.SHARE else judge(guardrail.margin, effect)
-
-
-def _corrected(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    values = {
-        f"{variant} {metric}": beside.look.p_value
-        for variant, finding in enumerate(findings)
-        for metric, beside in enumerate(finding.secondary)
-    }
-    adjusted = holm(values)
-    return tuple(
-        Finding(
-            each.name,
-            each.visitors,
-            each.effect,
-            each.look,
-            each.lift,
-            each.harms,
-            tuple(
-                Secondary(beside.effect, beside.look, adjusted[f"{variant} {metric}"])
-                for metric, beside in enumerate(each.secondary)
-            ),
-            each.is_futile,
-        )
-        for variant, each in enumerate(findings)
-    )

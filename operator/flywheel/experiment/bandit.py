@@ -6,28 +6,14 @@ their arm, so a batch is of new visitors alone.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from flywheel.experiment.estimate import Effect, Interval
+from flywheel.experiment.estimate import Effect, Interval, safe_expm1
 from flywheel.experiment.probability import Posterior, probability_best
-from flywheel.experiment.sequential import boundary
+from flywheel.experiment.sequential import Look, boundary
 
 BUCKETS = 10_000
 FLOOR = 0.05
 """Share that each arm keeps, so that a bad start can be made good and each batch has an estimate."""
-
-
-@dataclass(frozen=True, slots=True)
-class BatchedLook:
-    """What all batches say together."""
-
-    batches: int
-    score: float
-    """Against `boundary(level)`."""
-    direction: int
-    p_value: float
-    interval: Interval
-    """Of the difference, valid at any look."""
 
 
 def allocation(
@@ -79,7 +65,7 @@ def least_batch(baseline: float, floor: float, expected: float = 10.0) -> int:
     return math.ceil(expected / (floor * min(baseline, 1 - baseline)))
 
 
-def batched_look(batches: Sequence[Effect], planned: int, level: float) -> BatchedLook:
+def batched_look(batches: Sequence[Effect], planned: int, level: float) -> Look:
     """Take a look at a test whose shares changed with what was seen.
 
     The plain difference of all visitors is biased and not normal then. Within a batch the shares were fixed before it
@@ -92,23 +78,53 @@ def batched_look(batches: Sequence[Effect], planned: int, level: float) -> Batch
         planned: Number of batches at which the test ends.
         level: Chance of a difference where there is none.
 
+    Returns:
+        Its fraction is that of planned batches; its estimate weighs each batch by its precision.
+
     Raises:
         ValueError: There are more batches than planned: a decision was due.
 
     Source: Zhang, Janson, Murphy (2020), Inference for Batched Bandits, NeurIPS, theorem 3 (BOLS).
     """
-    counted = [each for each in batches if each.is_normal and each.null_error > 0]
-    if len(counted) > planned:
-        raise ValueError(f"{len(counted)} batches of {planned}: the test ended with the last one that was planned")
+    if len(batches) > planned:
+        raise ValueError(f"{len(batches)} batches of {planned}: the test ended with the last one that was planned")
+    counted = [each for each in batches if _counts(each)]
+    is_final = len(batches) == planned
     if not counted:
-        return BatchedLook(0, 0.0, 0, 1.0, Interval(0.0, -math.inf, math.inf))
+        return Look(0.0, 0.0, 0, 1.0, Interval(0.0, -math.inf, math.inf), is_final)
     width = boundary(level)
     score = sum(each.statistic for each in counted) / math.sqrt(planned)
-    precision = sum(1 / each.standard_error for each in counted)
-    estimate = sum(each.difference / each.standard_error for each in counted) / precision
-    half = width * math.sqrt(planned) / precision
     direction = 0
     if abs(score) > width:
         direction = 1 if score > 0 else -1
     p_value = min(1.0, 2.0 * math.erfc(abs(score) / math.sqrt(2.0)))
-    return BatchedLook(len(counted), score, direction, p_value, Interval(estimate, estimate - half, estimate + half))
+    interval = _weighed([(each.difference, each.standard_error) for each in counted], planned, width)
+    return Look(len(counted) / planned, score, direction, p_value, interval, is_final)
+
+
+def batched_lift(batches: Sequence[Effect], planned: int, level: float) -> Interval | None:
+    """Give the relative difference for display, from the log ratios of the batches; None where there is none.
+
+    Args:
+        batches: As of `batched_look`.
+        planned: Likewise.
+        level: Likewise.
+    """
+    ratios = [each.log_ratio for each in batches if _counts(each)]
+    known = [each for each in ratios if each is not None]
+    if not known or len(known) < len(ratios):
+        return None
+    found = _weighed(known, planned, boundary(level))
+    return Interval(math.expm1(found.estimate), safe_expm1(found.lower), safe_expm1(found.upper))
+
+
+def _counts(batch: Effect) -> bool:
+    return batch.is_normal and batch.null_error > 0
+
+
+def _weighed(estimates: Sequence[tuple[float, float]], planned: int, width: float) -> Interval:
+    """Weigh each estimate by one over its error, so that each batch is a step of the same size."""
+    precision = sum(1 / error for _, error in estimates)
+    estimate = sum(each / error for each, error in estimates) / precision
+    half = width * math.sqrt(planned) / precision
+    return Interval(estimate, estimate - half, estimate + half)

@@ -90,7 +90,7 @@ def lift(effect: Effect, width: float) -> Interval | None:
     if found is None:
         return None
     ratio, error = found
-    return Interval(math.expm1(ratio), _expm1(ratio - width * error), _expm1(ratio + width * error))
+    return Interval(math.expm1(ratio), safe_expm1(ratio - width * error), safe_expm1(ratio + width * error))
 
 
 def proportion_effect(variant: Moments, control: Moments) -> Effect:
@@ -236,6 +236,6 @@ def _unknown(variant: float, control: float, first: int, second: int) -> Effect:
     return Effect(variant, control, math.inf, math.inf, first, second, math.inf, math.inf, is_normal=False)
 
 
-def _expm1(value: float) -> float:
-    """A bound of nothing known is infinite, not an error."""
+def safe_expm1(value: float) -> float:
+    """Turn the bound of a log ratio into one of the relative difference; of nothing known it is infinite."""
     return math.expm1(value) if value < 700 else math.inf

@@ -29,6 +29,15 @@ class Histogram:
         return sum(self.counts.values())
 
 
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """The requests of an arm."""
+
+    histogram: Histogram
+    design: float = 1.0
+    """Design effect, from `design_effect`: requests of one visitor are alike, so they tell less."""
+
+
 def bucket(milliseconds: float) -> int:
     """Give the bucket of a latency; what took no time is in that of a microsecond."""
     return math.floor(math.log(max(milliseconds, 0.001)) / math.log(GROWTH))
@@ -52,13 +61,7 @@ def quantile(histogram: Histogram, share: float) -> float:
     return math.pow(GROWTH, max(histogram.counts) + 1)
 
 
-def quantile_effect(
-    variant: Histogram,
-    control: Histogram,
-    share: float,
-    variant_design: float = 1.0,
-    control_design: float = 1.0,
-) -> Effect:
+def quantile_effect(variant: Latency, control: Latency, share: float) -> Effect:
     """Compare a quantile of two arms, in milliseconds.
 
     The number of requests below the true quantile is binomial, whatever latency looks like. The quantiles at two
@@ -69,24 +72,22 @@ def quantile_effect(
         variant: Its requests.
         control: Likewise.
         share: 0.95 for p95.
-        variant_design: Design effect, from `design_effect`: requests of one visitor are alike, so they tell less.
-        control_design: Likewise.
 
     Source: Woodruff (1952), Confidence Intervals for Medians and Other Position Measures, JASA 47; Deng, Knoblich, Lu
     (2018), KDD, 3.3, for requests in visitors.
     """
-    first, second = variant.count, control.count
+    first, second = variant.histogram.count, control.histogram.count
     if not first or not second:
         return Effect(0.0, 0.0, math.inf, math.inf, first, second, math.inf, math.inf, is_normal=False)
-    errors = _error(variant, share, variant_design), _error(control, share, control_design)
+    errors = _error(variant, share), _error(control, share)
     enough = all(
         count * min(share, 1 - share) / design >= _LEAST_BEYOND
-        for count, design in ((first, variant_design), (second, control_design))
+        for count, design in ((first, variant.design), (second, control.design))
     )
     error = math.hypot(*errors)
     return Effect(
-        quantile(variant, share),
-        quantile(control, share),
+        quantile(variant.histogram, share),
+        quantile(control.histogram, share),
         error,
         error,
         first,
@@ -114,7 +115,8 @@ def design_effect(below: PairMoments, share: float) -> float:
     return max(1.0, ratio_variance(below) * below.x / (share * (1 - share)))
 
 
-def _error(histogram: Histogram, share: float, design: float) -> float:
-    reach = _DEVIATIONS * math.sqrt(design * share * (1 - share) / histogram.count)
-    high, low = quantile(histogram, min(1.0, share + reach)), quantile(histogram, max(0.0, share - reach))
+def _error(arm: Latency, share: float) -> float:
+    reach = _DEVIATIONS * math.sqrt(arm.design * share * (1 - share) / arm.histogram.count)
+    high = quantile(arm.histogram, min(1.0, share + reach))
+    low = quantile(arm.histogram, max(0.0, share - reach))
     return (high - low) / (2 * _DEVIATIONS)

@@ -70,16 +70,17 @@ def stretched_sample_ratio(
     """
     if not stretches:
         raise ValueError("a sample ratio needs the visitors of one stretch of time or more")
-    factor = sum(log_bayes_factor(counts, weights) for counts, weights in stretches)
+    wanted = [_normed(counts, weights) for counts, weights in stretches]
+    factor = sum(_log_factor(counts, shares) for (counts, _), shares in zip(stretches, wanted, strict=True))
     p_value = min(earlier, _p_value(factor))
     counted = [sum(arm) for arm in zip(*(counts for counts, _ in stretches), strict=True)]
     total = sum(counted)
-    wanted = [0.0] * len(counted)
-    for counts, weights in stretches:
-        for arm, share in enumerate(_normed(counts, weights)):
-            wanted[arm] += share * (sum(counts) / total if total else 1 / len(stretches))
-    shares = tuple(count / total if total else 0.0 for count in counted)
-    return SampleRatio(p_value, p_value <= alarm, shares, tuple(wanted))
+    return SampleRatio(
+        p_value,
+        p_value <= alarm,
+        tuple(count / total if total else 0.0 for count in counted),
+        wanted[0] if len(wanted) == 1 else _mixed(stretches, wanted, total),
+    )
 
 
 def log_bayes_factor(counts: Sequence[int], weights: Sequence[float]) -> float:
@@ -94,12 +95,7 @@ def log_bayes_factor(counts: Sequence[int], weights: Sequence[float]) -> float:
 
     Source: Lindon, Malek (2022), Anytime-Valid Inference for Multinomial Count Data, NeurIPS, section 2.
     """
-    wanted = _normed(counts, weights)
-    found = math.lgamma(CONCENTRATION) - math.lgamma(CONCENTRATION + sum(counts))
-    for count, share in zip(counts, wanted, strict=True):
-        prior = CONCENTRATION * share
-        found += math.lgamma(prior + count) - math.lgamma(prior) - count * math.log(share)
-    return found
+    return _log_factor(counts, _normed(counts, weights))
 
 
 def suspects(
@@ -129,6 +125,24 @@ def suspects(
                 explains = _p_value(log_bayes_factor(rest, weights)) > alarm
                 found.append(_suspect(dimension, value, counts, weights, p_value, explains=explains))
     return sorted(found, key=lambda each: (not each.explains, each.p_value, each.dimension, each.value))
+
+
+def _log_factor(counts: Sequence[int], wanted: Sequence[float]) -> float:
+    found = math.lgamma(CONCENTRATION) - math.lgamma(CONCENTRATION + sum(counts))
+    for count, share in zip(counts, wanted, strict=True):
+        prior = CONCENTRATION * share
+        found += math.lgamma(prior + count) - math.lgamma(prior) - count * math.log(share)
+    return found
+
+
+def _mixed(
+    stretches: Sequence[tuple[Sequence[int], Sequence[float]]], wanted: Sequence[Sequence[float]], total: int
+) -> tuple[float, ...]:
+    """Give the shares that all stretches together should have."""
+    parts = [sum(counts) / total if total else 1 / len(stretches) for counts, _ in stretches]
+    return tuple(
+        sum(part * shares[arm] for part, shares in zip(parts, wanted, strict=True)) for arm in range(len(wanted[0]))
+    )
 
 
 def _suspect(

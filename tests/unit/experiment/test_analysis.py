@@ -6,11 +6,12 @@ from hypothesis import strategies as st
 from tests.unit.experiment.designs import CAP, arm, design
 
 from flywheel.experiment.analysis import ArmSums, Design, Guardrail, Kind, Metric, analyse
+from flywheel.experiment.bandit import batched_lift, batched_look
 from flywheel.experiment.confidence_sequence import Margin, judge
 from flywheel.experiment.corrections import holm
 from flywheel.experiment.estimate import adjusted_effect, mean_effect, proportion_effect, ratio_effect
 from flywheel.experiment.moments import conversions, summarise, summarise_pairs
-from flywheel.experiment.quantile import Histogram, quantile_effect
+from flywheel.experiment.quantile import Histogram, Latency, quantile_effect
 from flywheel.experiment.sequential import look
 
 
@@ -21,7 +22,7 @@ def test_every_kind_is_compared_by_its_own_estimate() -> None:
         Kind.MEAN: (mean_effect, [summarise(y for y, _ in each) for each in pairs]),
         Kind.RATIO: (ratio_effect, [summarise_pairs(each) for each in pairs]),
         Kind.ADJUSTED: (adjusted_effect, [summarise_pairs(each) for each in pairs]),
-        Kind.P95: (lambda a, b: quantile_effect(a, b, 0.95), [Histogram({5: 300}), Histogram({6: 300})]),
+        Kind.P95: (lambda a, b: quantile_effect(a, b, 0.95), [Latency(Histogram({each: 300}), 1.2) for each in (5, 6)]),
     }
     for kind, (compare, (variant, control)) in kinds.items():
         made = design(primary=Metric("figure", kind))
@@ -54,6 +55,20 @@ def test_a_share_as_a_guardrail_has_exact_bounds_while_it_is_rare() -> None:
     harm = analyse(made, sums).findings[0].harms[0]
     assert harm.upper < 0.005
     assert judge(Margin(0.005), proportion_effect(conversions(CAP, 0), conversions(CAP, 0))).upper > 1
+
+
+def test_a_bandit_is_judged_batch_by_batch() -> None:
+    made = design(batches=4)
+    control, variant = (
+        ArmSums(1000, conversions(1000, all_of_them), batches=(conversions(900, first), conversions(100, second)))
+        for all_of_them, first, second in ((101, 91, 10), (130, 110, 20))
+    )
+    found = analyse(made, [control, variant]).findings[0]
+    effects = [proportion_effect(*each) for each in zip(variant.batches, control.batches, strict=True)]
+    assert found.look == batched_look(effects, 4, 0.05)
+    assert found.look.fraction == 0.5
+    assert found.lift == batched_lift(effects, 4, 0.05)
+    assert not found.is_futile
 
 
 @given(st.integers(0, 2 * CAP), st.integers(0, 2 * CAP), st.floats(0, 1), st.floats(0, 1), st.booleans())

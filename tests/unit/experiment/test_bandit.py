@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import beta, norm
 
-from flywheel.experiment.bandit import allocation, batched_look, largest_remainder, least_batch
+from flywheel.experiment.bandit import allocation, batched_lift, batched_look, largest_remainder, least_batch
 from flywheel.experiment.estimate import Effect, proportion_effect
 from flywheel.experiment.moments import Moments, conversions, summarise
 from flywheel.experiment.probability import (
@@ -137,7 +137,8 @@ def test_under_a_bandit_the_batched_look_keeps_its_level_and_covers(true: tuple[
 def test_batches_are_taken_together_as_published() -> None:
     effects = [proportion_effect(conversions(900, 100), conversions(100, 9 + each)) for each in (2, 4)]
     found = batched_look(effects, 4, 0.05)
-    assert found.batches == 2
+    assert (found.fraction, found.is_final) == (0.5, False)
+    assert batched_look(effects, 2, 0.05).is_final
     assert found.score == pytest.approx(sum(each.statistic for each in effects) / 2)
     weights = [1 / each.standard_error for each in effects]
     wanted = sum(w * each.difference for w, each in zip(weights, effects, strict=True)) / sum(weights)
@@ -145,10 +146,26 @@ def test_batches_are_taken_together_as_published() -> None:
     assert found.interval.upper - wanted == pytest.approx(boundary(0.05) * 2 / sum(weights))
 
 
+def test_the_lift_of_batches_is_that_of_their_log_ratios() -> None:
+    effects = [proportion_effect(conversions(900, 100), conversions(100, 9 + each)) for each in (2, 4)]
+    found = batched_lift(effects, 4, 0.05)
+    assert found is not None
+    logs = [each.log_ratio or (0.0, 0.0) for each in effects]
+    precision = sum(1 / error for _, error in logs)
+    wanted = sum(value / error for value, error in logs) / precision
+    half = boundary(0.05) * 2 / precision
+    assert (math.log1p(found.lower), math.log1p(found.estimate), math.log1p(found.upper)) == pytest.approx(
+        (wanted - half, wanted, wanted + half)
+    )
+    nothing = proportion_effect(conversions(900, 0), conversions(900, 100))
+    assert batched_lift([*effects, nothing], 4, 0.05) is None
+    assert batched_lift([], 4, 0.05) is None
+
+
 def test_batches_with_too_few_events_are_left_out_and_more_than_planned_refused() -> None:
     few = proportion_effect(conversions(900, 30), conversions(100, 0))
     good = proportion_effect(conversions(900, 100), conversions(200, 22))
-    assert batched_look([few, good], 3, 0.05).batches == 1
+    assert batched_look([few, good], 4, 0.05).fraction == 0.25
     assert batched_look([few], 3, 0.05).interval.holds(0.5)
     with pytest.raises(ValueError, match="3 batches of 2"):
         batched_look([good] * 3, 2, 0.05)

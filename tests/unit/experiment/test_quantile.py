@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flywheel.experiment.moments import summarise_pairs
-from flywheel.experiment.quantile import GROWTH, Histogram, bucket, design_effect, quantile, quantile_effect
+from flywheel.experiment.quantile import GROWTH, Histogram, Latency, bucket, design_effect, quantile, quantile_effect
 
 LATENCIES = st.lists(st.floats(0.01, 1e5), min_size=1, max_size=200)
 
@@ -37,7 +37,7 @@ def test_the_error_of_a_quantile_is_what_drawing_again_finds(share: float) -> No
     found = []
     for _ in range(600):
         arms = [histogram(dice.lognormal(3, 0.8, 2000).tolist()) for _ in range(2)]
-        effect = quantile_effect(*arms, share)
+        effect = quantile_effect(*map(Latency, arms), share)
         ratio = effect.log_ratio
         assert ratio is not None
         found.append((effect.difference, effect.standard_error, *ratio))
@@ -57,19 +57,19 @@ def test_requests_of_one_visitor_tell_less_and_the_design_effect_says_how_much()
         p95 = quantile(arm, 0.95)
         design = design_effect(summarise_pairs((float(each), 5.0) for each in (requests <= p95).sum(axis=1)), 0.95)
         quantiles.append(p95)
-        errors.append(quantile_effect(arm, arm, 0.95, design, design).variant_error)
-        naive.append(quantile_effect(arm, arm, 0.95).variant_error)
+        errors.append(quantile_effect(Latency(arm, design), Latency(arm), 0.95).variant_error)
+        naive.append(quantile_effect(Latency(arm), Latency(arm), 0.95).variant_error)
     print(f"seed 62: deviation {np.std(quantiles):.2f} ms, told {np.mean(errors):.2f}, naive {np.mean(naive):.2f}")
     assert np.mean(errors) == pytest.approx(np.std(quantiles), rel=0.12)
     assert np.mean(naive) < 0.75 * np.std(quantiles)
 
 
 def test_too_few_requests_beyond_the_quantile_are_not_enough() -> None:
-    few, many = histogram([10.0 + each for each in range(150)]), histogram([10.0 + each for each in range(250)])
+    few, many = (Latency(histogram([10.0 + each for each in range(count)])) for count in (150, 250))
     assert not quantile_effect(few, many, 0.95).is_normal
     assert quantile_effect(many, many, 0.95).is_normal
-    assert not quantile_effect(many, many, 0.95, 2.0).is_normal
-    assert not quantile_effect(Histogram(), many, 0.95).is_normal
+    assert not quantile_effect(many, Latency(many.histogram, 2.0), 0.95).is_normal
+    assert not quantile_effect(Latency(Histogram()), many, 0.95).is_normal
     with pytest.raises(ValueError, match="of 0 requests"):
         quantile(Histogram(), 0.5)
     assert design_effect(summarise_pairs([]), 0.95) == 1

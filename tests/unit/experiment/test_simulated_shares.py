@@ -2,9 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
-from tests.abtest_simulation import late_errors, simulate, simulate_shares
+from tests.abtest_simulation import late_errors, paths, simulate, simulate_shares
 
+from flywheel.experiment.confidence_sequence import two_sided_width
 from flywheel.experiment.sizing import Goal, proportion_size
 
 RUNS = 10_000
@@ -88,3 +90,26 @@ def test_a_last_look_that_comes_late_errs_hardly_more_often_but_going_on_does() 
     print(f"seed 624: {late:.2%} wrongly decided by a last look 5% late, {on:.2%} by going on to a third more")
     assert late <= 0.054
     assert on > 0.06
+
+
+def test_a_relative_interval_would_break_its_promise_where_the_difference_keeps_it() -> None:
+    """Why nothing is decided on the relative scale."""
+    relative, against, absolute = [], [], []
+    for counts, converted in paths(625, 4000, 20_000, 100, (0.02, 0.02)):
+        count = counts[0]
+        widths = np.array([two_sided_width(0.05, 5000, each) for each in count])
+        p, q = converted[1] / count, np.maximum(converted[0], 1) / count
+        errors = np.sqrt(p * (1 - p) / count), np.sqrt(q * (1 - q) / count)
+        lift = p / q - 1
+        found = np.abs(lift) > widths * np.hypot(errors[0] / q, errors[1] * p / q**2)
+        relative.append(found.any(axis=1))
+        against.append((found & (lift < 0)).any(axis=1))
+        absolute.append((np.abs(p - q) > widths * np.hypot(*errors)).any(axis=1))
+    shares = [float(np.concatenate(each).mean()) for each in (relative, against, absolute)]
+    print(
+        f"seed 625: relative intervals exclude 0 in {shares[0]:.1%}, {shares[1]:.1%} against the variant; "
+        f"absolute ones in {shares[2]:.1%}"
+    )
+    assert shares[0] > 0.07
+    assert shares[1] > 0.8 * shares[0]
+    assert shares[2] <= 0.05
