@@ -84,7 +84,7 @@ def batched_look(batches: Sequence[Effect], planned: int, level: float) -> Look:
     Raises:
         ValueError: There are more batches than planned: a decision was due.
 
-    Source: Zhang, Janson, Murphy (2020), Inference for Batched Bandits, NeurIPS, theorem 3 (BOLS).
+    Source: Zhang, Janson, Murphy (2020), Inference for Batched Bandits, NeurIPS: batched OLS.
     """
     if len(batches) > planned:
         raise ValueError(f"{len(batches)} batches of {planned}: the test ended with the last one that was planned")

@@ -69,7 +69,7 @@ def two_sided_width(level: float, tuned_for: float, count: float) -> float:
         count: Observations now, in the same unit: those of the smaller side, or of both, but always the same.
 
     Source: Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas (2024), Time-uniform central limit theory and asymptotic
-    confidence sequences, Annals of Statistics 52, theorem 2.2 and the tuning of its appendix.
+    confidence sequences, Annals of Statistics 52: the Gaussian mixture, tuned as in its appendix.
     """
     if count <= 0:
         return math.inf
@@ -85,7 +85,7 @@ def one_sided_width(level: float, tuned_for: float, count: float) -> float:
         tuned_for: As of `two_sided_width`.
         count: Likewise.
 
-    Source: as `two_sided_width`, its one-sided proposition.
+    Source: as `two_sided_width`, the one-sided mixture of its appendix.
     """
     if count <= 0:
         return math.inf

@@ -75,7 +75,8 @@ def decide(
 
     In this order: a breach takes its variant out at once; a mismatch of the sample ratio or lost events make the test
     invalid; nothing else is said before the least time; then whoever is proven better ships, if all guardrails that
-    must hold are known to; if every variant is proven worse control stays; at the end the rest is inconclusive.
+    must hold are known to; if every variant is proven worse control stays. At the end, or when going on is futile,
+    control stays too if the intervals rule the planned improvement out; the rest is inconclusive.
 
     A variant counts as better at this look or not at all: a crossing before the least time that has gone again is
     given away, which can only make fewer errors.
@@ -126,6 +127,8 @@ def _at_the_end(
     if is_out_of_time or all(each.look.is_final or _sign(design, each) < 0 or each.is_futile for each in alive):
         if better:
             return say_so(Verdict.INCONCLUSIVE, sentences.better_but_not_safe(design, better[0]))
+        if all(_sign(design, each) < 0 or _is_ruled_out(design, each) for each in alive):
+            return say_so(Verdict.KEEP_CONTROL, sentences.ruled_out(design, alive))
         if is_out_of_time or any(each.look.is_final for each in alive):
             return say_so(Verdict.INCONCLUSIVE, sentences.nothing_found(design, alive, is_out_of_time=is_out_of_time))
         return say_so(Verdict.INCONCLUSIVE, sentences.out_of_reach(design, alive))
@@ -150,6 +153,13 @@ def _broken(
     if due and all(each.effect.variant == each.effect.control == 0 for each in analysis.findings):
         return sentences.no_events(design, visitors)
     return None
+
+
+def _is_ruled_out(design: Design, finding: Finding) -> bool:
+    """Whether the interval leaves no room for the improvement that the test was made for."""
+    planned = design.planned_lift * abs(finding.effect.control)
+    interval = finding.look.interval
+    return interval.upper < planned if design.primary.more_is_better else interval.lower > -planned
 
 
 def _is_over(limits: Limits, elapsed: timedelta) -> bool:

@@ -77,7 +77,7 @@ class Interval:
 def lift(effect: Effect, width: float) -> Interval | None:
     """Give the relative difference for display: 0.1 is 10% more than control.
 
-    The interval is that of the log ratio, turned back; it is never decided on.
+    The interval is that of the log ratio, turned back (Katz and others (1978), Biometrics 34); it is never decided on.
 
     Args:
         effect: What was measured.
@@ -103,7 +103,7 @@ def proportion_effect(variant: Moments, control: Moments) -> Effect:
         variant: Its visitors, 1 for who did it and 0 for who did not.
         control: Likewise.
 
-    Source: Fleiss, Levin, Paik (2003), Statistical Methods for Rates and Proportions, 3.1 and 4.2.
+    Source: Fleiss, Levin, Paik (2003), Statistical Methods for Rates and Proportions, chapter 3.
     """
     first, second = variant.count, control.count
     if not first or not second:
@@ -139,7 +139,7 @@ def mean_effect(variant: Moments, control: Moments) -> Effect:
 def ratio_effect(variant: PairMoments, control: PairMoments) -> Effect:
     """Compare ratios of sums, as revenue by order, where visitors are what was drawn and not orders.
 
-    Source: delta method, Deng, Knoblich, Lu (2018), Applying the Delta Method in Metric Analytics, KDD, 3.1.
+    Source: delta method, Deng, Knoblich, Lu (2018), Applying the Delta Method in Metric Analytics, KDD.
     """
     first, second = variant.count, control.count
     if min(first, second) < 2 or variant.x <= 0 or control.x <= 0:

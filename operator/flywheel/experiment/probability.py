@@ -78,7 +78,7 @@ def probability_best(posteriors: Sequence[Posterior], *, more_is_better: bool = 
     Raises:
         ValueError: There is no arm, or a posterior has no width.
 
-    Source: Scott (2010), A modern Bayesian look at the multi-armed bandit, equation (3).
+    Source: Scott (2010), A modern Bayesian look at the multi-armed bandit.
     """
     if not posteriors or any(each.deviation <= 0 for each in posteriors):
         raise ValueError("one arm or more is needed, each with a posterior that has some width")

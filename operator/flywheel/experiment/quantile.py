@@ -74,7 +74,7 @@ def quantile_effect(variant: Latency, control: Latency, share: float) -> Effect:
         share: 0.95 for p95.
 
     Source: Woodruff (1952), Confidence Intervals for Medians and Other Position Measures, JASA 47; Deng, Knoblich, Lu
-    (2018), KDD, 3.3, for requests in visitors.
+    (2018), KDD, for requests in visitors.
     """
     first, second = variant.histogram.count, control.histogram.count
     if not first or not second:
@@ -108,7 +108,7 @@ def design_effect(below: PairMoments, share: float) -> float:
     Returns:
         1 or more; 1 where nothing is known.
 
-    Source: Kish (1965), Survey Sampling, 8.2; Deng, Knoblich, Lu (2018), KDD, 3.3.
+    Source: Kish (1965), Survey Sampling, 8.2; Deng, Knoblich, Lu (2018), KDD.
     """
     if below.count < 2 or below.x <= 0:
         return 1.0

@@ -93,7 +93,7 @@ def log_bayes_factor(counts: Sequence[int], weights: Sequence[float]) -> float:
     Raises:
         ValueError: As `sample_ratio` does.
 
-    Source: Lindon, Malek (2022), Anytime-Valid Inference for Multinomial Count Data, NeurIPS, section 2.
+    Source: Lindon, Malek (2022), Anytime-Valid Inference for Multinomial Count Data, NeurIPS.
     """
     return _log_factor(counts, _normed(counts, weights))
 

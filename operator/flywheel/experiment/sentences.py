@@ -42,12 +42,17 @@ def nothing_found(design: Design, found: Sequence[Finding], *, is_out_of_time: b
     return f"No difference is proven, and {why}. {seen}."
 
 
+def ruled_out(design: Design, found: Sequence[Finding]) -> str:
+    """Say that control stays as the planned improvement is ruled out."""
+    seen = "; ".join(f"{each.name}: {_seen(design, each)}" for each in found)
+    return f"{design.arms[0]} stays: an improvement of {_planned(design)}, as planned, is ruled out. {seen}."
+
+
 def out_of_reach(design: Design, found: Sequence[Finding]) -> str:
     """Say that going on is futile."""
     seen = "; ".join(f"{each.name}: {_seen(design, each)}" for each in found)
-    sign = "+" if design.primary.more_is_better else "-"
     return (
-        f"An improvement of {sign}{_percent(design.planned_lift)}, for which the test was made, has become so unlikely "
+        f"An improvement of {_planned(design)}, for which the test was made, has become so unlikely "
         f"that more visitors would be wasted. {seen}."
     )
 
@@ -117,6 +122,10 @@ def _seen(design: Design, found: Finding) -> str:
         return f"{seen}, too few to compare"
     low, high = _signed(found.lift.lower), _signed(found.lift.upper)
     return f"{seen}, {_signed(found.lift.estimate)}, and very likely between {low} and {high}"
+
+
+def _planned(design: Design) -> str:
+    return f"{'+' if design.primary.more_is_better else '-'}{_percent(design.planned_lift)}"
 
 
 def _not_held(design: Design, found: Finding) -> str:

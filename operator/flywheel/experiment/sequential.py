@@ -160,7 +160,7 @@ def effective_width(width: float, looks: int) -> float:
 
     Who looks now and then misses what crosses in between and comes back: as if the line were higher.
 
-    Source: Siegmund (1985), Sequential Analysis, 10.4; Chernoff (1965).
+    Source: Siegmund (1985), Sequential Analysis, chapter 10; Chernoff (1965).
     """
     return width - OVERSHOOT / math.sqrt(looks)
 

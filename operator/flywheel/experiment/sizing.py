@@ -69,7 +69,8 @@ def proportion_size(baseline: float, lift: float, goal: Goal) -> Size:
     Raises:
         ValueError: A share is not between 0 and 1, or there is no lift to see.
 
-    Source: Fleiss, Levin, Paik (2003), (4.14), for two looks' worth of variance; times what looking costs.
+    Source: Fleiss, Levin, Paik (2003), Statistical Methods for Rates and Proportions, chapter 4, without continuity
+    correction; times what looking costs.
     """
     target = baseline * (1 + lift)
     if not 0 < baseline < 1 or not 0 < target < 1 or lift == 0:

@@ -60,6 +60,15 @@ def test_at_the_cap_without_a_finding_it_is_inconclusive() -> None:
     assert "all planned visitors were there" in found.sentence
 
 
+def test_at_the_cap_control_stays_if_the_planned_effect_is_ruled_out() -> None:
+    found = decided(design(), arm(CAP, 500), arm(CAP, 495))
+    assert found.verdict is Verdict.KEEP_CONTROL
+    assert found.sentence.startswith("red stays: an improvement of +20%, as planned, is ruled out.")
+    less = design(primary=Metric("left at the till", more_is_better=False))
+    assert decided(less, arm(CAP, 500), arm(CAP, 505)).verdict is Verdict.KEEP_CONTROL
+    assert decided(less, arm(CAP, 500), arm(CAP, 460)).verdict is Verdict.INCONCLUSIVE
+
+
 def test_out_of_time_without_a_finding_it_is_inconclusive() -> None:
     found = decided(design(), arm(HALF, 250), arm(HALF, 270), limits=Limits(maximum=14 * DAY), days=14)
     assert found.verdict is Verdict.INCONCLUSIVE
@@ -67,14 +76,14 @@ def test_out_of_time_without_a_finding_it_is_inconclusive() -> None:
 
 
 def test_it_stops_when_the_planned_effect_is_out_of_reach() -> None:
-    found = decided(design(), arm(8000, 400), arm(8000, 395))
+    found = decided(design(), arm(6200, 310), arm(6200, 306))
     assert (found.verdict, found.settled) == (Verdict.INCONCLUSIVE, ("green",))
     assert "An improvement of +20%" in found.sentence
-    assert decided(design(stops_for_futility=False), arm(8000, 400), arm(8000, 395)).verdict is None
+    assert decided(design(stops_for_futility=False), arm(6200, 310), arm(6200, 306)).verdict is None
 
 
 def test_it_ends_when_one_variant_is_worse_and_the_other_is_at_its_cap() -> None:
-    found = decided(design(("red", "green", "blue"), weights=(2, 1, 2)), arm(CAP, 500), arm(HALF, 130), arm(CAP, 510))
+    found = decided(design(("red", "green", "blue"), weights=(2, 1, 2)), arm(CAP, 500), arm(HALF, 130), arm(CAP, 540))
     assert (found.verdict, found.settled) == (Verdict.INCONCLUSIVE, ("green",))
 
 
