@@ -10,6 +10,7 @@ from tools.bootstrap.steps import REPOSITORY
 
 BENCHMARKS = (
     "decision",
+    "experiment",
     "edge",
     "edge_map",
     "sidecar",
