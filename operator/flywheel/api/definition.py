@@ -2,6 +2,10 @@
 
 from typing import Any
 
+from pydantic import BaseModel
+
+from flywheel.api.abtest import ABTest
+from flywheel.api.abtest_status import ABTestStatus
 from flywheel.api.campaign import Campaign
 from flywheel.api.schema import Schema, structural_schema
 from flywheel.api.status import CampaignStatus
@@ -33,15 +37,43 @@ _CAMPAIGN_COLUMNS = [
 ]
 
 
+_ABTEST_COLUMNS = [
+    _column("Campaign", "string", ".spec.campaign", "The Campaign whose visitors take part."),
+    _column("Service", "string", ".spec.service", "The service that is varied."),
+    _column("State", "string", ".status.test.state", "Where the test stands."),
+    _column("Verdict", "string", ".status.test.decision.verdict", "How it was decided."),
+    _column("Winner", "string", ".status.test.decision.winner", "The variant to ship."),
+    _column("Visitors", "integer", ".status.visitors", "Visitors who take part."),
+    _column("Why", "string", ".status.test.message", "Why it stands there.", priority=1),
+    _column("Age", "date", ".metadata.creationTimestamp", "Time since it was created."),
+]
+
+
 def campaign_definition() -> dict[str, Any]:
     """The CustomResourceDefinition of Campaign."""
-    schema = structural_schema(Campaign)
-    properties = schema["properties"]
-    spec: Schema = {"description": "What is wanted."} | properties["spec"]
-    spec["description"] = "What is wanted: what runs, when, and how it is reached."
-    status = structural_schema(CampaignStatus)
+    purpose = "What is wanted: what runs, when, and how it is reached."
+    return _definition(Campaign, CampaignStatus, purpose, "campaign", "cmp", _CAMPAIGN_COLUMNS)
+
+
+def abtest_definition() -> dict[str, Any]:
+    """The CustomResourceDefinition of ABTest."""
+    purpose = "What is to be found out: variants, visitors, figures, and how it is decided."
+    return _definition(ABTest, ABTestStatus, purpose, "abtest", "abt", _ABTEST_COLUMNS)
+
+
+def _definition(
+    model: type[BaseModel],
+    status: type[BaseModel],
+    purpose: str,
+    singular: str,
+    short: str,
+    columns: list[dict[str, Any]],
+) -> dict[str, Any]:
+    schema = structural_schema(model)
+    spec: Schema = {"description": ""} | schema["properties"]["spec"]
+    spec["description"] = purpose
     root: Schema = {
-        "description": Campaign.__doc__,
+        "description": model.__doc__,
         "type": "object",
         "required": ["metadata", "spec"],
         "properties": {
@@ -49,23 +81,24 @@ def campaign_definition() -> dict[str, Any]:
             "kind": _KIND,
             "metadata": {"type": "object"},
             "spec": spec,
-            "status": status,
+            "status": structural_schema(status),
         },
         "x-kubernetes-validations": schema["x-kubernetes-validations"],
     }
+    kind = model.__name__
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"campaigns.{GROUP}"},
+        "metadata": {"name": f"{singular}s.{GROUP}"},
         "spec": {
             "group": GROUP,
             "scope": "Namespaced",
             "names": {
-                "kind": "Campaign",
-                "listKind": "CampaignList",
-                "plural": "campaigns",
-                "singular": "campaign",
-                "shortNames": ["cmp"],
+                "kind": kind,
+                "listKind": f"{kind}List",
+                "plural": f"{singular}s",
+                "singular": singular,
+                "shortNames": [short],
                 "categories": ["flywheel"],
             },
             "versions": [
@@ -74,7 +107,7 @@ def campaign_definition() -> dict[str, Any]:
                     "served": True,
                     "storage": True,
                     "subresources": {"status": {}},
-                    "additionalPrinterColumns": _CAMPAIGN_COLUMNS,
+                    "additionalPrinterColumns": columns,
                     "schema": {"openAPIV3Schema": root},
                 }
             ],
@@ -84,4 +117,7 @@ def campaign_definition() -> dict[str, Any]:
 
 def definitions() -> dict[str, dict[str, Any]]:
     """All definitions by the name of their file in `crds/`."""
-    return {f"{GROUP}_campaigns.yaml": campaign_definition()}
+    return {
+        f"{GROUP}_abtests.yaml": abtest_definition(),
+        f"{GROUP}_campaigns.yaml": campaign_definition(),
+    }
