@@ -1,4 +1,4 @@
-"""From a JSON object to a Campaign, or to everything that is wrong with it. Total: nothing else ever comes out."""
+"""From a JSON object to a resource, or to everything that is wrong with it. Total: nothing else ever comes out."""
 
 import difflib
 import json
@@ -6,11 +6,12 @@ import math
 import re
 from collections.abc import Iterator
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from flywheel.api.abtest import ABTest
 from flywheel.api.campaign import Campaign
 from flywheel.api.model import BROKEN
 from flywheel.api.problem import Problem
@@ -22,6 +23,7 @@ MAX_PROBLEMS = 32
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 Location = tuple[int | str, ...]
+Resource = TypeVar("Resource", Campaign, ABTest)
 
 
 class InvalidResource(Exception):  # noqa: N818 - it is the resource that is at fault
@@ -41,16 +43,31 @@ def load_campaign(manifest: dict[str, Any]) -> Campaign:
     Raises:
         InvalidResource: It is no valid Campaign; at most 32 problems are named.
     """
-    oversized = _oversized(manifest)
+    return _loaded(Campaign, manifest)
+
+
+def load_abtest(manifest: dict[str, Any]) -> ABTest:
+    """Read an ABTest from the object that the API server (or a YAML file) holds.
+
+    Defaults are filled in; whether its Campaign and service exist stays open.
+
+    Raises:
+        InvalidResource: It is no valid ABTest; at most 32 problems are named.
+    """
+    return _loaded(ABTest, manifest)
+
+
+def _loaded(model: type[Resource], manifest: dict[str, Any]) -> Resource:
+    oversized = _oversized(manifest, model.__name__)
     if oversized:
         raise InvalidResource((oversized,))
     try:
-        return Campaign.model_validate(manifest, by_alias=True, by_name=False)
+        return model.model_validate(manifest, by_alias=True, by_name=False)
     except ValidationError as error:
-        raise InvalidResource(_problems(error)) from None
+        raise InvalidResource(_problems(model, error)) from None
 
 
-def unknown_fields(manifest: dict[str, Any]) -> tuple[str, ...]:
+def unknown_fields(manifest: dict[str, Any], model: type[Campaign] | type[ABTest] = Campaign) -> tuple[str, ...]:
     """Paths of fields that someone applied but no model knows, so that the API server dropped them silently.
 
     Found in kubectl's annotation of what was last applied; empty without that annotation. At most 32 paths.
@@ -64,23 +81,24 @@ def unknown_fields(manifest: dict[str, Any]) -> tuple[str, ...]:
         applied = json.loads(text)
     except (ValueError, RecursionError):
         return ()
-    if not isinstance(applied, dict) or _oversized(applied):
+    if not isinstance(applied, dict) or _oversized(applied, model.__name__):
         return ()
     try:
-        Campaign.model_validate(applied, by_alias=True, by_name=False)
+        model.model_validate(applied, by_alias=True, by_name=False)
     except ValidationError as error:
         unknown = {_path(detail["loc"]) for detail in error.errors() if detail["type"] == "extra_forbidden"}
         return tuple(sorted(unknown)[:MAX_PROBLEMS])
     return ()
 
 
-def _oversized(manifest: object) -> Problem | None:
+def _oversized(manifest: object, kind: str) -> Problem | None:
     """Whether the part that is read is too big, too deep (a cycle is infinitely deep) or no JSON at all.
 
     Every reference to a shared part counts, so that a few nested aliases cannot stand for gigabytes.
     """
     if not isinstance(manifest, dict):
-        return Problem("", "a Campaign must be an object with apiVersion, kind, metadata and spec")
+        article = "an" if kind[0] in "AEIOU" else "a"
+        return Problem("", f"{article} {kind} must be an object with apiVersion, kind, metadata and spec")
     seen = 0
     # Status is the operator's own, metadata is bounded by the API server; both may be larger than any spec.
     read = {key: value for key, value in manifest.items() if key not in {"status", "metadata"}}
@@ -115,12 +133,12 @@ def _is_scalar(value: object) -> bool:
     return value is None or isinstance(value, str | bool | int)
 
 
-def _problems(error: ValidationError) -> tuple[Problem, ...]:
-    found = {problem for detail in error.errors(include_url=False) for problem in _from_detail(detail)}
+def _problems(model: type[BaseModel], error: ValidationError) -> tuple[Problem, ...]:
+    found = {problem for detail in error.errors(include_url=False) for problem in _from_detail(model, detail)}
     return tuple(sorted(found)[:MAX_PROBLEMS])
 
 
-def _from_detail(detail: ErrorDetails) -> Iterator[Problem]:
+def _from_detail(model: type[BaseModel], detail: ErrorDetails) -> Iterator[Problem]:
     where = detail["loc"]
     if detail["type"] == BROKEN:
         for relative, message in detail["ctx"]["complaints"]:
@@ -129,7 +147,7 @@ def _from_detail(detail: ErrorDetails) -> Iterator[Problem]:
     elif where and where[-1] == "[key]":
         yield Problem(_path(where[:-2]), f"the key {_shown(where[-2])} {_words(detail)}")
     elif detail["type"] == "extra_forbidden":
-        yield Problem(_path(where), _unknown(where))
+        yield Problem(_path(where), _unknown(model, where))
     elif not _miscounted(detail):
         yield Problem(_path(where), _sentence(detail))
 
@@ -192,8 +210,8 @@ def _path(where: Location) -> str:
     return path
 
 
-def _unknown(where: Location) -> str:
-    name, known = str(where[-1]), _known_fields(where[:-1])
+def _unknown(model: type[BaseModel], where: Location) -> str:
+    name, known = str(where[-1]), _known_fields(model, where[:-1])
     close = difflib.get_close_matches(name[:64], known, n=1, cutoff=0.6)
     if close:
         return f"unknown field, did you mean {close[0]}?"
@@ -202,13 +220,13 @@ def _unknown(where: Location) -> str:
 
 
 @cache
-def _schema() -> dict[str, Any]:
-    spec: dict[str, Any] = structural_schema(Campaign)
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    spec: dict[str, Any] = structural_schema(model)
     return spec
 
 
-def _known_fields(where: Location) -> list[str]:
-    schema: dict[str, Any] = _schema()
+def _known_fields(model: type[BaseModel], where: Location) -> list[str]:
+    schema: dict[str, Any] = _schema(model)
     for part in where:
         step = schema.get("items") if isinstance(part, int) else schema.get("properties", {}).get(part)
         schema = step or schema.get("additionalProperties") or {}
