@@ -68,7 +68,9 @@ def test_a_bandit_is_judged_batch_by_batch() -> None:
     assert found.look == batched_look(effects, 4, 0.05)
     assert found.look.fraction == 0.5
     assert found.lift == batched_lift(effects, 4, 0.05)
-    assert not found.is_futile
+    few = [ArmSums(2700, conversions(2700, 3 * each), batches=(conversions(900, each),) * 3) for each in (91, 85)]
+    assert analyse(design(batches=4), few).findings[0].look.score < 0
+    assert not analyse(design(batches=4), few).findings[0].is_futile
 
 
 @given(st.integers(0, 2 * CAP), st.integers(0, 2 * CAP), st.floats(0, 1), st.floats(0, 1), st.booleans())

@@ -159,6 +159,12 @@ def test_no_error_in_many_requests_holds_and_errors_in_all_of_few_breach() -> No
     assert broken.standing is Standing.BREACHED
 
 
+def test_rare_shares_have_half_of_the_level_for_each_arm() -> None:
+    found = judge_share(Margin(0.005, level=0.04), proportion_effect(conversions(800, 3), conversions(700, 1)))
+    first, second = share_bounds(3, 800, 0.02), share_bounds(1, 700, 0.02)
+    assert (found.lower, found.upper) == (first[0] - second[1], first[1] - second[0])
+
+
 def test_a_relative_margin_is_judged_on_the_ratio() -> None:
     def money(mean: float) -> Moments:
         return Moments(50_000, mean * 50_000, 50_000 * (mean**2 + 400))

@@ -26,6 +26,11 @@ def test_a_quantile_is_within_a_bucket_of_a_latency_that_somebody_had(values: li
     assert somebody / GROWTH * (1 - 1e-9) <= found <= somebody * GROWTH * (1 + 1e-9)
 
 
+def test_requests_are_evenly_spread_within_their_bucket() -> None:
+    assert quantile(Histogram({10: 100}), 0.5) == pytest.approx(GROWTH**10.5)
+    assert quantile(Histogram({10: 100, 12: 100}), 0.75) == pytest.approx(GROWTH**12.5)
+
+
 @given(LATENCIES, LATENCIES)
 def test_the_sum_of_two_histograms_is_that_of_all_requests(first: list[float], second: list[float]) -> None:
     assert dict((histogram(first) + histogram(second)).counts) == dict(histogram(first + second).counts)

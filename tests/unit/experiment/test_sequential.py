@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.integrate import quad
 from scipy.stats import invgauss, norm
 from tests.abtest_simulation import half_widths, scores
 
@@ -62,7 +61,8 @@ def test_the_expected_end_is_the_integral_over_those_that_go_on(width: float, dr
     up = first_passage(width, drift)
     # Downwards it is defective: it is reached with a probability of exp(-2 drift width) at all.
     reached = math.exp(-2 * drift * width)
-    wanted = quad(lambda t: max(0.0, up.sf(t) - reached * up.cdf(t)), 0, 1, limit=200)[0]  # type: ignore[attr-defined]
+    times = (np.arange(20_000) + 0.5) / 20_000
+    wanted = float(np.maximum(0.0, up.sf(times) - reached * up.cdf(times)).mean())  # type: ignore[attr-defined]
     assert expected_fraction(width, drift) == pytest.approx(wanted, abs=2e-4)
 
 
