@@ -15,7 +15,7 @@ What the words mean:
 # ruff: noqa: S608 - all names in the SQL are our own; what comes from outside is a parameter
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ from flywheel.insight.kpi import VISITOR_KEY, Parameters, Rows, Statement
 
 MOST_ARMS = 16
 MOST_OUTCOMES = 16
+QUICK = 0.95
 GROWTH = 1.02
 """From bucket to bucket of latencies, in milliseconds."""
 SHORTEST = 0.001
@@ -101,6 +102,11 @@ class ArmFigures:
     """Of each visitor with requests to the arm: errors as `y`, requests as `x`."""
     requesters: int = 0
     """Visitors with requests to the arm, crossed ones of other arms included."""
+    quick: Sums = Sums()
+    """Of each visitor whom the arm has answered: answers that took no longer than `QUICK` of all of the test as `y`,
+    answers as `x`. They tell how much alike the requests of one visitor are."""
+    answered: int = 0
+    """Visitors whom the arm has answered."""
     latencies: Mapping[int, int] = field(default_factory=dict)
     """Requests by latency: bucket `i` has those from `GROWTH ** i` to `GROWTH ** (i + 1)` milliseconds."""
 
@@ -149,15 +155,21 @@ def outcomes_statement(scope: ArmScope) -> Statement:
 
 
 def requests_statement(scope: ArmScope) -> Statement:
-    """Ask for errors and requests of each visitor by arm."""
+    """Ask for requests of each visitor by arm: how many failed, and how many were as fast as all but a few are."""
     sql = (
-        "WITH server_ms < 0 AS unanswered, "
+        f"WITH (SELECT quantileExact({QUICK})(duration_ms) FROM requests WHERE {_SERVED} AND server_ms >= 0) AS limit, "
+        "server_ms < 0 AS unanswered, "
         "status >= 500 OR (unanswered AND NOT startsWith(termination, 'C')) AS failed "
-        "SELECT arm, count() AS requesters, sum(errors) AS y, sum(errors * errors) AS yy, sum(asked) AS x, "
-        "sum(asked * asked) AS xx, sum(errors * asked) AS xy FROM ("
+        "SELECT arm, count() AS requesters, "
+        "sum(errors) AS y_errors, sum(errors * errors) AS yy_errors, sum(asked) AS x_errors, "
+        "sum(asked * asked) AS xx_errors, sum(errors * asked) AS xy_errors, "
+        "countIf(answered > 0) AS answered_requesters, "
+        "sum(quick) AS y_quick, sum(quick * quick) AS yy_quick, sum(answered) AS x_quick, "
+        "sum(answered * answered) AS xx_quick, sum(quick * answered) AS xy_quick FROM ("
         f"SELECT variant AS arm, {VISITOR_KEY} AS who, toFloat64(countIf(failed)) AS errors, "
-        f"toFloat64(count()) AS asked FROM requests WHERE {_SERVED} GROUP BY arm, who) "
-        f"GROUP BY arm LIMIT {MOST_ARMS}"
+        "toFloat64(count()) AS asked, toFloat64(countIf(NOT unanswered)) AS answered, "
+        "toFloat64(countIf(NOT unanswered AND duration_ms <= limit)) AS quick "
+        f"FROM requests WHERE {_SERVED} GROUP BY arm, who) GROUP BY arm LIMIT {MOST_ARMS}"
     )
     return Statement(sql, _parameters(scope))
 
@@ -186,8 +198,10 @@ def shape(
             visitors=int(row["visitors"]),
             crossed=int(row["crossed"]),
             outcomes=tuple(_sums(sums.get(arm, {}), str(number)) for number in range(len(scope.outcomes))),
-            requests=_sums(asked.get(arm, {})),
+            requests=_sums(asked.get(arm, {}), "errors"),
             requesters=int(asked[arm]["requesters"]) if arm in asked else 0,
+            quick=_sums(asked.get(arm, {}), "quick"),
+            answered=int(asked[arm]["answered_requesters"]) if arm in asked else 0,
             latencies=took.get(arm, {}),
         )
         for arm, row in ((str(row["arm"]), row) for row in exposures)
@@ -249,7 +263,5 @@ def _parameters(scope: ArmScope) -> Parameters:
     }
 
 
-def _sums(row: Mapping[str, Any], number: str = "") -> Sums:
-    names: Sequence[str] = ("y", "yy", "x", "xx", "xy")
-    suffix = f"_{number}" if number else ""
-    return Sums(*(float(row.get(f"{name}{suffix}", 0.0)) for name in names))
+def _sums(row: Mapping[str, Any], suffix: str) -> Sums:
+    return Sums(*(float(row.get(f"{name}_{suffix}", 0.0)) for name in ("y", "yy", "x", "xx", "xy")))

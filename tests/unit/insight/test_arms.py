@@ -14,6 +14,7 @@ from tests.unit.insight.stream import HOUR, LATER, NOW, Stream
 from flywheel.events.rows import EventRow, RequestRow
 from flywheel.insight.arms import (
     GROWTH,
+    QUICK,
     Amount,
     ArmFigures,
     ArmScope,
@@ -106,11 +107,16 @@ def in_python(stream: Stream, scope: ArmScope) -> dict[str, ArmFigures]:
     for row in served:
         of_visitor.setdefault(row.visitor, []).append(row)
     first = {who: min((row.time, row.variant) for row in rows) for who, rows in of_visitor.items()}
+    durations = sorted(row.duration_ms for row in served if row.server_ms >= 0)
+    # The engine takes the rank that lies below, from 0.
+    limit = durations[min(len(durations) - 1, int(QUICK * len(durations)))] if durations else 0.0
     figures = {}
     for arm in {arm for _, arm in first.values()}:
         members = {who: since for who, (since, name) in first.items() if name == arm}
         own = [row for row in served if row.variant == arm]
         by_visitor = Counter(row.visitor for row in own)
+        answered = Counter(row.visitor for row in own if row.server_ms >= 0)
+        quick = Counter(row.visitor for row in own if row.server_ms >= 0 and row.duration_ms <= limit)
         errors = Counter(
             row.visitor for row in own if row.status >= 500 or (row.server_ms < 0 and row.termination[0] != "C")
         )
@@ -123,6 +129,8 @@ def in_python(stream: Stream, scope: ArmScope) -> dict[str, ArmFigures]:
             ),
             requests=summed([(float(errors[who]), float(count)) for who, count in by_visitor.items()]),
             requesters=len(by_visitor),
+            quick=summed([(float(quick[who]), float(count)) for who, count in answered.items()]),
+            answered=len(answered),
             latencies=Counter(
                 math.floor(math.log(max(row.duration_ms, 0.001)) / math.log(GROWTH))
                 for row in own
@@ -203,6 +211,7 @@ def test_sums_are_what_the_definitions_say(bench: Bench, seed: int) -> None:
         assert (figures.visitors, figures.crossed, figures.requesters) == (own.visitors, own.crossed, own.requesters)
         assert figures.latencies == own.latencies
         assert rounded(figures.requests) == rounded(own.requests)
+        assert (figures.answered, rounded(figures.quick)) == (own.answered, rounded(own.quick))
         assert [rounded(each) for each in figures.outcomes] == [rounded(each) for each in own.outcomes]
     assert sum(each.crossed for each in found.values()) > 0
     assert any(each.outcomes[number].x for each in found.values() for number in (1, 4)), "nobody has a history"
