@@ -13,7 +13,7 @@ from tests.lab.operator_process import OperatorProcess
 from tests.lab.steps import World, eventually
 from tools.bootstrap.steps import REPOSITORY
 
-DEFINITION = REPOSITORY / "crds" / "flywheel.dev_campaigns.yaml"
+DEFINITIONS = REPOSITORY / "crds"
 OPERATORS: list[OperatorProcess] = []
 """Those whose log is of interest when a test fails."""
 
@@ -29,14 +29,16 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 @pytest.fixture(scope="module")
 def definition(cluster: Cluster) -> Iterator[None]:
-    """The definition of Campaigns on the cluster; one that was there before stays."""
-    name = "customresourcedefinition/campaigns.flywheel.dev"
-    present = cluster.kubectl("get", name, "--ignore-not-found", "--output=name")
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", f"--filename={DEFINITION}")
-    cluster.wait_until_established("campaigns.flywheel.dev")
+    """The definitions of our resources on the cluster; those that were there before stay."""
+    names = ("campaigns.flywheel.dev", "abtests.flywheel.dev")
+    addresses = [f"customresourcedefinition/{name}" for name in names]
+    present = cluster.kubectl("get", *addresses, "--ignore-not-found", "--output=name")
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", f"--filename={DEFINITIONS}")
+    for name in names:
+        cluster.wait_until_established(name)
     yield
     if not present:
-        cluster.kubectl("delete", name, "--timeout=60s")
+        cluster.kubectl("delete", *addresses, "--timeout=60s")
 
 
 @contextmanager

@@ -47,9 +47,9 @@ class Facts:
     unready: str = ""
     """Which variants do not serve yet, and why."""
     sizing: Sizing | None = None
-    """What the campaign's own traffic says of the size; None while that is not known."""
-    unsized: str = ""
-    """Why that is not known."""
+    """What the author, or control's own visitors, say of the size; None while that is not known."""
+    unseen: str = ""
+    """Why figures could not be looked at."""
     stop: bool = False
     """A person has ended it."""
     looked: Looked | None = None
@@ -84,7 +84,6 @@ def _waiting(state: TestState, facts: Facts, now: datetime) -> TestState:
         ("NotYet", facts.early),
         ("Suspended", "suspended: it begins when suspend is taken back" if facts.suspended else ""),
         ("VariantsNotReady", facts.unready),
-        ("SizeUnknown", facts.unsized if facts.sizing is None else ""),
     ):
         if why:
             return replace(state, reason=reason, message=why)
@@ -100,10 +99,14 @@ def _waiting(state: TestState, facts: Facts, now: datetime) -> TestState:
 
 
 def _running(state: TestState, facts: Facts, now: datetime) -> TestState:
+    if state.sizing is None and facts.sizing is not None:
+        state = replace(state, sizing=facts.sizing)
     if facts.looked is not None:
         state = _after_look(state, facts.looked, now)
         if state.state != "Running":
             return state
+    elif facts.unseen:
+        state = replace(state, reason="FiguresUnavailable", message=facts.unseen)
     if facts.obstacle:
         # What was counted so far stays true; visitors go to control until somebody has mended the spec.
         return replace(state, state="Paused", paused_at=now, reason="InvalidTest", message=facts.obstacle)
