@@ -1,5 +1,6 @@
 """Ranges of buckets: shares as asked for, nobody moved, and what the edge makes of them."""
 
+import itertools
 from collections import Counter
 
 import pytest
@@ -18,7 +19,7 @@ VISITORS = [f"{number:08x}-0000-4000-8000-{number * 7919 % (1 << 48):012x}" for 
 def arms(draw: st.DrawFn) -> list[Arm]:
     cuts = sorted(draw(st.lists(st.integers(0, BUCKETS), min_size=1, max_size=7)))
     edges = [0, *cuts, BUCKETS]
-    return [Arm(f"v{index}", high - low) for index, (low, high) in enumerate(zip(edges, edges[1:], strict=False))]
+    return [Arm(f"v{index}", high - low) for index, (low, high) in enumerate(itertools.pairwise(edges))]
 
 
 def variant_of(salt: str, visitor: str, given_arms: list[Arm], traffic: int) -> str:
@@ -32,7 +33,7 @@ def test_every_variant_gets_its_weight_of_the_traffic_to_a_bucket(given_arms: li
     assert [each.name for each in found] == [each.name for each in given_arms]
     for arm, own in zip(given_arms, found, strict=True):
         assert 0 <= arm.weight * traffic / BUCKETS - own.width < 1
-    assert all(first.end <= second.start for first, second in zip(found, found[1:], strict=False))
+    assert all(first.end <= second.start for first, second in itertools.pairwise(found))
 
 
 @given(arms(), st.integers(0, BUCKETS), st.integers(0, BUCKETS))
@@ -69,7 +70,7 @@ def test_visitors_are_spread_evenly_and_independently_of_other_tests() -> None:
         counts = Counter(assigned)
         expected = [len(VISITORS) * share for share in (0.4, 0.4, 0.2)]
         assert chisquare([counts["red"], counts["green"], counts[""]], expected).pvalue > 1e-4
-    for first, second in zip(salts, salts[1:], strict=False):
+    for first, second in itertools.pairwise(salts):
         pairs = Counter(zip(placed[first], placed[second], strict=True))
         table = [[pairs[one, other] for other in ("red", "green", "")] for one in ("red", "green", "")]
         assert chi2_contingency(table).pvalue > 1e-4
