@@ -11,7 +11,7 @@ from flywheel.campaign.conditions import Condition
 from flywheel.campaign.stages import Stage
 from flywheel.edge.compose import routes_of
 from flywheel.experiment.assignment import MOST_AT_ONCE
-from flywheel.experiment.state import ENDED, TestState
+from flywheel.experiment.state import ENDED, ABTestState
 from flywheel.plan import LiveObject, ObjectKey
 from flywheel.workload.naming import child_name
 
@@ -87,14 +87,14 @@ def over(stage: str) -> str:
     return f"the campaign is {stage}" if stage in {each.value for each in OVER} else ""
 
 
-def next_look(state: TestState, now: datetime) -> datetime | None:
+def next_look(state: ABTestState, now: datetime) -> datetime | None:
     """Give when figures are to be looked at; None where they are not."""
     if state.state != "Running":
         return None
     return now if state.looked_at is None else state.looked_at + LOOK_EVERY
 
 
-def test_conditions(state: TestState, problems: Sequence[Problem]) -> tuple[Condition, ...]:
+def test_conditions(state: ABTestState, problems: Sequence[Problem]) -> tuple[Condition, ...]:
     """Say how a test stands, for programs that wait."""
     reason, message = state.reason or state.state, state.message or state.state
     if problems:

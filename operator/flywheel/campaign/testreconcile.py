@@ -29,7 +29,7 @@ from flywheel.experiment.asking import ArmsStore, NotAsked
 from flywheel.experiment.decision import decide
 from flywheel.experiment.machine import Facts, Looked, advance
 from flywheel.experiment.plan import design_of, limits_of, questions_of, size_of, sums_of
-from flywheel.experiment.state import ENDED, Sizing, TestState, read_state
+from flywheel.experiment.state import ENDED, ABTestState, Sizing, read_state
 from flywheel.experiment.told import test_status
 from flywheel.insight.arms import ArmFigures
 from flywheel.kube.gateway import Gateway
@@ -70,7 +70,7 @@ class _Seen:
     unseen: str = ""
 
 
-class TestReconciler:
+class ABTestReconciler:
     """Brings A/B tests a step further, one at a time."""
 
     def __init__(
@@ -151,7 +151,7 @@ class TestReconciler:
             looked=seen.looked,
         )
 
-    async def _look(self, test: ABTest, campaign: Campaign | None, state: TestState, now: datetime) -> _Seen:
+    async def _look(self, test: ABTest, campaign: Campaign | None, state: ABTestState, now: datetime) -> _Seen:
         due = next_look(state, now)
         given = test.spec.metrics.primary.baseline
         sizing = state.sizing or (_given_size(test, given) if given is not None else None)
@@ -182,7 +182,7 @@ class TestReconciler:
         return _Seen(figures, sizing, Looked(now, analysis, decision), analysis)
 
     async def _report(
-        self, manifest: Manifest, before: TestState, state: TestState, status: Manifest, now: datetime
+        self, manifest: Manifest, before: ABTestState, state: ABTestState, status: Manifest, now: datetime
     ) -> None:
         if state.state != before.state:
             message = state.message or f"the test is {state.state}"

@@ -16,7 +16,7 @@ from flywheel.api.service import Service
 from flywheel.campaign.observed import Observed
 from flywheel.edge import document as wire
 from flywheel.experiment.assignment import MOST_AT_ONCE, Arm, ranges
-from flywheel.experiment.state import ENDED, SENDING, TestState, read_state
+from flywheel.experiment.state import ENDED, SENDING, ABTestState, read_state
 from flywheel.plan import LiveObject, Manifest, ObjectKey
 from flywheel.release.content.parts import parts_of
 from flywheel.workload.manifests import service_manifests
@@ -31,7 +31,7 @@ class Standing:
     """One test that can be carried out, and where it stands."""
 
     test: ABTest
-    state: TestState
+    state: ABTestState
 
     @property
     def sends(self) -> bool:

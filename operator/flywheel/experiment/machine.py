@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from flywheel.experiment.analysis import Analysis
 from flywheel.experiment.decision import Decision, Verdict
-from flywheel.experiment.state import ENDED, Concluded, Sizing, Standing, TestState
+from flywheel.experiment.state import ENDED, ABTestState, Concluded, Sizing, Standing
 
 READY_WITHIN = timedelta(minutes=10)
 """How long the pods of variants may take before the test counts as failed; it begins all the same once they serve."""
@@ -59,7 +59,7 @@ class Facts:
     commands: frozenset[str] = field(default_factory=frozenset)
 
 
-def advance(state: TestState, facts: Facts, now: datetime) -> TestState:
+def advance(state: ABTestState, facts: Facts, now: datetime) -> ABTestState:
     """Take the next step."""
     if state.state in ENDED:
         return state
@@ -78,7 +78,7 @@ def advance(state: TestState, facts: Facts, now: datetime) -> TestState:
             return _running(state, facts, now)
 
 
-def _waiting(state: TestState, facts: Facts, now: datetime) -> TestState:
+def _waiting(state: ABTestState, facts: Facts, now: datetime) -> ABTestState:
     for reason, why in (
         ("InvalidTest", facts.obstacle),
         ("NotYet", facts.early),
@@ -98,7 +98,7 @@ def _waiting(state: TestState, facts: Facts, now: datetime) -> TestState:
     )
 
 
-def _running(state: TestState, facts: Facts, now: datetime) -> TestState:
+def _running(state: ABTestState, facts: Facts, now: datetime) -> ABTestState:
     if state.sizing is None and facts.sizing is not None:
         state = replace(state, sizing=facts.sizing)
     if facts.looked is not None:
@@ -115,7 +115,7 @@ def _running(state: TestState, facts: Facts, now: datetime) -> TestState:
     return state
 
 
-def _after_look(state: TestState, looked: Looked, now: datetime) -> TestState:
+def _after_look(state: ABTestState, looked: Looked, now: datetime) -> ABTestState:
     decision = looked.decision
     state = replace(
         state,
@@ -133,7 +133,7 @@ def _after_look(state: TestState, looked: Looked, now: datetime) -> TestState:
     return replace(state, state="Decided", reason=decision.verdict.value, decision=concluded, ended_at=now)
 
 
-def _paused(state: TestState, facts: Facts, now: datetime) -> TestState:
+def _paused(state: ABTestState, facts: Facts, now: datetime) -> ABTestState:
     if facts.obstacle:
         return replace(state, reason="InvalidTest", message=facts.obstacle)
     if facts.suspended:
@@ -151,7 +151,7 @@ def _paused(state: TestState, facts: Facts, now: datetime) -> TestState:
     )
 
 
-def _decided(state: TestState, facts: Facts, now: datetime) -> TestState:
+def _decided(state: ABTestState, facts: Facts, now: datetime) -> ABTestState:
     winner = state.decision.winner if state.decision and state.decision.verdict == Verdict.SHIP.value else ""
     shipped = bool(winner)
     if shipped and facts.promoted:
@@ -161,7 +161,7 @@ def _decided(state: TestState, facts: Facts, now: datetime) -> TestState:
     return state
 
 
-def _out_of_time(state: TestState, facts: Facts, now: datetime) -> TestState:
+def _out_of_time(state: ABTestState, facts: Facts, now: datetime) -> ABTestState:
     if state.state == "Waiting" or state.started_at is None:
         return _ended(state, "Failed", "NeverBegan", f"{facts.over}, and it had not begun: {state.message}", now)
     if facts.looked is not None:
@@ -172,7 +172,7 @@ def _out_of_time(state: TestState, facts: Facts, now: datetime) -> TestState:
     return _ended(state, "Stopped", "OutOfTime", facts.over, now)
 
 
-def _ended(state: TestState, standing: Standing, reason: str, message: str, now: datetime) -> TestState:
+def _ended(state: ABTestState, standing: Standing, reason: str, message: str, now: datetime) -> ABTestState:
     return replace(
         state,
         state=standing,

@@ -40,7 +40,7 @@ class Concluded(Record, frozen=True, kw_only=True):
     winner: str = ""
 
 
-class TestState(Record, frozen=True, kw_only=True):
+class ABTestState(Record, frozen=True, kw_only=True):
     """One test."""
 
     state: Standing = "Waiting"
@@ -70,16 +70,16 @@ class TestState(Record, frozen=True, kw_only=True):
         return max(timedelta(), until - self.started_at - timedelta(seconds=self.paused_seconds))
 
 
-def read_state(status: Mapping[str, Any]) -> TestState:
+def read_state(status: Mapping[str, Any]) -> ABTestState:
     """Read the record off a status; what cannot be read begins anew, but never as a test that runs."""
     record = status.get("test")
     try:
-        return msgspec.convert(record, TestState) if isinstance(record, Mapping) else TestState()
+        return msgspec.convert(record, ABTestState) if isinstance(record, Mapping) else ABTestState()
     except msgspec.ValidationError as error:
-        return TestState(state="Failed", reason="RecordUnreadable", message=f"status.test cannot be read: {error}")
+        return ABTestState(state="Failed", reason="RecordUnreadable", message=f"status.test cannot be read: {error}")
 
 
-def write_state(state: TestState) -> dict[str, Any]:
+def write_state(state: ABTestState) -> dict[str, Any]:
     """Write the record for a status."""
-    written: dict[str, Any] = msgspec.to_builtins(state)
-    return written
+    # Also where it is the first one, which the record leaves out: people look for it.
+    return {"state": state.state, **msgspec.to_builtins(state)}

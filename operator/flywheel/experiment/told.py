@@ -6,7 +6,7 @@ from typing import Any
 
 from flywheel.api.abtest import ABTest, Variant
 from flywheel.experiment.analysis import Analysis, Finding
-from flywheel.experiment.state import TestState, write_state
+from flywheel.experiment.state import ABTestState, write_state
 from flywheel.insight.arms import ArmFigures
 from flywheel.plan import Manifest
 
@@ -16,7 +16,7 @@ FIGURES = ("visitors", "variants", "checks")
 
 def test_status(
     test: ABTest,
-    state: TestState,
+    state: ABTestState,
     before: Mapping[str, Any],
     conditions: Sequence[Manifest],
     figures: Mapping[str, ArmFigures] | None,

@@ -25,7 +25,7 @@ from flywheel.runtime.metrics import Metrics
 from flywheel.runtime.queue import KeyedQueue
 from flywheel.runtime.reconcilers import Reconcilers
 from flywheel.runtime.store import Owner, Store
-from flywheel.runtime.tests import TestFeed
+from flywheel.runtime.tests import ABTestFeed
 from flywheel.runtime.workers import Reconciler, Workers
 from flywheel.workload.provider import OURS, Provider
 
@@ -117,7 +117,7 @@ class Operator:
         namespaces: tuple[str | None, ...] = settings.namespaces or (None,)
         self._campaigns = CampaignFeed(gateway, self._store, namespaces, clock, metrics.observe_missed)
         self._children = ChildFeed(gateway, self._store, namespaces)
-        self._tests = TestFeed(gateway, self._store, namespaces)
+        self._tests = ABTestFeed(gateway, self._store, namespaces)
         webhook = settings.webhook and replace(settings.webhook, leader=lambda: leadership.elsewhere)
         reconciler = make_reconciler(gateway, self._store, clock, metrics, settings.images, settings.provider, webhook)
         self._reconciler = reconciler

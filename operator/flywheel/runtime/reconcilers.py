@@ -4,7 +4,7 @@ from datetime import datetime
 
 from flywheel.campaign.reconcile import CampaignReconciler
 from flywheel.campaign.stages import beginning_of
-from flywheel.campaign.testreconcile import TestReconciler
+from flywheel.campaign.testreconcile import ABTestReconciler
 from flywheel.events.reconcile import WorkerReconciler
 from flywheel.experiment.asking import ArmsStore
 from flywheel.kube.gateway import Gateway
@@ -51,7 +51,7 @@ class Reconcilers:
             operator=own_account(),
         )
 
-        self._tests = TestReconciler(
+        self._tests = ABTestReconciler(
             gateway, store, ArmsStore(self._releases.client, self._releases.token), clock=clock.now
         )
 

@@ -13,7 +13,7 @@ from flywheel.runtime.children import FRESH
 from flywheel.runtime.store import Store
 
 
-class TestFeed:
+class ABTestFeed:
     """Keeps one watch for each namespace."""
 
     def __init__(self, gateway: Gateway, store: Store, namespaces: Sequence[str | None]) -> None:

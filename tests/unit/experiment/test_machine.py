@@ -12,7 +12,7 @@ from flywheel.experiment.decision import Limits, decide
 from flywheel.experiment.machine import Facts, Looked, advance
 from flywheel.experiment.moments import conversions
 from flywheel.experiment.sequential import horizon_test
-from flywheel.experiment.state import ENDED, Concluded, Sizing, TestState, read_state, write_state
+from flywheel.experiment.state import ENDED, ABTestState, Concluded, Sizing, read_state, write_state
 
 NOON = datetime(2027, 6, 16, 12, 0, tzinfo=UTC)
 SIZING = Sizing(variant_cap=10_000, control_cap=10_000, baseline=0.05)
@@ -31,8 +31,8 @@ def facts(**changes: Any) -> Facts:
     return Facts(**{"salt": "uid-1", "sizing": SIZING, **changes})
 
 
-def running() -> TestState:
-    return advance(TestState(), READY, NOON)
+def running() -> ABTestState:
+    return advance(ABTestState(), READY, NOON)
 
 
 def test_it_begins_when_nothing_is_in_the_way() -> None:
@@ -50,7 +50,7 @@ def test_it_begins_when_nothing_is_in_the_way() -> None:
     ],
 )
 def test_what_is_in_the_way_is_said_and_waited_for(change: dict[str, Any], reason: str) -> None:
-    state = advance(TestState(), facts(**change), NOON)
+    state = advance(ABTestState(), facts(**change), NOON)
     assert (state.state, state.reason, bool(state.message)) == ("Waiting", reason, True)
     assert advance(state, READY, NOON).state == "Running"
 
@@ -94,7 +94,7 @@ def test_a_person_ends_it() -> None:
 
 
 def test_the_end_of_the_campaign_ends_it_with_what_is_known() -> None:
-    never = advance(TestState(), facts(over="the campaign is Draining"), NOON)
+    never = advance(ABTestState(), facts(over="the campaign is Draining"), NOON)
     assert (never.state, never.reason) == ("Failed", "NeverBegan")
     state = advance(running(), facts(over="the campaign is Draining"), NOON)
     assert state.decision is not None
@@ -106,7 +106,7 @@ def test_the_end_of_the_campaign_ends_it_with_what_is_known() -> None:
 
 moments = st.datetimes(datetime(2027, 1, 1), datetime(2028, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 states = st.builds(
-    TestState,
+    ABTestState,
     state=st.sampled_from(["Waiting", "Running", "Paused", "Decided", "Promoted", "Stopped", "Failed"]),
     started_at=st.none() | moments,
     paused_at=st.none() | moments,
@@ -133,7 +133,7 @@ worlds = st.builds(
 
 @given(states, worlds, moments)
 def test_whatever_is_found_there_is_a_next_step_that_can_be_written_down(
-    state: TestState, world: Facts, now: datetime
+    state: ABTestState, world: Facts, now: datetime
 ) -> None:
     moved = advance(state, world, now)
     assert read_state({"test": write_state(moved)}) == moved
@@ -147,4 +147,4 @@ def test_whatever_is_found_there_is_a_next_step_that_can_be_written_down(
 def test_a_record_that_cannot_be_read_is_no_test_that_runs() -> None:
     state = read_state({"test": {"state": "Flying"}})
     assert (state.state, state.reason) == ("Failed", "RecordUnreadable")
-    assert read_state({}) == TestState()
+    assert read_state({}) == ABTestState()
