@@ -16,6 +16,7 @@ from kubernetes import client, config
 Manifest = dict[str, Any]
 
 PATHS: Final[Mapping[str, str]] = {
+    "ABTest": "/apis/flywheel.dev/v1alpha1/{namespace}/abtests",
     "Campaign": "/apis/flywheel.dev/v1alpha1/{namespace}/campaigns",
     "ConfigMap": "/api/v1/{namespace}/configmaps",
     "CustomResourceDefinition": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
