@@ -159,6 +159,11 @@ class Statistics(Model):
 class DecisionRules(Model):
     """When there may be a decision, and what follows from it."""
 
+    promote: Literal["Automatic", "Manual"] = Field(
+        default="Manual",
+        description="Automatic: the winner becomes what the service runs, by the service's own way of releasing, gates "
+        "included, for as long as the test exists. Manual (default): a person does it.",
+    )
     minimum_duration: Duration = Field(
         default=timedelta(days=1),
         description="No decision before this time has passed, but for a breached guardrail or a broken test. Default "

@@ -24,7 +24,7 @@ from flywheel.campaign.replacing import removal, replaced
 from flywheel.campaign.report import report_config_map, report_key
 from flywheel.campaign.stages import Stage, Timeline, current_stage, resolve
 from flywheel.campaign.teardown import tear_down
-from flywheel.campaign.variants import Standing, edge_tests, tests_of, variant_backends
+from flywheel.campaign.variants import Standing, edge_tests, tests_of, variant_backends, winners, with_winners
 from flywheel.edge.compose import compose
 from flywheel.edge.manifests import edge_size
 from flywheel.edge.naming import COMPONENT as EDGE
@@ -131,6 +131,7 @@ def _run(observed: Observed, campaign: Campaign, phase: Phase, now: datetime) ->
     now = now.replace(microsecond=now.microsecond // 1000 * 1000)
 
     standing = tests_of(observed, campaign)
+    campaign = with_winners(campaign, standing)
 
     def ordered(states: States, revisions: Revisions) -> str | None:
         orders = _edge_orders(observed, campaign, phase, states, revisions, standing)
@@ -170,6 +171,7 @@ def _run(observed: Observed, campaign: Campaign, phase: Phase, now: datetime) ->
         origins=wanted.origins,
         route_missing=route_missing,
         releases=going_on,
+        winners={name: (test, variant.name) for name, (test, variant) in winners(standing).items()},
         work=work_of(observed, campaign, going_on, now),
     )
 

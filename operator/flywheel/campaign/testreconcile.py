@@ -149,7 +149,13 @@ class ABTestReconciler:
             unseen=seen.unseen,
             stop=STOP_ANNOTATION in test.metadata.annotations,
             looked=seen.looked,
+            promoted=self._is_promoted(test),
         )
+
+    def _is_promoted(self, test: ABTest) -> bool:
+        held = self._world.campaign(test.metadata.namespace, test.spec.campaign) or {}
+        told = (held.get("status") or {}).get("winners") or ()
+        return any(each.get("test") == test.name and each.get("serves") for each in told)
 
     async def _look(self, test: ABTest, campaign: Campaign | None, state: ABTestState, now: datetime) -> _Seen:
         due = next_look(state, now)

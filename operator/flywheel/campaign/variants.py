@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from flywheel.api.abtest import ABTest, Override, Variant
+from flywheel.api.abtest import ABTest, Variant
 from flywheel.api.campaign import Campaign
 from flywheel.api.load import InvalidResource, load_abtest
 from flywheel.api.release import Release
@@ -23,6 +23,7 @@ from flywheel.workload.manifests import service_manifests
 from flywheel.workload.naming import child_name
 from flywheel.workload.scaling import Phase
 
+PROMOTE_ANNOTATION = "flywheel.dev/promote"
 _LATEST = datetime.max.replace(tzinfo=UTC)
 
 
@@ -36,7 +37,19 @@ class Standing:
     @property
     def sends(self) -> bool:
         """Whether visitors are sent to its variants."""
-        return self.state.state in SENDING
+        # Those who see the winner already go on to see it until the service runs it.
+        return self.state.state in SENDING or (self.state.state == "Decided" and self.ships)
+
+    @property
+    def winner(self) -> str:
+        """The variant that was found better; empty where none was."""
+        return self.state.decision.winner if self.state.decision else ""
+
+    @property
+    def ships(self) -> bool:
+        """Whether the winner shall be what the service runs."""
+        automatic = self.test.spec.decision.promote == "Automatic"
+        return bool(self.winner) and (automatic or PROMOTE_ANNOTATION in self.test.metadata.annotations)
 
     @property
     def needs_pods(self) -> bool:
@@ -59,18 +72,51 @@ def tests_of(observed: Observed, campaign: Campaign) -> tuple[Standing, ...]:
     return tuple(sorted(found, key=lambda each: (each.state.started_at or _LATEST, each.test.name)))
 
 
+def winners(standing: Sequence[Standing]) -> dict[str, tuple[str, Variant]]:
+    """Give the variant that each service shall run instead of what its spec says, with the test that found it.
+
+    Of several the last one that was decided: it was found better than what the one before had made of the service.
+    """
+    found: dict[str, tuple[str, Variant]] = {}
+    decided = [each for each in standing if each.state.decision is not None and each.ships]
+    for each in sorted(decided, key=lambda one: one.state.decision.at if one.state.decision else _LATEST):
+        variant = next((one for one in each.test.challengers if one.name == each.winner), None)
+        if variant is not None:
+            found[each.test.spec.service] = (each.test.name, variant)
+    return found
+
+
+def with_winners(campaign: Campaign, standing: Sequence[Standing]) -> Campaign:
+    """Make the Campaign that shall run: as it is written, and what its tests have found better."""
+    better = winners(standing)
+    if not better:
+        return campaign
+    services = tuple(
+        overridden(each, better[each.name][1]) if each.name in better else each for each in campaign.spec.services
+    )
+    return campaign.model_copy(update={"spec": campaign.spec.model_copy(update={"services": services})})
+
+
 def variant_service(service: Service, variant: Variant) -> Service:
-    """Make the service that a variant is."""
-    override = variant.override or Override(env=())
+    """Make the service that a variant is while it is tested."""
+    changes: dict[str, object] = {"name": f"{service.name}-{variant.name}", "release": Release()}
+    if variant.replicas is not None or variant.autoscaling is not None:
+        changes |= {"replicas": variant.replicas, "autoscaling": variant.autoscaling}
+    return overridden(service, variant).model_copy(update=changes)
+
+
+def overridden(service: Service, variant: Variant) -> Service:
+    """Change of a service what a variant says, and nothing else."""
+    override = variant.override
+    if override is None:
+        return service
     given = {each["name"]: each for each in override.env or ()}
     known = {each["name"] for each in service.env}
-    changes = {
-        "name": f"{service.name}-{variant.name}",
+    changes: dict[str, object] = {
         "env": (
             *(given.get(each["name"], each) for each in service.env),
             *(each for name, each in given.items() if name not in known),
-        ),
-        "release": Release(),
+        )
     }
     if override.image is not None:
         changes |= {"image": override.image, "content": None}
@@ -78,8 +124,6 @@ def variant_service(service: Service, variant: Variant) -> Service:
         changes |= {"content": override.content, "image": None}
     if override.pod_template is not None:
         changes["pod_template"] = override.pod_template
-    if variant.replicas is not None or variant.autoscaling is not None:
-        changes |= {"replicas": variant.replicas, "autoscaling": variant.autoscaling}
     return service.model_copy(update=changes)
 
 

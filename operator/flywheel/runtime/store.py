@@ -162,6 +162,9 @@ class Store:
         self._tell(owner)
         if held is None or _orders(manifest) != _orders(held):
             self._tell_shared(manifest, held)
+        if held is None or _tested_by(manifest) != _tested_by(held):
+            for test in self.tests_of(*owner):
+                self._tell((owner[0], test_key(test["metadata"]["name"])))
 
     def remove_campaign(self, namespace: str, name: str, uid: str) -> None:
         """Forget a campaign that is gone, if it is the one with `uid`."""
@@ -290,6 +293,12 @@ def _orders(campaign: Manifest) -> object:
     """What of a campaign can change what is shared; its status changes all the time."""
     metadata = campaign["metadata"]
     return metadata["uid"], metadata.get("generation"), metadata.get("deletionTimestamp")
+
+
+def _tested_by(campaign: Manifest) -> object:
+    """What of a campaign concerns its A/B tests."""
+    status = campaign.get("status") or {}
+    return _orders(campaign), status.get("stage"), status.get("winners")
 
 
 def _tested(test: Manifest) -> str:

@@ -153,3 +153,56 @@ def test_a_test_that_makes_no_sense_changes_nothing() -> None:
     world = given(bad, {**abtest("other"), "spec": {}})
     assert orders(world)["live"].get("tests", []) == []
     assert not any("green" in key.name for key in world.children)
+
+
+def decided(promote: str, **metadata: Any) -> dict[str, Any]:
+    test = abtest(state="Decided", decision={"promote": promote})
+    test["metadata"] |= metadata
+    conclusion = {"verdict": "Ship", "at": "2027-06-16T10:00:00Z", "sentence": "so", "winner": "green-button"}
+    test["status"]["test"]["decision"] = conclusion
+    return test
+
+
+def running(world: World, name: str = "yougou-618-web") -> dict[str, str]:
+    template = world.manifests[ObjectKey("apps", "Deployment", "shop", name)]["spec"]["template"]
+    return {each["name"]: each["value"] for each in template["spec"]["containers"][0]["env"]}
+
+
+@pytest.mark.parametrize(
+    "how", [{"promote": "Automatic"}, {"promote": "Manual", "annotations": {"flywheel.dev/promote": ""}}]
+)
+def test_the_winner_becomes_what_the_service_runs(how: dict[str, Any]) -> None:
+    world = given(abtest(state="Running"))
+    assert running(world)["BUTTON"] == "red"
+    world.tests = (decided(**how),)
+    play(world)
+    assert running(world) == {"BUTTON": "green", "REGION": "cn", "NEW": "1"}
+    assert world.status["winners"] == [{"service": "web", "test": "button", "variant": "green-button", "serves": True}]
+    assert orders(world)["live"]["tests"], "who sees the winner goes on to see it"
+
+
+def test_a_winner_is_released_through_the_gates_of_the_service() -> None:
+    world = given(abtest(state="Running"), release=RELEASE)
+    world.tests = (decided("Automatic"),)
+    world.looks.clear()
+    play(world)
+    assert [each.gate for each in world.looks] == ["smoke"]
+    assert running(world, "yougou-618-web-green")["BUTTON"] == "green"
+    assert world.status["winners"][0]["serves"] is True
+
+
+def test_without_a_word_of_a_person_nothing_is_promoted() -> None:
+    world = given(decided("Manual"))
+    assert running(world)["BUTTON"] == "red"
+    assert "winners" not in world.status
+
+
+def test_what_was_promoted_stays_as_long_as_its_test_and_no_longer() -> None:
+    test = decided("Automatic")
+    test["status"]["test"]["state"] = "Promoted"
+    world = given(test)
+    assert running(world)["BUTTON"] == "green"
+    assert variant() not in world.children
+    world.tests = ()
+    play(world)
+    assert running(world)["BUTTON"] == "red"
