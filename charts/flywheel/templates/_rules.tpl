@@ -11,8 +11,12 @@ tests/unit/chart holds this list against the kinds of the operator's children.
   resources: [campaigns]
   verbs: [get, list, watch, patch]
 - apiGroups: [flywheel.dev]
-  resources: [campaigns/status]
+  resources: [campaigns/status, abtests/status]
   verbs: [patch]
+# A/B tests are observed; what becomes of them is written to their status alone.
+- apiGroups: [flywheel.dev]
+  resources: [abtests]
+  verbs: [get, list, watch]
 # Needed for blockOwnerDeletion on the children where OwnerReferencesPermissionEnforcement is on.
 - apiGroups: [flywheel.dev]
   resources: [campaigns/finalizers]

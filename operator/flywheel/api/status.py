@@ -269,6 +269,15 @@ class KeyFigureStatus(Model):
     )
 
 
+class WinnerStatus(Model):
+    """A service that runs what an A/B test has found better than its spec."""
+
+    service: Annotated[str, Field(min_length=1, max_length=63)] = Field(description="Name of the service.")
+    test: Brief = Field(description="The ABTest that found it. While it exists, it holds.")
+    variant: Brief = Field(description="The variant that the service runs.")
+    serves: Flag | None = Field(default=None, description="Whether all visitors get it.")
+
+
 class CampaignStatus(Model):
     """What the operator tells about a Campaign."""
 
@@ -292,6 +301,9 @@ class CampaignStatus(Model):
     )
     releases: Annotated[tuple[ReleaseStatus, ...], Field(max_length=64), KeyedBy(("service",), "keep one")] = Field(
         default=(), description="Where the releases of services with two slots stand."
+    )
+    winners: Annotated[tuple[WinnerStatus, ...], Field(max_length=64), KeyedBy(("service",), "keep one")] = Field(
+        default=(), description="Services that run what an A/B test has found better than the spec says."
     )
     edge: EdgeStatus | None = Field(default=None, description="How far the edge pods have followed.")
     kpis: KeyFigureStatus | None = Field(default=None, description="How the campaign is going.")

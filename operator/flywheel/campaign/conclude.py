@@ -21,7 +21,7 @@ from flywheel.edge.naming import edge_name
 from flywheel.events.state import AnalyticsState, analytics_state, store_conflict
 from flywheel.plan import LiveObject, Manifest, Notice, ObjectKey, Outcome, content_hash
 from flywheel.workload.naming import child_name
-from flywheel.workload.state import ServiceState, service_state
+from flywheel.workload.state import Health, ServiceState, service_state
 
 TRANSITIONS_KEPT = 20
 REFUSED_AGAIN_AFTER = timedelta(minutes=2)
@@ -51,6 +51,7 @@ def conclude(observed: Observed, decision: Decision, outcomes: Iterable[Outcome]
         **_stage_fields(observed, decision, stage, now),
         **_service_fields(observed, decision, facts),
         **release_fields(observed, decision),
+        **_winner_fields(observed, decision, facts),
         **_edge_field(observed, decision, facts),
         **_report_field(observed, decision, stage, now),
     }
@@ -143,6 +144,27 @@ def _service_fields(observed: Observed, decision: Decision, facts: Facts) -> Man
 def _service_entry(name: str, state: ServiceState, revision: str) -> dict[str, Any]:
     entry = {"name": name, "desired": state.desired, "ready": state.ready, "revision": revision}
     return {field: value for field, value in entry.items() if value != ""}
+
+
+def _winner_fields(observed: Observed, decision: Decision, facts: Facts) -> Manifest:
+    """Say where the Campaign runs what an A/B test has found better than its spec."""
+    if decision.course is Course.FREEZE:
+        return {"winners": observed.status["winners"]} if "winners" in observed.status else {}
+    told = [
+        {"service": service, "test": test, "variant": variant, "serves": _serves(decision, facts, service)}
+        for service, (test, variant) in sorted(decision.winners.items())
+    ]
+    return {"winners": told} if told else {}
+
+
+def _serves(decision: Decision, facts: Facts, service: str) -> bool:
+    """Whether visitors get what the Campaign wants of a service, and nothing else any more."""
+    step = decision.releases.steps.get(service)
+    if step is None:
+        return facts.states[service].health is Health.READY
+    draft, active = decision.releases.drafts[service].revision, step.state.active
+    wanted = draft is not None and active is not None and active.revision == draft.name
+    return wanted and step.state.phase == "Stable"
 
 
 def _edge_field(observed: Observed, decision: Decision, facts: Facts) -> Manifest:

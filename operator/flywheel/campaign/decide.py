@@ -8,6 +8,8 @@ A decision may need to know more than is at hand; then it carries questions, and
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+import msgspec
+
 from flywheel.api.campaign import Campaign
 from flywheel.api.load import InvalidResource, load_campaign
 from flywheel.api.problem import Problem
@@ -21,6 +23,7 @@ from flywheel.campaign.releasing import Releasing, Revisions, States, edge_live,
 from flywheel.campaign.report import report_config_map, report_key
 from flywheel.campaign.stages import Stage, Timeline, current_stage, resolve
 from flywheel.campaign.teardown import tear_down
+from flywheel.campaign.variants import Standing, edge_tests, tests_of, variant_backends, winners, with_winners
 from flywheel.edge.compose import compose
 from flywheel.edge.manifests import edge_size
 from flywheel.edge.naming import COMPONENT as EDGE
@@ -126,15 +129,18 @@ def _rest_in_retirement(observed: Observed) -> Decision:
 def _run(observed: Observed, campaign: Campaign, phase: Phase, now: datetime) -> Decision:
     now = now.replace(microsecond=now.microsecond // 1000 * 1000)
 
+    standing = tests_of(observed, campaign)
+    campaign = with_winners(campaign, standing)
+
     def ordered(states: States, revisions: Revisions) -> str | None:
-        orders = _edge_orders(campaign, phase, states, revisions)
+        orders = _edge_orders(observed, campaign, phase, states, revisions, standing)
         return orders.generation if orders and not phase.zero else None
 
     going_on = releasing(observed, campaign, phase, now, ordered)
     if going_on.questions:
         return Decision(Course.RUN, questions=going_on.questions)
-    orders = _edge_orders(campaign, phase, going_on.states, going_on.revisions)
-    wanted = desired(observed, campaign, phase, orders, going_on, now)
+    orders = _edge_orders(observed, campaign, phase, going_on.states, going_on.revisions, standing)
+    wanted = desired(observed, campaign, phase, orders, going_on, standing, now)
     keys = [ObjectKey.of(each) for each in wanted.apply]
     questions = _questions(observed, campaign, phase, orders, [*keys, *wanted.keep], going_on)
     if questions:
@@ -163,16 +169,26 @@ def _run(observed: Observed, campaign: Campaign, phase: Phase, now: datetime) ->
         origins=wanted.origins,
         route_missing=route_missing,
         releases=going_on,
+        winners={name: (test, variant.name) for name, (test, variant) in winners(standing).items()},
         work=work_of(observed, campaign, going_on, now),
     )
 
 
-def _edge_orders(campaign: Campaign, phase: Phase, states: States, revisions: Revisions) -> EdgeOrders | None:
+def _edge_orders(
+    observed: Observed,
+    campaign: Campaign,
+    phase: Phase,
+    states: States,
+    revisions: Revisions,
+    standing: tuple[Standing, ...],
+) -> EdgeOrders | None:
     edge = campaign.spec.edge
     if edge is None:
         return None
     live, slots = edge_live(campaign, states), edge_slots(campaign, states, revisions)
-    return EdgeOrders(compose(campaign, edge, live, slots), edge_size(edge, zero=phase.zero))
+    live = msgspec.structs.replace(live, tests=edge_tests(observed, campaign, standing, live.active))
+    variants = variant_backends(campaign, standing)
+    return EdgeOrders(compose(campaign, edge, live, slots, variants), edge_size(edge, zero=phase.zero))
 
 
 def _questions(

@@ -69,5 +69,7 @@ class Decision:
     """How released services go on."""
     work: Work = Work()  # noqa: RUF009 - frozen
     """What releases want to know from outside."""
+    winners: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Service -> the A/B test and the variant of it that it runs instead of what its spec says."""
     origins: Mapping[ObjectKey, str] = field(default_factory=dict)
     """The field of the spec that each applied object comes from."""

@@ -1,6 +1,6 @@
 """Every child that a Campaign shall have, and the field of the spec that each comes from."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,6 +12,7 @@ from flywheel.campaign.gates import gate_children
 from flywheel.campaign.observed import Observed
 from flywheel.campaign.releasing import Releasing, released_children
 from flywheel.campaign.rolling import rolling_children
+from flywheel.campaign.variants import Standing, variant_children
 from flywheel.edge.manifests import edge_manifests
 from flywheel.edge.naming import edge_name
 from flywheel.insight.dashboard import dashboard_manifest
@@ -56,6 +57,7 @@ def desired(
     phase: Phase,
     orders: EdgeOrders | None,
     going_on: Releasing,
+    standing: Sequence[Standing],
     now: datetime,
 ) -> Desired:
     """Build every child, with the field of the spec that each comes from."""
@@ -68,6 +70,9 @@ def desired(
         for manifest in children:
             made[ObjectKey.of(manifest)] = _lifted_from_zero(observed, manifest, size_of(service, phase))
             origins[ObjectKey.of(manifest)] = f"spec.services[{index}]"
+    for test, service, manifest in variant_children(observed, campaign, standing, phase):
+        made[ObjectKey.of(manifest)] = _lifted_from_zero(observed, manifest, size_of(service, phase))
+        origins[ObjectKey.of(manifest)] = f"ABTest {test}"
     for origin, size, manifest in _children(observed, campaign, phase, orders):
         made[ObjectKey.of(manifest)] = _lifted_from_zero(observed, manifest, size)
         origins[ObjectKey.of(manifest)] = origin

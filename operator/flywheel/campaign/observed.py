@@ -47,6 +47,8 @@ class Observed:
     """What pods of gates' Jobs have said, by the Job's name; only those asked about."""
     findings: Findings = Findings()  # noqa: RUF009 - frozen
     """What releases have found out from outside."""
+    tests: tuple[Manifest, ...] = ()
+    """The A/B tests that name this Campaign."""
 
     @property
     def metadata(self) -> Mapping[str, Any]:

@@ -58,6 +58,9 @@ class World(Protocol):
     def children(self, namespace: str, name: str) -> dict[ObjectKey, LiveObject]:
         """Return the objects that carry a Campaign's label, as last seen."""
 
+    def tests_of(self, namespace: str, campaign: str) -> tuple[Manifest, ...]:
+        """Return the A/B tests of a Campaign, as last seen."""
+
     def campaigns_in(self, namespace: str) -> tuple[Manifest, ...]:
         """Return all Campaigns of a namespace, as last seen."""
 
@@ -135,6 +138,7 @@ class CampaignReconciler:
             images=self._images,
             provider=self._provider,
             findings=self._agent.findings(metadata["uid"]),
+            tests=self._world.tests_of(metadata["namespace"], metadata["name"]),
         )
         if not has_edge(manifest):
             return observed

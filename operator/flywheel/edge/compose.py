@@ -1,7 +1,7 @@
 """From a Campaign's spec to the orders of its edge."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from flywheel.api.analytics import Analytics
 from flywheel.api.campaign import Campaign
@@ -25,6 +25,7 @@ def compose(
     edge: Edge,
     live: wire.Live | None = None,
     slots: Mapping[str, SlotPorts] | None = None,
+    variants: Mapping[str, Sequence[Service]] | None = None,
 ) -> EdgeDocument:
     """Write the orders for the edge of `campaign`, stamped with their generation.
 
@@ -33,6 +34,7 @@ def compose(
         edge: Its edge.
         live: What changes without a reload.
         slots: Released service -> its slots. Both are always there, so that no release costs a reload.
+        variants: Tested service -> the services that its variants are.
     """
     released = slots or {}
     analytics = campaign.spec.analytics or Analytics()
@@ -43,7 +45,8 @@ def compose(
         namespace=campaign.namespace,
         campaign=campaign.name,
         services=tuple(
-            _service(campaign.name, services[name], port, released.get(name)) for name, port in sorted(routed.items())
+            _service(campaign.name, services[name], port, released.get(name), (variants or {}).get(name, ()))
+            for name, port in sorted(routed.items())
         ),
         routes=tuple(wire.EdgeRoute(path=each.path, service=each.service, hosts=each.hostnames) for each in routes),
         visitor=_visitor(edge),
@@ -76,22 +79,33 @@ def routes_of(campaign: Campaign, edge: Edge) -> tuple[EdgeRoute, ...]:
     return tuple(EdgeRoute(path="/", service=each.name) for each in campaign.spec.services if each.listening_ports)
 
 
-def _service(campaign: str, service: Service, number: int | None, slots: SlotPorts | None) -> wire.EdgeService:
+def _service(
+    campaign: str, service: Service, number: int | None, slots: SlotPorts | None, variants: Sequence[Service]
+) -> wire.EdgeService:
     port = next((each for each in service.listening_ports if each.port == number), service.listening_ports[0])
-    most = service.autoscaling.max if service.autoscaling else service.base_replicas
-    capacity = max(LEAST_CAPACITY, math.ceil(most * SURGE) + 1)
+    capacity = _capacity(service)
     child = child_name(campaign, service.name)
-    if slots is None:
-        return wire.EdgeService(
-            name=service.name, backends=(wire.Backend(service=child, port=port.name, capacity=capacity),)
-        )
-    return wire.EdgeService(
-        name=service.name,
-        backends=tuple(
+    backends = [wire.Backend(service=child, port=port.name, capacity=capacity)]
+    if slots is not None:
+        backends = [
             wire.Backend(slot=slot, service=f"{child}-{slot}", port=slots.get(slot) or port.name, capacity=capacity)
             for slot in SLOTS
-        ),
-    )
+        ]
+    backends += [
+        wire.Backend(
+            slot=variant.name.removeprefix(f"{service.name}-"),
+            service=child_name(campaign, variant.name),
+            port=port.name,
+            capacity=_capacity(variant),
+        )
+        for variant in variants
+    ]
+    return wire.EdgeService(name=service.name, backends=tuple(backends))
+
+
+def _capacity(service: Service) -> int:
+    most = service.autoscaling.max if service.autoscaling else service.base_replicas
+    return max(LEAST_CAPACITY, math.ceil(most * SURGE) + 1)
 
 
 def _visitor(edge: Edge) -> wire.Visitor:

@@ -12,8 +12,8 @@ from flywheel.events.erasure import Erasures
 from flywheel.events.group_commit import Full, GroupCommit
 from flywheel.events.http_answers import Handler, TooLarge, gunzip, read_body, refusal, tell_engine_trouble
 from flywheel.events.identity import Identity, KeysUnavailable, NotAllowed, NotIdentified
+from flywheel.events.questions import Questions
 from flywheel.events.salts import Salts
-from flywheel.events.slots_server import SlotsServer
 from flywheel.events.store import Unreadable
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,6 @@ MOST_ROWS = 50_000
 COMMIT_TIMEOUT = 60.0
 """Seconds that a delivery waits at most; it may still be stored after that, and comes again as a duplicate."""
 CAMPAIGN = web.RequestKey("campaign", str)
-SLOTS = "/v1/slots"
 Count = Callable[[str, str, Outcome], None]
 """Told campaign, table and outcome of each delivery."""
 
@@ -38,7 +37,7 @@ class IngestServer:
         queues: Mapping[str, GroupCommit],
         salts: Salts,
         erasures: Erasures,
-        slots: SlotsServer,
+        questions: Questions,
         complaint: Callable[[], str | None],
         count: Count,
     ) -> None:
@@ -46,7 +45,7 @@ class IngestServer:
         self._queues = queues
         self._salts = salts
         self._erasures = erasures
-        self._slots = slots
+        self._questions = questions
         self._complaint = complaint
         self._count = count
 
@@ -56,7 +55,8 @@ class IngestServer:
         made.router.add_post("/v1/ingest/{table}", self._ingest)
         made.router.add_get("/v1/salt", self._salt)
         made.router.add_get("/v1/erasures", self._list_erasures)
-        made.router.add_post(SLOTS, self._answer_slots)
+        for path in self._questions.paths:
+            made.router.add_post(path, self._answer)
         made.router.add_get("/healthz", self._healthz)
         made.router.add_get("/readyz", self._readyz)
         return made
@@ -66,7 +66,7 @@ class IngestServer:
         if request.path.startswith("/v1/"):
             try:
                 authorization = request.headers.get("Authorization")
-                if request.path == SLOTS:
+                if request.path in self._questions.paths:
                     await self._identity.check_operator(authorization)
                 else:
                     request[CAMPAIGN] = await self._identity.campaign(authorization)
@@ -130,10 +130,10 @@ class IngestServer:
             return refusal(400, "bad_since", "`since` is the id of the last erasure that you know, a whole number.")
         return web.json_response({"erasures": await self._erasures.listed(request[CAMPAIGN], int(since))})
 
-    async def _answer_slots(self, request: web.Request) -> web.Response:
+    async def _answer(self, request: web.Request) -> web.Response:
         if complaint := self._complaint():
             return refusal(503, "engine_down", complaint, {"Retry-After": "2"})
-        return await self._slots.answer(request)
+        return await self._questions.answer(request)
 
     async def _healthz(self, _request: web.Request) -> web.Response:
         return web.Response(text="ok\n")

@@ -16,6 +16,7 @@ from prometheus_client.exposition import generate_latest
 
 from flywheel.events import naming
 from flywheel.events.admin_server import AdminServer
+from flywheel.events.arm_questions import ARMS, arm_questions
 from flywheel.events.campaign_watch import CampaignWatch
 from flywheel.events.chdb_engine import ChdbEngine
 from flywheel.events.clickhouse_engine import Address, ClickHouseEngine
@@ -25,10 +26,11 @@ from flywheel.events.group_commit import GroupCommit
 from flywheel.events.http_answers import Site
 from flywheel.events.identity import ApiServerKeys, Fetch, Identity
 from flywheel.events.ingest_server import IngestServer
+from flywheel.events.questions import Questions
 from flywheel.events.retention import Retention
 from flywheel.events.salts import SaltFiles, SaltRows, Salts
 from flywheel.events.schema import DELETABLE
-from flywheel.events.slots_server import SlotsServer
+from flywheel.events.slot_questions import SLOTS, slot_questions
 from flywheel.events.store import Store
 from flywheel.events.volume_lock import LOCK_TIMEOUT, VolumeBusy, lock
 from flywheel.events.worker_figures import Figures
@@ -160,8 +162,8 @@ class Worker:
         def complaint() -> str | None:
             return self._not_started or store.complaint()
 
-        slots = SlotsServer(store)
-        ingest = IngestServer(identity, queues, salts, erasures, slots, complaint, self._figures.count)
+        questions = Questions({SLOTS: slot_questions(store), ARMS: arm_questions(store)})
+        ingest = IngestServer(identity, queues, salts, erasures, questions, complaint, self._figures.count)
         admin = AdminServer(store, erasures, companion.figures if companion else _no_figures)
         sites = {
             "metrics": Site(self._metrics(), None, settings.metrics_port),

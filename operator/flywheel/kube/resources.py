@@ -41,6 +41,7 @@ class Resource:
 
 
 CAMPAIGN = Resource(GROUP, "v1alpha1", "Campaign", "campaigns")
+ABTEST = Resource(GROUP, "v1alpha1", "ABTest", "abtests")
 DEPLOYMENT = Resource("apps", "v1", "Deployment", "deployments")
 SERVICE = Resource("", "v1", "Service", "services")
 AUTOSCALER = Resource("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
@@ -88,6 +89,7 @@ _TABLE = {
     (resource.group, resource.kind): resource
     for resource in (
         CAMPAIGN,
+        ABTEST,
         *CHILDREN,
         ENDPOINT_SLICE,
         EVENT,

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
+
 from flywheel.kube.errors import ApiError
 from flywheel.kube.gateway import Gateway
 from flywheel.kube.tokens import own_account
@@ -39,7 +41,7 @@ class ReleaseProcess:
         """
         self._gateway = gateway
         self._clients = Clients()
-        around = Surroundings(self._clients, self._secret, self._token)
+        around = Surroundings(self._clients, self._secret, self.token)
         self._tokens = gateway.tokens(own_account())
         self._runner = MeasurementRunner(around, on_done)
         self._errands = Errands(gateway, self._clients.plain, on_done)
@@ -51,6 +53,15 @@ class ReleaseProcess:
             else None
         )
         self.agent = ReleaseAgent(self._runner, self._errands, self.watcher)
+
+    @property
+    def client(self) -> httpx.AsyncClient:
+        """For calls to stores."""
+        return self._clients.plain
+
+    async def token(self, audience: str) -> str:
+        """Give a token of the operator's own for an audience."""
+        return await self._tokens.token(audience)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -64,9 +75,6 @@ class ReleaseProcess:
             await self._runner.close()
             await self._errands.close()
             await self._clients.close()
-
-    async def _token(self, audience: str) -> str:
-        return await self._tokens.token(audience)
 
     async def _secret(self, namespace: str, name: str) -> dict[str, bytes] | None:
         return await read_secret(self._gateway, namespace, name)

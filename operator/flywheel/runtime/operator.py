@@ -25,6 +25,7 @@ from flywheel.runtime.metrics import Metrics
 from flywheel.runtime.queue import KeyedQueue
 from flywheel.runtime.reconcilers import Reconcilers
 from flywheel.runtime.store import Owner, Store
+from flywheel.runtime.tests import ABTestFeed
 from flywheel.runtime.workers import Reconciler, Workers
 from flywheel.workload.provider import OURS, Provider
 
@@ -116,6 +117,7 @@ class Operator:
         namespaces: tuple[str | None, ...] = settings.namespaces or (None,)
         self._campaigns = CampaignFeed(gateway, self._store, namespaces, clock, metrics.observe_missed)
         self._children = ChildFeed(gateway, self._store, namespaces)
+        self._tests = ABTestFeed(gateway, self._store, namespaces)
         webhook = settings.webhook and replace(settings.webhook, leader=lambda: leadership.elsewhere)
         reconciler = make_reconciler(gateway, self._store, clock, metrics, settings.images, settings.provider, webhook)
         self._reconciler = reconciler
@@ -145,6 +147,7 @@ class Operator:
             "workers": lambda: self._workers.complaint,
             "campaigns": lambda: self._campaigns.stuck,
             "children": lambda: self._children.stuck,
+            "tests": lambda: self._tests.stuck,
         }
 
     def _readiness(self) -> dict[str, Check]:
@@ -153,6 +156,7 @@ class Operator:
             "api server": self._unreachable,
             "campaigns": lambda: self._campaigns.complaint,
             "children": lambda: self._children.complaint,
+            "tests": lambda: self._tests.complaint,
         }
 
     def _unreachable(self) -> str | None:
@@ -168,6 +172,7 @@ class Operator:
             asyncio.create_task(self._leadership.run(), name="leader election"),
             asyncio.create_task(self._campaigns.run(), name="campaigns"),
             asyncio.create_task(self._children.run(), name="children"),
+            asyncio.create_task(self._tests.run(), name="tests"),
             asyncio.create_task(self._workers.run(), name="workers"),
             asyncio.create_task(self._reconciler.run(), name="reconcilers"),
         }

@@ -4,14 +4,16 @@ from datetime import datetime
 
 from flywheel.campaign.reconcile import CampaignReconciler
 from flywheel.campaign.stages import beginning_of
+from flywheel.campaign.testreconcile import ABTestReconciler
 from flywheel.events.reconcile import WorkerReconciler
+from flywheel.experiment.asking import ArmsStore
 from flywheel.kube.gateway import Gateway
 from flywheel.kube.tokens import own_account
 from flywheel.plan import Images
 from flywheel.release.process import Receiver, ReleaseProcess
 from flywheel.runtime.clock import Clock
 from flywheel.runtime.metrics import Metrics
-from flywheel.runtime.store import SHARED, Store
+from flywheel.runtime.store import SHARED, Store, test_of
 from flywheel.workload.provider import Provider
 
 
@@ -49,8 +51,15 @@ class Reconcilers:
             operator=own_account(),
         )
 
+        self._tests = ABTestReconciler(
+            gateway, store, ArmsStore(self._releases.client, self._releases.token), clock=clock.now
+        )
+
     async def reconcile(self, namespace: str, name: str) -> datetime | None:
         """Bring what a key stands for a step further; tell when the clock makes another step necessary."""
+        test = test_of(name)
+        if test is not None:
+            return await self._tests.reconcile(namespace, test)
         if name == SHARED:
             return await self._workers.reconcile(namespace)
         return await self._campaigns.reconcile(namespace, name)

@@ -9,13 +9,25 @@ from flywheel.kube.resources import Resource
 from flywheel.plan import LiveObject, Manifest, ObjectKey
 
 Owner = tuple[str, str]
-"""Namespace and name of a campaign; with the name SHARED, all that the campaigns of the namespace share."""
+"""Namespace and name of a campaign; with the name SHARED, all that the campaigns of the namespace share; with the name
+of `test_key`, an A/B test."""
 
 SHARED = "*"
 """No object can have this name."""
 
 MOST_TOMBSTONES = 20_000
+_TEST = "abtest:"
 _NONE: Mapping[ObjectKey, LiveObject] = {}
+
+
+def test_key(name: str) -> str:
+    """Give the second half of an A/B test's key. No object can have this name."""
+    return f"{_TEST}{name}"
+
+
+def test_of(key: str) -> str | None:
+    """Give the name of the A/B test that a key is of; None for any other key."""
+    return key.removeprefix(_TEST) if key.startswith(_TEST) else None
 
 
 class Store:
@@ -30,6 +42,7 @@ class Store:
         self._campaigns: dict[Owner, Manifest] = {}
         self._children: dict[Owner, dict[ObjectKey, LiveObject]] = {}
         self._owner_of: dict[ObjectKey, Owner] = {}
+        self._tests: dict[Owner, Manifest] = {}
         self._troubles: dict[str, str] = {}
         self._gone: OrderedDict[str, None] = OrderedDict()
         self._unsynced: set[object] = set()
@@ -72,7 +85,25 @@ class Store:
     def owners(self) -> set[Owner]:
         """Give every key there is work for, campaigns included that are known only by the children they left."""
         sharing = {(namespace, SHARED) for (namespace, _), held in self._campaigns.items() if has_edge(held)}
-        return set(self._campaigns) | set(self._children) | sharing
+        tests = {(namespace, test_key(name)) for namespace, name in self._tests}
+        return set(self._campaigns) | set(self._children) | sharing | tests
+
+    def test(self, namespace: str, name: str) -> Manifest | None:
+        """Give the A/B test as last seen, without its managed fields."""
+        return self._tests.get((namespace, name))
+
+    def tests_of(self, namespace: str, campaign: str) -> tuple[Manifest, ...]:
+        """Give the A/B tests of a campaign, as last seen."""
+        return tuple(
+            held for (where, _), held in sorted(self._tests.items()) if where == namespace and _tested(held) == campaign
+        )
+
+    def knows(self, owner: Owner) -> bool:
+        """Tell whether anything is there of what a key stands for."""
+        test = test_of(owner[1])
+        if test is not None:
+            return (owner[0], test) in self._tests
+        return owner in self._campaigns or owner in self._children
 
     def children(self, namespace: str, name: str) -> dict[ObjectKey, LiveObject]:
         """Give what carries the campaign's label, as last seen."""
@@ -131,6 +162,9 @@ class Store:
         self._tell(owner)
         if held is None or _orders(manifest) != _orders(held):
             self._tell_shared(manifest, held)
+        if held is None or _tested_by(manifest) != _tested_by(held):
+            for test in self.tests_of(*owner):
+                self._tell((owner[0], test_key(test["metadata"]["name"])))
 
     def remove_campaign(self, namespace: str, name: str, uid: str) -> None:
         """Forget a campaign that is gone, if it is the one with `uid`."""
@@ -140,6 +174,35 @@ class Store:
             del self._campaigns[namespace, name]
             self._tell((namespace, name))
             self._tell_shared(held)
+
+    def put_test(self, manifest: Manifest) -> None:
+        """Remember an A/B test unless something newer is known; its campaign hears of what concerns it."""
+        metadata = manifest["metadata"]
+        owner = (metadata["namespace"], metadata["name"])
+        held = self._tests.get(owner)
+        if metadata["uid"] in self._gone or (held is not None and not _is_newer(metadata, held["metadata"])):
+            return
+        self._tests[owner] = trim_campaign(manifest)
+        self._tell((owner[0], test_key(owner[1])))
+        if held is None or _test_orders(manifest) != _test_orders(held):
+            self._tell_tested(manifest, held)
+
+    def remove_test(self, namespace: str, name: str, uid: str) -> None:
+        """Forget an A/B test that is gone, if it is the one with `uid`."""
+        self._bury(uid)
+        held = self._tests.get((namespace, name))
+        if held is not None and held["metadata"]["uid"] == uid:
+            del self._tests[namespace, name]
+            self._tell((namespace, test_key(name)))
+            self._tell_tested(held)
+
+    def retain_tests(self, namespace: str | None, uids: frozenset[str], resource_version: int) -> None:
+        """Forget the A/B tests that a complete list does not show, but for those newer than the list."""
+        for held in list(self._tests.values()):
+            metadata = held["metadata"]
+            there = metadata["uid"] in uids or namespace not in (None, metadata["namespace"])
+            if not there and int(metadata["resourceVersion"]) <= resource_version:
+                self.remove_test(metadata["namespace"], metadata["name"], metadata["uid"])
 
     def put(self, live: LiveObject) -> None:
         """Remember a child unless something newer is known."""
@@ -198,6 +261,11 @@ class Store:
         if self.on_change is not None:
             self.on_change(owner)
 
+    def _tell_tested(self, *states: Manifest | None) -> None:
+        """Tell the campaigns that an A/B test names, or named."""
+        for namespace, name in {(each["metadata"]["namespace"], _tested(each)) for each in states if each}:
+            self.touch(namespace, name)
+
     def _tell_shared(self, *states: Manifest | None) -> None:
         """Tell of a campaign that came, changed or went, if that can matter to what campaigns share."""
         namespace = next(each["metadata"].get("namespace", "") for each in states if each)
@@ -225,6 +293,22 @@ def _orders(campaign: Manifest) -> object:
     """What of a campaign can change what is shared; its status changes all the time."""
     metadata = campaign["metadata"]
     return metadata["uid"], metadata.get("generation"), metadata.get("deletionTimestamp")
+
+
+def _tested_by(campaign: Manifest) -> object:
+    """What of a campaign concerns its A/B tests."""
+    status = campaign.get("status") or {}
+    return _orders(campaign), status.get("stage"), status.get("winners")
+
+
+def _tested(test: Manifest) -> str:
+    return str((test.get("spec") or {}).get("campaign") or "")
+
+
+def _test_orders(test: Manifest) -> object:
+    """What of an A/B test can change what its campaign runs: the spec, and where the test stands."""
+    status = test.get("status") or {}
+    return _orders(test), _tested(test), status.get("state"), status.get("withdrawn"), status.get("salt")
 
 
 def _standing(live: LiveObject) -> object:

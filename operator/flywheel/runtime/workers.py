@@ -12,12 +12,13 @@ from flywheel.runtime.leader import Leadership
 from flywheel.runtime.logs import about
 from flywheel.runtime.metrics import Metrics
 from flywheel.runtime.queue import KeyedQueue
-from flywheel.runtime.store import SHARED, Owner, Store
+from flywheel.runtime.store import SHARED, Owner, Store, test_of
 
 log = logging.getLogger(__name__)
 
 CAMPAIGN = "Campaign"
 WORKER = "AnalyticsWorker"
+ABTEST = "ABTest"
 LONGEST = 60.0
 """Seconds after which one reconcile is given up and tried again later."""
 STUCK = 3 * LONGEST
@@ -25,6 +26,8 @@ STUCK = 3 * LONGEST
 
 def kind_of(owner: Owner) -> str:
     """Tell what a key stands for, in logs and figures."""
+    if test_of(owner[1]) is not None:
+        return ABTEST
     return WORKER if owner[1] == SHARED else CAMPAIGN
 
 
@@ -100,7 +103,7 @@ class Workers:
                 continue
             self._busy_since[owner] = self._clock.elapsed()
             try:
-                with about(kind_of(owner), *owner):
+                with about(kind_of(owner), owner[0], test_of(owner[1]) or owner[1]):
                     await self._reconcile(owner)
             finally:
                 del self._busy_since[owner]
@@ -114,7 +117,7 @@ class Workers:
             async with asyncio.timeout(LONGEST):
                 wake_at = await self._reconciler.reconcile(*owner)
             result = "ok"
-            if wake_at is None and self._store.campaign(*owner) is None and not self._store.children(*owner):
+            if wake_at is None and not self._store.knows(owner):
                 self._queue.drop(owner)
             else:
                 self._queue.succeed(owner, wake_at)

@@ -18,8 +18,11 @@ def service_manifests(
     phase: Phase,
     provider: Provider = OURS,
     parts: PodParts | None = None,
+    container: str = "",
 ) -> list[Manifest]:
     """Build every child of `service` in `phase`; `parts` stand in for an image of its own.
+
+    The container is called like the service unless `container` gives it another name.
 
     Labels and annotations of the Campaign are not copied: tools that track objects by label (Argo CD, Helm) would
     take the children for their own and prune them.
@@ -27,7 +30,7 @@ def service_manifests(
     metadata = service_metadata(campaign, namespace, service.name)
     size = size_of(service, phase)
     select = selector(campaign, service.name)
-    template = pod_template(campaign, service, account_of(campaign, service), parts)
+    template = pod_template(campaign, service, account_of(campaign, service), parts, container)
     ports = service_ports(service)
     children = [
         service_account(campaign, namespace, service),

@@ -27,8 +27,19 @@ class PodParts:
     volumes: tuple[Manifest, ...] = ()
 
 
-def pod_template(campaign: str, service: Service, service_account: str, parts: PodParts | None = None) -> Manifest:
-    """Build the pod template of `service`, with its `podTemplate` merged over the generated one."""
+def pod_template(
+    campaign: str, service: Service, service_account: str, parts: PodParts | None = None, container: str = ""
+) -> Manifest:
+    """Build the pod template of `service`, with its `podTemplate` merged over the generated one.
+
+    Args:
+        campaign: Name of the Campaign.
+        service: The service.
+        service_account: What the pods run as.
+        parts: Stand in for an image of its own.
+        container: Name of the container; by default that of the service.
+    """
+    own = container or service.name
     volumes = [*service.volumes, *(parts.volumes if parts else ())]
     prepared = list(parts.init_containers) if parts else []
     generated: Manifest = {
@@ -39,7 +50,7 @@ def pod_template(campaign: str, service: Service, service_account: str, parts: P
             "securityContext": POD_SECURITY,
             "topologySpreadConstraints": _spread_constraints(campaign, service),
             **_present(initContainers=prepared),
-            "containers": [_container(service, parts)],
+            "containers": [_container(service, parts, own)],
             **_present(
                 imagePullSecrets=service.image_pull_secrets,
                 volumes=volumes,
@@ -52,7 +63,7 @@ def pod_template(campaign: str, service: Service, service_account: str, parts: P
             ),
         },
     }
-    return _with_defaults(strategic_merge(generated, _override(service)), service.name)
+    return _with_defaults(strategic_merge(generated, _override(service)), own)
 
 
 def _with_defaults(template: Manifest, service: str) -> Manifest:
@@ -75,11 +86,11 @@ def container_ports(service: Service) -> list[dict[str, Any]]:
     return list(ports.values())
 
 
-def _container(service: Service, parts: PodParts | None) -> dict[str, Any]:
+def _container(service: Service, parts: PodParts | None, name: str) -> dict[str, Any]:
     given: Manifest = parts.container if parts else {"image": service.image}
     mounts = [*service.volume_mounts, *given.get("volumeMounts", ())]
     return {
-        "name": service.name,
+        "name": name,
         **given,
         "securityContext": {**CONTAINER_SECURITY, **given.get("securityContext", {})},
         **_present(

@@ -66,6 +66,7 @@ class World:
         self.looks: list[Look] = []
         """Measurements that were made, in their order."""
         self.findings = Findings()
+        self.tests: tuple[Manifest, ...] = ()
         self.job_pods: dict[str, JobPods] = {}
         """What the pods of gates' Jobs have said, by the gate; nothing said: they are at work."""
         self.crashing: set[str] = set()
@@ -106,6 +107,7 @@ class World:
             shared=self.shared,
             provider=self.provider,
             findings=self.findings,
+            tests=self.tests,
         )
 
     def decide(self, now: datetime) -> tuple[Observed, Decision]:

@@ -124,4 +124,4 @@ async def test_what_makes_no_sense_is_refused_with_a_reason(worker: WorkerProces
 
 
 async def test_a_question_that_is_too_large_is_not_read(worker: WorkerProcess) -> None:
-    assert (await ask(worker, operator_token(), QUESTION | {"events": ["x" * 20_000]})).status_code == 413
+    assert (await ask(worker, operator_token(), QUESTION | {"events": ["x" * 40_000]})).status_code == 413

@@ -1,0 +1,170 @@
+"""The reconcile of an A/B test: from the first look at its Campaign to a verdict, over a store that counts visitors."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from tests.unit.campaign.test_variants import abtest, landing
+from tests.unit.campaign.world import campaign
+
+from flywheel.campaign.testreconcile import ABTestReconciler
+from flywheel.experiment.asking import NotAsked
+from flywheel.insight.arms import ArmFigures, Sums
+from flywheel.plan import LiveObject, Manifest, Notice, ObjectKey
+
+NOON = datetime(2027, 6, 16, 12, 0, tzinfo=UTC)
+VARIANT = ObjectKey("apps", "Deployment", "shop", "yougou-618-web-green-button")
+
+
+class Stage:
+    """A namespace with one Campaign and its tests, a clock, a store, and a gateway that keeps what is written."""
+
+    def __init__(self, *tests: Manifest, edge: bool = True, **spec: Any) -> None:
+        body: dict[str, Any] = {"services": [landing()], **({"edge": {"replicas": 1}} if edge else {}), **spec}
+        self.held: Manifest | None = {**campaign(body), "status": {"stage": "Live"}}
+        self.tests = {each["metadata"]["name"]: each for each in tests}
+        self.pods = 1
+        self.now = NOON
+        self.arms: Mapping[str, ArmFigures] | str = {}
+        self.asked: list[tuple[datetime, datetime]] = []
+        self.events: list[Notice] = []
+        self.writes = 0
+        self.reconciler = ABTestReconciler(self, self, self, clock=lambda: self.now)  # type: ignore[arg-type]
+
+    def test(self, namespace: str, name: str) -> Manifest | None:
+        return self.tests.get(name)
+
+    def tests_of(self, namespace: str, name: str) -> tuple[Manifest, ...]:
+        return tuple(self.tests.values())
+
+    def campaign(self, namespace: str, name: str) -> Manifest | None:
+        return self.held
+
+    def children(self, namespace: str, name: str) -> dict[ObjectKey, LiveObject]:
+        status = {"availableReplicas": self.pods}
+        return {VARIANT: LiveObject(VARIANT, "uid", 1, 1, "yougou-618", "", "", "", False, status=status)}
+
+    def put_test(self, manifest: Manifest) -> None:
+        self.tests[manifest["metadata"]["name"]] = manifest
+
+    async def apply(self, body: Manifest, *, subresource: str) -> Manifest:
+        self.writes += 1
+        held = self.tests[body["metadata"]["name"]]
+        return {**held, "status": body["status"]}
+
+    async def record_event(self, involved: Manifest, notice: Notice, now: datetime) -> None:
+        self.events.append(notice)
+
+    async def ask(
+        self, namespace: str, name: str, test: str, since: datetime, until: datetime, within: int, questions: object
+    ) -> Mapping[str, ArmFigures]:
+        self.asked.append((since, until))
+        if isinstance(self.arms, str):
+            raise NotAsked(self.arms)
+        return self.arms
+
+    async def step(self, after: float = 15.0, name: str = "button") -> dict[str, Any]:
+        self.now += timedelta(seconds=after)
+        await self.reconciler.reconcile("shop", name)
+        return self.tests[name]["status"]
+
+
+def new(name: str = "button", **spec: Any) -> Manifest:
+    test = abtest(name, **spec)
+    created = {"creationTimestamp": "2027-06-16T11:00:00Z", "generation": 1}
+    return {**test, "metadata": {**test["metadata"], **created}, "status": {}}
+
+
+def share(visitors: int, converted: int) -> ArmFigures:
+    return ArmFigures(visitors=visitors, outcomes=(Sums(y=float(converted), yy=float(converted)),))
+
+
+async def test_from_the_first_visitor_to_a_verdict() -> None:
+    stage = Stage(new(decision={"minimumDuration": "1m"}))
+    status = await stage.step()
+    assert (status["test"]["state"], status["test"]["salt"]) == ("Running", "uid-of-the-test")
+    stage.arms = {"red": share(150, 8), "green-button": share(160, 9)}
+    status = await stage.step()
+    assert (status["visitors"], status["test"].get("sizing")) == (310, None), "too few to tell how many are needed"
+    stage.arms = {"red": share(1000, 50), "green-button": share(1010, 55)}
+    status = await stage.step()
+    assert status["test"]["sizing"]["baseline"] == 0.05
+    assert [each["name"] for each in status["variants"]] == ["red", "green-button"]
+    stage.arms = {"red": share(20_000, 1000), "green-button": share(20_100, 1500)}
+    status = await stage.step(60)
+    assert status["test"]["state"] == "Decided"
+    assert (status["test"]["decision"]["verdict"], status["test"]["decision"]["winner"]) == ("Ship", "green-button")
+    assert status["variants"][1]["estimate"] == "+49.3%"
+    assert [each.reason for each in stage.events] == ["Running", "Decided"]
+    assert {since for since, _ in stage.asked} == {NOON + timedelta(seconds=15)}
+
+
+async def test_a_world_that_does_not_change_is_not_written_to() -> None:
+    stage = Stage(new())
+    stage.held = {**campaign({"services": [landing()], "edge": {}}), "status": {"stage": "Preparing"}}
+    status = await stage.step()
+    assert status["test"]["reason"] == "NotYet"
+    written = stage.writes
+    await stage.step()
+    assert stage.writes == written
+
+
+async def test_figures_are_looked_at_every_fifteen_seconds_and_not_more_often() -> None:
+    stage = Stage(new(metrics={"primary": {"event": "Coupon Claimed", "minimumEffect": "10%", "baseline": 0.05}}))
+    stage.arms = {"red": share(100, 5), "green-button": share(100, 5)}
+    await stage.step()
+    for _ in range(4):
+        await stage.step(5)
+    assert len(stage.asked) == 2
+
+
+async def test_without_figures_there_is_no_decision_and_visitors_stay_where_they_are() -> None:
+    stage = Stage(new())
+    await stage.step()
+    stage.arms = "the event store at http://worker could not be asked: nobody there"
+    status = await stage.step()
+    assert (status["test"]["state"], status["test"]["reason"]) == ("Running", "FiguresUnavailable")
+    assert "nobody there" in status["test"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "edge", "says"),
+    [
+        ({"service": "pay"}, True, "has no service 'pay', only web"),
+        ({}, False, "has no edge"),
+    ],
+)
+async def test_what_does_not_fit_its_campaign_is_said_with_the_field(spec: Any, edge: bool, says: str) -> None:
+    stage = Stage(new(**spec), edge=edge)
+    status = await stage.step()
+    assert status["test"]["state"] == "Waiting"
+    stalled = next(each for each in status["conditions"] if each["type"] == "Stalled")
+    assert says in stalled["message"]
+    assert stalled["message"].startswith("spec.")
+
+
+async def test_without_a_campaign_it_waits() -> None:
+    stage = Stage(new())
+    stage.held = None
+    status = await stage.step()
+    assert "no usable Campaign 'yougou-618'" in status["test"]["message"]
+
+
+async def test_of_two_tests_that_fight_the_younger_gives_way() -> None:
+    younger = new("another")
+    younger["metadata"]["creationTimestamp"] = "2027-06-16T11:30:00Z"
+    stage = Stage(new(), younger)
+    assert (await stage.step())["test"]["state"] == "Running"
+    status = await stage.step(name="another")
+    assert (status["test"]["state"], status["test"]["reason"]) == ("Waiting", "InvalidTest")
+    assert "the test button has a variant green-button too" in status["test"]["message"]
+
+
+async def test_a_spec_that_no_model_takes_is_stalled_and_what_stood_stays() -> None:
+    stage = Stage(new())
+    await stage.step()
+    stage.tests["button"]["spec"]["variants"][0]["weight"] = "40%"
+    status = await stage.step()
+    assert status["test"]["state"] == "Running"
+    assert "add up to 100%" in next(each for each in status["conditions"] if each["type"] == "Stalled")["message"]

@@ -1,0 +1,104 @@
+"""What the operator asks a worker about A/B tests: who may, what it gets, and what is refused."""
+
+import httpx
+import pytest
+import pytest_asyncio
+from tests.unit.store.material import NOON, Keys, WorkerProcess, client_of, event, lines, request, running
+from tests.unit.store.test_slots_endpoint import AUDIENCE
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+KEYS = Keys()
+CLAIMED = {"amount": {"event": "Order Completed"}}
+REVENUE = {"amount": {"event": "Order Completed", "of": "Revenue", "cap": 150}, "history": 60_000}
+QUESTION = {
+    "campaign": "618",
+    "test": "button",
+    "since": NOON,
+    "until": NOON + 3_600_000,
+    "within": 600_000,
+    "outcomes": [CLAIMED, REVENUE],
+}
+
+
+def operator_token(account: str = "flywheel", **claims: object) -> str:
+    return KEYS.token(account, namespace="flywheel-system", **{"aud": [AUDIENCE], **claims})
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def worker(tmp_path_factory: pytest.TempPathFactory):
+    with running(tmp_path_factory.mktemp("worker") / "volume", KEYS) as started:
+        async with client_of(KEYS) as client:
+            await started.ready(client)
+            seen = [
+                request(
+                    each, test="button", variant=arm, visitor=f"{arm}{each % 10}", status=500 if each == 45 else 200
+                )
+                for arm, numbers in (("red", range(40)), ("green", range(40, 60)))
+                for each in numbers
+            ]
+            assert (await client.post(f"{started.url}/v1/ingest/requests", content=lines(seen))).status_code == 200
+            orders = [
+                event(200 + each, visitor=f"green{each}", order_id=f"o{each}", revenue=100.0 * each) for each in (1, 2)
+            ]
+            assert (await client.post(f"{started.url}/v1/ingest/events", content=lines(orders))).status_code == 200
+        yield started
+
+
+async def ask(worker: WorkerProcess, question: object, token: str | None = None) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {token or operator_token()}"}
+    async with httpx.AsyncClient(trust_env=False, timeout=70) as client:
+        return await client.post(f"{worker.url}/v1/arms", json=question, headers=headers)
+
+
+async def test_the_operator_gets_the_sums_of_every_arm(worker: WorkerProcess) -> None:
+    answer = await ask(worker, QUESTION | {"requests": True})
+    assert answer.status_code == 200, answer.text
+    arms = answer.json()["arms"]
+    nothing = {"y": 0.0, "yy": 0.0, "x": 0.0, "xx": 0.0, "xy": 0.0}
+    assert (arms["red"]["visitors"], arms["red"]["crossed"], arms["red"]["outcomes"]) == (10, 0, [nothing, nothing])
+    assert arms["red"]["requests"] == {"y": 0.0, "yy": 0.0, "x": 40.0, "xx": 160.0, "xy": 0.0}
+    green = arms["green"]
+    assert (green["visitors"], green["requesters"]) == (10, 10)
+    assert green["outcomes"] == [nothing | {"y": 2.0, "yy": 2.0}, nothing | {"y": 250.0, "yy": 32_500.0}]
+    assert green["requests"] == {"y": 1.0, "yy": 1.0, "x": 20.0, "xx": 40.0, "xy": 2.0}
+    assert sum(green["latencies"].values()) == 20
+
+
+async def test_errors_and_latencies_only_where_they_are_asked_for(worker: WorkerProcess) -> None:
+    arms = (await ask(worker, QUESTION)).json()["arms"]
+    assert {arm: (each["requesters"], each["latencies"]) for arm, each in arms.items()} == {
+        "red": (0, {}),
+        "green": (0, {}),
+    }
+
+
+async def test_a_test_that_nobody_was_in_has_no_arms(worker: WorkerProcess) -> None:
+    assert (await ask(worker, QUESTION | {"test": "other", "requests": True})).json() == {"arms": {}}
+
+
+async def test_nobody_else_does(worker: WorkerProcess) -> None:
+    for token, status in ((KEYS.token(), 401), (KEYS.token(aud=[AUDIENCE]), 403), (operator_token("someone"), 403)):
+        assert (await ask(worker, QUESTION, token)).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"campaign": "'; DROP TABLE events"}, "names of a Campaign"),
+        ({"test": ""}, "names of a Campaign"),
+        ({"since": NOON + 3_600_000}, "one before the other"),
+        ({"until": NOON + 401 * 86_400_000}, "400 days"),
+        ({"within": 0}, "above 0"),
+        ({"outcomes": []}, "1 to 16"),
+        ({"outcomes": [CLAIMED] * 17}, "1 to 16"),
+        ({"outcomes": [{"amount": {"event": ""}}]}, "1 to 512"),
+        ({"outcomes": [{"amount": {"event": "a", "of": "Property"}}]}, "of the property"),
+        ({"outcomes": [{"amount": {"event": "a", "cap": 0}}]}, "above 0"),
+        ({"outcomes": [REVENUE | {"over": CLAIMED["amount"]}]}, "beside no `over`"),
+        ({"outcomes": [{"amount": {"event": "a", "of": "Median"}}]}, "not what is wanted"),
+        ({"more": 1}, "not what is wanted"),
+    ],
+)
+async def test_what_makes_no_sense_is_refused_with_a_reason(worker: WorkerProcess, change: dict, says: str) -> None:
+    answer = await ask(worker, QUESTION | change)
+    assert (answer.status_code, says in answer.json()["message"]) == (400, True), answer.text
