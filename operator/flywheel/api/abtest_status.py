@@ -4,7 +4,7 @@ Figures are text, rounded for people, so that a status is written when they see 
 have them exactly.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -19,8 +19,8 @@ class ABTestCondition(Condition):
     """One statement about the ABTest: a metav1.Condition."""
 
     type: Annotated[str, Field(min_length=1, max_length=316)] = Field(
-        description="What the statement is about: Ready, Reconciling, Stalled, VariantsReady, EdgeReady, Measured, "
-        "Decided, Promoted, Suspended or UnknownFields."
+        description="What the statement is about: Ready, Reconciling, Stalled, VariantsReady, Measured, Decided, "
+        "Promoted, Suspended or UnknownFields."
     )
 
 
@@ -141,13 +141,6 @@ class Verdict(Model):
     revision: Brief | None = Field(default=None, description="Digest of the revision that was promoted.")
 
 
-class ABTestEdge(Model):
-    """How far the edge pods have followed."""
-
-    generation: Brief | None = Field(default=None, description="Digest of the edge's configuration with this test.")
-    since: Instant | None = Field(default=None, description="When every edge pod had applied it.")
-
-
 class ABTestStatus(Model):
     """What the operator tells about an ABTest."""
 
@@ -181,8 +174,8 @@ class ABTestStatus(Model):
     )
     checks: Checks | None = Field(default=None, description="What must hold for the result to count.")
     decision: Verdict | None = Field(default=None, description="What was decided.")
-    edge: ABTestEdge | None = Field(default=None, description="How far the edge pods have followed.")
     report: Brief | None = Field(default=None, description="Name of the ConfigMap with the report that is kept.")
-    handled: Annotated[dict[str, Sentence], Field(max_length=8)] = Field(
-        default_factory=dict, description="Commands that were carried out."
+    record: dict[str, Any] = Field(
+        default_factory=dict,
+        description="What the operator goes on from: nothing for people, and not to be edited.",
     )

@@ -13,7 +13,6 @@ from flywheel.api.pod_template import PodTemplate
 from flywheel.api.quantities import Flag, ImageReference, Replicas
 
 _PARTS = ("image", "content", "env", "podTemplate")
-_SLOTS = ("blue", "green")
 
 
 class Override(Model):
@@ -85,18 +84,12 @@ class Variant(Model):
             "true",
             field="override",
         ),
-        Rule(
-            cel=f"!(self.name in {list(_SLOTS)})",
-            holds=lambda model: model.name not in _SLOTS,
-            message="blue and green are the slots of a release, whose objects would have the same names: choose "
-            "another name, such as green-button",
-            field="name",
-        ),
     )
 
     name: VariantName = Field(
-        description="Name of the variant, such as green-button: lowercase letters, digits and '-', at most 30, and "
-        "neither blue nor green. Its objects are called <campaign>-<service>-<name>, at most 52 characters."
+        description="Name of the variant, such as green-button: lowercase letters, digits and '-', at most 30. Its "
+        "objects are called <campaign>-<service>-<name>, at most 52 characters; blue and green are taken where the "
+        "service is released BlueGreen."
     )
     control: Flag = Field(
         default=False,

@@ -5,7 +5,7 @@ from typing import Any
 
 from flywheel.api.abtest import ABTest
 from flywheel.api.abtest_variant import Override, Variant
-from flywheel.api.pod_template import PodTemplate
+from flywheel.api.pod_template import PodTemplate, PodTemplateMetadata
 from flywheel.api.problem import Problem
 from flywheel.api.service import Service
 from flywheel.workload.merge import strategic_merge
@@ -40,23 +40,38 @@ def _fit(override: Override, service: Service, path: str) -> Iterator[Problem]:
         )
     elif override.content is not None and service.content is None:
         yield Problem(f"{path}.content", f"service {service.name} runs an image of its own: override image instead")
-    elif not _changes_something(override, service):
+    elif overridden(service, override) == service:
         yield Problem(path, f"service {service.name} is just so already: change something, or remove the variant")
 
 
-def _changes_something(override: Override, service: Service) -> bool:
-    known = {each["name"]: each for each in service.env}
-    return (
-        (override.image is not None and override.image != service.image)
-        or (override.content is not None and override.content != service.content)
-        or any(each != known.get(each["name"]) for each in override.env)
-        or _changes_template(override.pod_template, service.pod_template)
-    )
+def overridden(service: Service, override: Override | None) -> Service:
+    """Change of a service what a variant says, and nothing else."""
+    if override is None:
+        return service
+    given = {each["name"]: each for each in override.env}
+    known = {each["name"] for each in service.env}
+    changes: dict[str, object] = {
+        "env": (
+            *(given.get(each["name"], each) for each in service.env),
+            *(each for name, each in given.items() if name not in known),
+        )
+    }
+    if override.image is not None:
+        changes["image"] = override.image
+    if override.content is not None:
+        changes["content"] = override.content
+    if override.pod_template is not None:
+        changes["pod_template"] = _merged(service.pod_template, override.pod_template)
+    return service.model_copy(update=changes)
 
 
-def _changes_template(over: PodTemplate | None, base: PodTemplate | None) -> bool:
+def _merged(base: PodTemplate | None, over: PodTemplate) -> PodTemplate | None:
     before = _as_written(base)
-    return strategic_merge(before, _as_written(over)) != before
+    merged = strategic_merge(before, _as_written(over))
+    if merged == before:
+        return base
+    metadata = PodTemplateMetadata(**merged["metadata"]) if merged.get("metadata") else None
+    return over.model_copy(update={"metadata": metadata, "spec": merged.get("spec") or None})
 
 
 def _as_written(template: PodTemplate | None) -> dict[str, Any]:

@@ -144,7 +144,7 @@ def _taken_names(test: ABTest, campaign: Campaign, others: Sequence[ABTest]) -> 
     taken = {edge_name(campaign.name): "the edge", applied_name(campaign.name): "the edge"}
     for service in campaign.spec.services:
         taken[campaign.child_name(service.name)] = f"service {service.name}"
-        for slot in SLOTS:
+        for slot in SLOTS if service.release.strategy == "BlueGreen" else ():
             taken[slot_name(campaign.name, service.name, slot)] = f"slot {slot} of service {service.name}"
     for other in _older(test, others):
         for variant in other.spec.variants:

@@ -23,7 +23,18 @@ from flywheel.campaign.releasing import Releasing, Revisions, States, edge_live,
 from flywheel.campaign.report import report_config_map, report_key
 from flywheel.campaign.stages import Stage, Timeline, current_stage, resolve
 from flywheel.campaign.teardown import tear_down
-from flywheel.campaign.variants import Standing, edge_tests, tests_of, variant_backends, winners, with_winners
+from flywheel.campaign.variants import (
+    Standing,
+    differing,
+    edge_tests,
+    holdout_salt,
+    pods_gone_at,
+    tests_of,
+    variant_backends,
+    variant_sources,
+    winners,
+    with_winners,
+)
 from flywheel.edge.compose import compose
 from flywheel.edge.manifests import edge_size
 from flywheel.edge.naming import COMPONENT as EDGE
@@ -128,9 +139,10 @@ def _rest_in_retirement(observed: Observed) -> Decision:
 
 def _run(observed: Observed, campaign: Campaign, phase: Phase, now: datetime) -> Decision:
     now = now.replace(microsecond=now.microsecond // 1000 * 1000)
-
-    standing = tests_of(observed, campaign)
-    campaign = with_winners(campaign, standing)
+    standing = tests_of(observed, campaign, now)
+    better = winners(standing)
+    differs = differing(campaign, better)
+    campaign = with_winners(campaign, better)
 
     def ordered(states: States, revisions: Revisions) -> str | None:
         orders = _edge_orders(observed, campaign, phase, states, revisions, standing)
@@ -152,6 +164,7 @@ def _run(observed: Observed, campaign: Campaign, phase: Phase, now: datetime) ->
     if observed.troubles:
         wakes.append(now + PODS_LOOK_AGAIN)
     wakes += release_wakes(observed, campaign, going_on, now)
+    wakes += pods_gone_at(standing, now)
     going = tuple(Deletion(k, stale[k].uid) for k in reversed(in_creation_order(stale)) if not stale[k].deleting)
     return Decision(
         Course.RUN,
@@ -169,8 +182,8 @@ def _run(observed: Observed, campaign: Campaign, phase: Phase, now: datetime) ->
         origins=wanted.origins,
         route_missing=route_missing,
         releases=going_on,
-        winners={name: (test, variant.name) for name, (test, variant) in winners(standing).items()},
-        work=work_of(observed, campaign, going_on, now),
+        winners=differs,
+        work=work_of(observed, campaign, going_on, now, variant_sources(standing)),
     )
 
 
@@ -186,8 +199,9 @@ def _edge_orders(
     if edge is None:
         return None
     live, slots = edge_live(campaign, states), edge_slots(campaign, states, revisions)
-    live = msgspec.structs.replace(live, tests=edge_tests(observed, campaign, standing, live.active))
-    variants = variant_backends(campaign, standing)
+    tests = edge_tests(observed, campaign, standing, live.active)
+    live = msgspec.structs.replace(live, tests=tests, holdout_salt=holdout_salt(campaign) if tests else "")
+    variants = variant_backends(standing)
     return EdgeOrders(compose(campaign, edge, live, slots, variants), edge_size(edge, zero=phase.zero))
 
 

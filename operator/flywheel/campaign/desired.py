@@ -12,7 +12,7 @@ from flywheel.campaign.gates import gate_children
 from flywheel.campaign.observed import Observed
 from flywheel.campaign.releasing import Releasing, released_children
 from flywheel.campaign.rolling import rolling_children
-from flywheel.campaign.variants import Standing, variant_children
+from flywheel.campaign.variants import Standing, kept_variants, variant_children
 from flywheel.edge.manifests import edge_manifests
 from flywheel.edge.naming import edge_name
 from flywheel.insight.dashboard import dashboard_manifest
@@ -73,6 +73,7 @@ def desired(
     for test, service, manifest in variant_children(observed, campaign, standing, phase):
         made[ObjectKey.of(manifest)] = _lifted_from_zero(observed, manifest, size_of(service, phase))
         origins[ObjectKey.of(manifest)] = f"ABTest {test}"
+    keep += kept_variants(observed, campaign, standing)
     for origin, size, manifest in _children(observed, campaign, phase, orders):
         made[ObjectKey.of(manifest)] = _lifted_from_zero(observed, manifest, size)
         origins[ObjectKey.of(manifest)] = origin

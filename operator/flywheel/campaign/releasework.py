@@ -1,5 +1,6 @@
 """What the releases of a Campaign want from outside, and when they are to be looked at again. Pure."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from flywheel.api.campaign import Campaign
@@ -40,8 +41,10 @@ def release_wakes(observed: Observed, campaign: Campaign, going_on: Releasing, n
     return wakes
 
 
-def work_of(observed: Observed, campaign: Campaign, going_on: Releasing, now: datetime) -> Work:
-    """Gather what is wanted from outside."""
+def work_of(
+    observed: Observed, campaign: Campaign, going_on: Releasing, now: datetime, variants: Sequence[Service] = ()
+) -> Work:
+    """Gather what is wanted from outside; `variants` are the services that A/B tests make of others."""
     measured, telling, probing = [], [], []
     for service in released(campaign):
         step = going_on.steps[service.name]
@@ -53,7 +56,7 @@ def work_of(observed: Observed, campaign: Campaign, going_on: Releasing, now: da
             probing += _probing(observed, service, step.state, going_on.facts[service.name])
     sources = tuple(
         Source(service.name, service.content.git)
-        for service in campaign.spec.services
+        for service in (*campaign.spec.services, *variants)
         if service.content and service.content.git
     )
     if not (measured or telling or probing or sources):

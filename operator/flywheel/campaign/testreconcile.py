@@ -4,40 +4,26 @@ What follows for pods and visitors is carried out by the reconcile of its Campai
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from flywheel.api.abtest import ABTest
-from flywheel.api.analytics import Analytics
 from flywheel.api.campaign import Campaign
-from flywheel.api.load import InvalidResource, load_abtest, load_campaign
+from flywheel.api.load import InvalidResource, load_abtest, load_campaign, unknown_fields
 from flywheel.api.problem import Problem
+from flywheel.campaign import testing
+from flywheel.campaign.abtests import problems_of
 from flywheel.campaign.conditions import condition_list
-from flywheel.campaign.testing import (
-    STOP_ANNOTATION,
-    early,
-    next_look,
-    over,
-    problems_of,
-    stage_of,
-    test_conditions,
-    unready,
-)
-from flywheel.experiment.analysis import Analysis, analyse
-from flywheel.experiment.asking import ArmsStore, NotAsked
-from flywheel.experiment.decision import decide
-from flywheel.experiment.machine import Facts, Looked, advance
-from flywheel.experiment.plan import design_of, limits_of, questions_of, size_of, sums_of
-from flywheel.experiment.state import ENDED, ABTestState, Sizing, read_state
-from flywheel.experiment.told import test_status
-from flywheel.insight.arms import ArmFigures
+from flywheel.campaign.testlook import Looking, Seen
+from flywheel.experiment.asking import ArmsStore
+from flywheel.experiment.machine import Facts, advance
+from flywheel.experiment.plan import design_digest, is_bandit
+from flywheel.experiment.state import ENDED, ABTestState, read_state
+from flywheel.experiment.told import status_of
 from flywheel.kube.gateway import Gateway
 from flywheel.plan import GROUP, LiveObject, Manifest, Notice, ObjectKey
 
-LEAST_CONVERSIONS = 30
-LEAST_VISITORS = 200
-"""Of control, before the size of a test without a given baseline is fixed from them."""
+PODS_LOOK_AGAIN = timedelta(seconds=5)
 
 
 class World(Protocol):
@@ -59,17 +45,6 @@ class World(Protocol):
         """Remember what the API server answered to a write of an A/B test."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """One look at the store."""
-
-    figures: Mapping[str, ArmFigures] | None = None
-    sizing: Sizing | None = None
-    looked: Looked | None = None
-    analysis: Analysis | None = None
-    unseen: str = ""
-
-
 class ABTestReconciler:
     """Brings A/B tests a step further, one at a time."""
 
@@ -83,7 +58,7 @@ class ABTestReconciler:
     ) -> None:
         self._gateway = gateway
         self._world = world
-        self._store = store
+        self._look = Looking(store)
         self._clock = clock
 
     async def reconcile(self, namespace: str, name: str) -> datetime | None:
@@ -100,92 +75,101 @@ class ABTestReconciler:
         except InvalidResource as error:
             await self._report_invalid(manifest, error.problems, now)
             return None
-        before = read_state(test.status)
         campaign, stage = self._campaign(test)
-        problems = problems_of(test, campaign, self._others(test)) if before.state not in ENDED else ()
-        seen = await self._look(test, campaign, before, now)
-        facts = self._facts(test, stage, problems, seen)
-        state = advance(before, facts, now)
-        conditions = condition_list(
-            test_conditions(state, problems), test.status.get("conditions") or [], test.metadata.generation, now
+        seen = await self._look.at(test, campaign, read_state(test.status), stage, now)
+        return await self._step(manifest, test, campaign, stage, seen, now)
+
+    async def _step(
+        self, manifest: Manifest, test: ABTest, campaign: Campaign | None, stage: str, seen: Seen, now: datetime
+    ) -> datetime | None:
+        before = read_state(test.status)
+        others = self._others(test)
+        problems = self._problems(test, campaign, others, before)
+        pods = testing.pods_of(test, self._world.children(test.namespace, test.spec.campaign))
+        waiting = testing.unready(test, pods)
+        shipped = testing.shipping(test, before)
+        facts = Facts(
+            salt=test.salt,
+            segments=testing.segments_of(test, before, others),
+            design=design_digest(test),
+            revision=self._revision(test),
+            weights={each.name: each.weight for each in test.spec.variants},
+            is_bandit=is_bandit(test),
+            obstacle="; ".join(str(each) for each in problems),
+            early=testing.early(test, campaign, stage, now),
+            over=testing.over(test, campaign, stage, before, now),
+            suspended=test.spec.suspend,
+            unready=waiting,
+            sizing=seen.sizing,
+            asked_at=seen.asked_at,
+            unseen=seen.unseen,
+            stop=testing.STOP_ANNOTATION in test.metadata.annotations,
+            looked=seen.looked,
+            shipping=shipped,
+            promoted=self._is_promoted(test, campaign, shipped),
         )
-        status = test_status(test, state, test.status, conditions, seen.figures, seen.analysis)
+        state = advance(before, facts, now)
+        ends = testing.ends_at(test, campaign, state, now)
+        conditions = testing.conditions_of(
+            state, problems, is_waiting_for_pods=waiting, unknown=unknown_fields(manifest, ABTest)
+        )
+        listed = condition_list(conditions, test.status.get("conditions") or [], test.metadata.generation, now)
+        status = status_of(test, state, test.status, listed, numbers=seen.numbers, pods=pods, ends_at=ends, now=now)
         await self._report(manifest, before, state, status, now)
-        return next_look(state, now)
+        return self._wake(test, campaign, state, waiting, ends, now)
+
+    def _wake(
+        self,
+        test: ABTest,
+        campaign: Campaign | None,
+        state: ABTestState,
+        waiting: str,
+        ends: datetime | None,
+        now: datetime,
+    ) -> datetime | None:
+        if state.state in ENDED:
+            return None
+        wakes = [testing.next_look(state, now), testing.starts_at(test, campaign), ends]
+        if waiting and state.reason == "VariantsNotReady":
+            wakes.append(now + PODS_LOOK_AGAIN)
+        return min((each for each in wakes if each is not None and each > now), default=None)
 
     def _campaign(self, test: ABTest) -> tuple[Campaign | None, str]:
-        held = self._world.campaign(test.metadata.namespace, test.spec.campaign)
+        held = self._world.campaign(test.namespace, test.spec.campaign)
         if held is None:
             return None, ""
         try:
-            return load_campaign(held), stage_of(held.get("status") or {})
+            return load_campaign(held), testing.stage_of(held.get("status") or {})
         except InvalidResource:
-            return None, stage_of(held.get("status") or {})
+            return None, testing.stage_of(held.get("status") or {})
 
     def _others(self, test: ABTest) -> list[ABTest]:
-        """The tests that were there before this one: of two that fight, the younger has to give way."""
         found = []
-        own = (test.metadata.creation_timestamp, test.name)
-        for held in self._world.tests_of(test.metadata.namespace, test.spec.campaign):
+        for held in self._world.tests_of(test.namespace, test.spec.campaign):
             try:
-                other = load_abtest(held)
+                found.append(load_abtest(held))
             except InvalidResource:
                 continue
-            older = (other.metadata.creation_timestamp, other.name) < own
-            if other.name != test.name and older and read_state(other.status).state not in ENDED:
-                found.append(other)
-        return found
+        return [each for each in found if each.name != test.name]
 
-    def _facts(self, test: ABTest, stage: str, problems: tuple[Problem, ...], seen: _Seen) -> Facts:
-        children = self._world.children(test.metadata.namespace, test.spec.campaign)
-        return Facts(
-            salt=test.metadata.uid,
-            obstacle="; ".join(str(each) for each in problems),
-            early=early(stage),
-            over=over(stage),
-            suspended=bool(test.spec.suspend),
-            unready=unready(test, children),
-            sizing=seen.sizing,
-            unseen=seen.unseen,
-            stop=STOP_ANNOTATION in test.metadata.annotations,
-            looked=seen.looked,
-            promoted=self._is_promoted(test),
-        )
+    def _problems(
+        self, test: ABTest, campaign: Campaign | None, others: list[ABTest], state: ABTestState
+    ) -> tuple[Problem, ...]:
+        if state.state in ENDED or state.state == "Decided":
+            return ()
+        changed = testing.changed_design(test, state)
+        return (*problems_of(test, campaign, others), *changed)
 
-    def _is_promoted(self, test: ABTest) -> bool:
-        held = self._world.campaign(test.metadata.namespace, test.spec.campaign) or {}
+    def _revision(self, test: ABTest) -> str:
+        held = self._world.campaign(test.namespace, test.spec.campaign) or {}
+        told = (held.get("status") or {}).get("services") or ()
+        return next((str(each.get("revision") or "") for each in told if each.get("name") == test.spec.service), "")
+
+    def _is_promoted(self, test: ABTest, campaign: Campaign | None, shipped: str) -> bool:
+        held = self._world.campaign(test.namespace, test.spec.campaign) or {}
         told = (held.get("status") or {}).get("winners") or ()
-        return any(each.get("test") == test.name and each.get("serves") for each in told)
-
-    async def _look(self, test: ABTest, campaign: Campaign | None, state: ABTestState, now: datetime) -> _Seen:
-        due = next_look(state, now)
-        given = test.spec.metrics.primary.baseline
-        sizing = state.sizing or (_given_size(test, given) if given is not None else None)
-        if due is None or now < due or campaign is None or state.started_at is None:
-            return _Seen(sizing=sizing)
-        order = (campaign.spec.analytics or Analytics()).order.event
-        within = int(test.spec.metrics.window.total_seconds() * 1000)
-        try:
-            figures = await self._store.ask(
-                test.metadata.namespace,
-                campaign.name,
-                test.name,
-                state.started_at,
-                now,
-                within,
-                questions_of(test, order),
-            )
-        except NotAsked as error:
-            return _Seen(sizing=sizing, unseen=str(error))
-        sizing = sizing or _size_of_control(test, figures)
-        if sizing is None:
-            return _Seen(figures)
-        design = design_of(test, sizing, frozenset(state.withdrawn))
-        analysis = analyse(design, sums_of(test, design, figures), earlier_ratio=state.least_ratio)
-        decision = decide(
-            design, analysis, limits_of(test), state.elapsed(now), withdrawn_before=frozenset(state.withdrawn)
-        )
-        return _Seen(figures, sizing, Looked(now, analysis, decision), analysis)
+        serves = any(each.get("test") == test.name and each.get("serves") for each in told)
+        return serves or (campaign is not None and testing.is_adopted(test, campaign, shipped))
 
     async def _report(
         self, manifest: Manifest, before: ABTestState, state: ABTestState, status: Manifest, now: datetime
@@ -199,17 +183,15 @@ class ABTestReconciler:
                 f"{state.state} {state.started_at} {state.reason}",
             )
             await self._gateway.record_event(manifest, notice, now)
-        if status == {name: value for name, value in (manifest.get("status") or {}).items() if name in status}:
-            return
-        await self._write(manifest, status)
+        if status != (manifest.get("status") or {}):
+            await self._write(manifest, status)
 
     async def _report_invalid(self, manifest: Manifest, problems: tuple[Problem, ...], now: datetime) -> None:
         held: Mapping[str, Any] = manifest.get("status") or {}
         generation = int(manifest["metadata"].get("generation", 1))
-        conditions = condition_list(
-            test_conditions(read_state(held), problems), held.get("conditions") or [], generation, now
-        )
-        status = {**held, "observedGeneration": generation, "conditions": conditions}
+        conditions = testing.conditions_of(read_state(held), problems, is_waiting_for_pods="")
+        listed = condition_list(conditions, held.get("conditions") or [], generation, now)
+        status = {**held, "observedGeneration": generation, "conditions": listed}
         if status != held:
             await self._write(manifest, status)
 
@@ -217,26 +199,3 @@ class ABTestReconciler:
         metadata = {name: manifest["metadata"][name] for name in ("name", "namespace", "uid")}
         body = {"apiVersion": f"{GROUP}/v1alpha1", "kind": "ABTest", "metadata": metadata, "status": status}
         self._world.put_test(await self._gateway.apply(body, subresource="status"))
-
-
-def _given_size(test: ABTest, baseline: float) -> Sizing | None:
-    try:
-        # A mean that nobody has measured yet is taken to vary as counts of rare things do.
-        return size_of(test, baseline, baseline)
-    except ValueError:
-        return None
-
-
-def _size_of_control(test: ABTest, figures: Mapping[str, ArmFigures]) -> Sizing | None:
-    control = figures.get(test.control.name)
-    if control is None or not control.outcomes or control.visitors < LEAST_VISITORS:
-        return None
-    sums, visitors = control.outcomes[0], control.visitors
-    mean = sums.y / visitors
-    variance = max(0.0, sums.yy / visitors - mean * mean)
-    if test.spec.metrics.primary.event is not None and sums.y < LEAST_CONVERSIONS:
-        return None
-    try:
-        return size_of(test, mean, variance)
-    except ValueError:
-        return None

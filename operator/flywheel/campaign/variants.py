@@ -6,25 +6,33 @@ takes no part and who belongs to control are served by the same pods.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from flywheel.api.abtest import ABTest, Variant
+from flywheel.api.abtest import ABTest
+from flywheel.api.abtest_variant import Variant
 from flywheel.api.campaign import Campaign
 from flywheel.api.load import InvalidResource, load_abtest
 from flywheel.api.release import Release
 from flywheel.api.service import Service
+from flywheel.campaign.abtest_overrides import overridden
+from flywheel.campaign.content import commit_of
 from flywheel.campaign.observed import Observed
+from flywheel.campaign.testing import began, shipping
 from flywheel.edge import document as wire
-from flywheel.experiment.assignment import MOST_AT_ONCE, Arm, ranges
-from flywheel.experiment.state import ENDED, SENDING, ABTestState, read_state
+from flywheel.experiment.assignment import Arm, Segments, ranges, remaining
+from flywheel.experiment.plan import challengers, is_bandit
+from flywheel.experiment.preview import token
+from flywheel.experiment.state import ENDED, ABTestState, read_state
 from flywheel.plan import LiveObject, Manifest, ObjectKey
 from flywheel.release.content.parts import parts_of
 from flywheel.workload.manifests import service_manifests
 from flywheel.workload.naming import child_name
 from flywheel.workload.scaling import Phase
 
-PROMOTE_ANNOTATION = "flywheel.dev/promote"
+LINGER = timedelta(seconds=15)
+"""How long pods of a variant stay when its visitors are sent elsewhere: every edge pod has heard of it by then."""
 _LATEST = datetime.max.replace(tzinfo=UTC)
+_EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,32 +41,52 @@ class Standing:
 
     test: ABTest
     state: ABTestState
+    service: Service
+    """What its variants are made of: the service as it is written, with what earlier tests have found better."""
+    now: datetime
+
+    @property
+    def shipping(self) -> str:
+        """The variant that shall be what the service runs; empty where there is none."""
+        return shipping(self.test, self.state)
 
     @property
     def sends(self) -> bool:
         """Whether visitors are sent to its variants."""
-        # Those who see the winner already go on to see it until the service runs it.
-        return self.state.state in SENDING or (self.state.state == "Decided" and self.ships)
+        if self.state.state != "Decided":
+            return self.state.state == "Running"
+        # Those who see a winner go on to see it until the service runs it, or a person has ended the test.
+        is_waiting = bool(self.state.winner) and self.test.spec.decision.promote != "Never"
+        return is_waiting or bool(self.shipping) or self.test.spec.decision.otherwise == "Keep"
 
-    @property
-    def winner(self) -> str:
-        """The variant that was found better; empty where none was."""
-        return self.state.decision.winner if self.state.decision else ""
+    def has_pods(self, variant: str) -> bool:
+        """Whether a variant has pods: from before the start until its visitors have gone elsewhere."""
+        if self.state.state == "Waiting":
+            return self.state.reason not in ("", "InvalidTest")
+        left = self.left_at(variant)
+        return left is None or self.now < left + LINGER
 
-    @property
-    def ships(self) -> bool:
-        """Whether the winner shall be what the service runs."""
-        automatic = self.test.spec.decision.promote == "Automatic"
-        return bool(self.winner) and (automatic or PROMOTE_ANNOTATION in self.test.metadata.annotations)
-
-    @property
-    def needs_pods(self) -> bool:
-        """Whether its variants have pods: from before its start until it is known what becomes of them."""
-        return self.state.state not in ENDED
+    def left_at(self, variant: str) -> datetime | None:
+        """Tell since when nobody is sent to a variant any more."""
+        if variant in self.state.withdrawn:
+            return self.state.withdrawn[variant]
+        if self.state.state in ENDED:
+            return self.state.closed_at or self.state.ended_at or _EARLIEST
+        return self.state.ended_at if self.state.state == "Decided" and not self.sends else None
 
 
-def tests_of(observed: Observed, campaign: Campaign) -> tuple[Standing, ...]:
-    """Read the tests that can be carried out, those first that began first: they keep their visitors."""
+@dataclass(frozen=True, slots=True)
+class Winner:
+    """A variant that a service shall run."""
+
+    test: str
+    service: str
+    variant: Variant
+    decided_at: datetime
+
+
+def tests_of(observed: Observed, campaign: Campaign, now: datetime) -> tuple[Standing, ...]:
+    """Read the tests that can be carried out, those first that began first."""
     found = []
     for manifest in observed.tests:
         try:
@@ -66,35 +94,61 @@ def tests_of(observed: Observed, campaign: Campaign) -> tuple[Standing, ...]:
         except InvalidResource:
             # Its own reconcile says so.
             continue
-        if manifest["metadata"].get("deletionTimestamp") or not _service(campaign, test.spec.service):
-            continue
-        found.append(Standing(test, read_state(test.status)))
-    return tuple(sorted(found, key=lambda each: (each.state.started_at or _LATEST, each.test.name)))
+        if not manifest["metadata"].get("deletionTimestamp"):
+            found.append((test, read_state(test.status)))
+    shipped = _winners(found)
+    made = []
+    for test, state in sorted(found, key=lambda each: began(*each)):
+        service = next((each for each in campaign.spec.services if each.name == test.spec.service), None)
+        if service is not None:
+            started = state.started_at or _LATEST
+            before = [each for each in shipped if each.test != test.name and each.decided_at < started]
+            made.append(Standing(test, state, _improved(service, before), now))
+    return tuple(made)
 
 
-def winners(standing: Sequence[Standing]) -> dict[str, tuple[str, Variant]]:
-    """Give the variant that each service shall run instead of what its spec says, with the test that found it.
-
-    Of several the last one that was decided: it was found better than what the one before had made of the service.
-    """
-    found: dict[str, tuple[str, Variant]] = {}
-    decided = [each for each in standing if each.state.decision is not None and each.ships]
-    for each in sorted(decided, key=lambda one: one.state.decision.at if one.state.decision else _LATEST):
-        variant = next((one for one in each.test.challengers if one.name == each.winner), None)
-        if variant is not None:
-            found[each.test.spec.service] = (each.test.name, variant)
-    return found
+def winners(standing: Sequence[Standing]) -> tuple[Winner, ...]:
+    """Give the variants that services shall run instead of what their spec says, in the order of their verdicts."""
+    return _winners([(each.test, each.state) for each in standing])
 
 
-def with_winners(campaign: Campaign, standing: Sequence[Standing]) -> Campaign:
+def _winners(tests: Sequence[tuple[ABTest, ABTestState]]) -> tuple[Winner, ...]:
+    found = []
+    for test, state in tests:
+        name = shipping(test, state)
+        variant = next((each for each in challengers(test) if each.name == name), None)
+        if variant is not None and state.decision is not None:
+            found.append(Winner(test.name, test.spec.service, variant, state.decision.at))
+    return tuple(sorted(found, key=lambda each: (each.decided_at, each.test)))
+
+
+def _improved(service: Service, better: Sequence[Winner]) -> Service:
+    """Make of a service what its winners have made of it, each of what those before had: so they were tested."""
+    for each in better:
+        if each.service == service.name:
+            service = overridden(service, each.variant.override)
+    return service
+
+
+def with_winners(campaign: Campaign, better: Sequence[Winner]) -> Campaign:
     """Make the Campaign that shall run: as it is written, and what its tests have found better."""
-    better = winners(standing)
     if not better:
         return campaign
-    services = tuple(
-        overridden(each, better[each.name][1]) if each.name in better else each for each in campaign.spec.services
-    )
+    services = tuple(_improved(each, better) for each in campaign.spec.services)
     return campaign.model_copy(update={"spec": campaign.spec.model_copy(update={"services": services})})
+
+
+def differing(campaign: Campaign, better: Sequence[Winner]) -> dict[str, tuple[str, str]]:
+    """Tell which services are not what their spec says, with the test and the variant that made them so.
+
+    What the spec says already, as its author has adopted it, is no difference any more.
+    """
+    found = {}
+    for service in campaign.spec.services:
+        if _improved(service, better) != service:
+            last = [each for each in better if each.service == service.name][-1]
+            found[service.name] = (last.test, last.variant.name)
+    return found
 
 
 def variant_service(service: Service, variant: Variant) -> Service:
@@ -102,60 +156,61 @@ def variant_service(service: Service, variant: Variant) -> Service:
     changes: dict[str, object] = {"name": f"{service.name}-{variant.name}", "release": Release()}
     if variant.replicas is not None or variant.autoscaling is not None:
         changes |= {"replicas": variant.replicas, "autoscaling": variant.autoscaling}
-    return overridden(service, variant).model_copy(update=changes)
-
-
-def overridden(service: Service, variant: Variant) -> Service:
-    """Change of a service what a variant says, and nothing else."""
-    override = variant.override
-    if override is None:
-        return service
-    given = {each["name"]: each for each in override.env or ()}
-    known = {each["name"] for each in service.env}
-    changes: dict[str, object] = {
-        "env": (
-            *(given.get(each["name"], each) for each in service.env),
-            *(each for name, each in given.items() if name not in known),
-        )
-    }
-    if override.image is not None:
-        changes |= {"image": override.image, "content": None}
-    if override.content is not None:
-        changes |= {"content": override.content, "image": None}
-    if override.pod_template is not None:
-        changes["pod_template"] = override.pod_template
-    return service.model_copy(update=changes)
+    return overridden(service, variant.override).model_copy(update=changes)
 
 
 def variant_children(
     observed: Observed, campaign: Campaign, standing: Sequence[Standing], phase: Phase
 ) -> Iterator[tuple[str, Service, Manifest]]:
     """Build the children of every variant that has pods, each with the test's name and the service that it is."""
-    for each in standing:
-        service = _service(campaign, each.test.spec.service)
-        if service is None or not each.needs_pods:
+    for each, variant in _with_pods(standing):
+        made = variant_service(each.service, variant)
+        if _waits_for_content(observed, made):
             continue
-        for variant in each.test.challengers:
-            if variant.name in each.state.withdrawn:
-                continue
-            made = variant_service(service, variant)
-            parts = parts_of(made, "", observed.images.content)
-            manifests = service_manifests(
-                campaign.name, campaign.namespace, made, phase, observed.provider, parts, service.name
-            )
-            for manifest in manifests:
-                yield each.test.name, made, manifest
+        parts = parts_of(made, commit_of(observed, made), observed.images.content)
+        manifests = service_manifests(
+            campaign.name, campaign.namespace, made, phase, observed.provider, parts, each.service.name
+        )
+        for manifest in manifests:
+            yield each.test.name, made, manifest
 
 
-def variant_backends(campaign: Campaign, standing: Sequence[Standing]) -> dict[str, tuple[Service, ...]]:
+def kept_variants(observed: Observed, campaign: Campaign, standing: Sequence[Standing]) -> Iterator[ObjectKey]:
+    """Name the children that stay as they are while nobody has told yet which commit their content has."""
+    for each, variant in _with_pods(standing):
+        made = variant_service(each.service, variant)
+        if _waits_for_content(observed, made):
+            name = child_name(campaign.name, made.name)
+            yield from (key for key in observed.children if key.name == name)
+
+
+def variant_sources(standing: Sequence[Standing]) -> tuple[Service, ...]:
+    """Give the services that variants are whose content comes from Git."""
+    made = (variant_service(each.service, variant) for each, variant in _with_pods(standing))
+    return tuple(each for each in made if each.content and each.content.git)
+
+
+def _waits_for_content(observed: Observed, made: Service) -> bool:
+    return bool(made.content and made.content.git and not commit_of(observed, made))
+
+
+def _with_pods(standing: Sequence[Standing]) -> Iterator[tuple[Standing, Variant]]:
+    for each in standing:
+        yield from ((each, variant) for variant in challengers(each.test) if each.has_pods(variant.name))
+
+
+def pods_gone_at(standing: Sequence[Standing], now: datetime) -> list[datetime]:
+    """Tell when pods of variants go that nobody is sent to any more."""
+    left = [each.left_at(own.name) for each in standing for own in challengers(each.test)]
+    return [each + LINGER for each in left if each is not None and each is not _EARLIEST and each + LINGER > now]
+
+
+def variant_backends(standing: Sequence[Standing]) -> dict[str, tuple[Service, ...]]:
     """Give the variants that the edge has to know, by the service that they stand in for."""
     found: dict[str, tuple[Service, ...]] = {}
-    for each in standing:
-        service = _service(campaign, each.test.spec.service)
-        if service is None or not each.needs_pods:
-            continue
-        made = tuple(variant_service(service, variant) for variant in each.test.challengers)
-        found[service.name] = (*found.get(service.name, ()), *made)
+    for each, variant in _with_pods(standing):
+        name = each.service.name
+        found[name] = (*found.get(name, ()), variant_service(each.service, variant))
     return found
 
 
@@ -165,55 +220,95 @@ def edge_tests(
     """Say to the edge which buckets see which variant.
 
     Args:
-        observed: The world: a variant without pods that serve takes no visitors, they are control's for that time.
+        observed: The world: of a variant without a pod that serves, visitors get the control, and their exposure says
+            so.
         campaign: The Campaign.
-        standing: Its tests, in the order in which they take visitors.
+        standing: Its tests.
         active: The active slot of each released service.
     """
-    made: list[wire.Test] = []
-    for each in standing:
-        spec = each.test.spec
-        service = _service(campaign, spec.service)
-        if service is None or not each.sends or sum(one.service == spec.service for one in made) >= MOST_AT_ONCE:
-            continue
-        arms = [Arm(variant.name, variant.weight) for variant in spec.variants]
-        shares = {own.name: own for own in ranges(arms, spec.traffic)}
-        serving = [
-            variant
-            for variant in spec.variants
-            if variant.control
-            or (variant.name not in each.state.withdrawn and serves(observed, campaign.name, spec.service, variant))
-        ]
-        made.append(
-            wire.Test(
-                name=each.test.name,
-                service=spec.service,
-                salt=each.state.salt,
-                ranges=tuple(
-                    wire.VariantRange(
-                        variant=variant.name,
-                        slot=active.get(spec.service, "") if variant.control else variant.name,
-                        start=shares[variant.name].start,
-                        end=shares[variant.name].end,
-                    )
-                    for variant in serving
-                ),
-            )
-        )
+    taken: dict[str, list[tuple[int, int]]] = {}
+    made = []
+    for each in (one for one in standing if one.sends):
+        layer = taken.setdefault(each.test.spec.layer_name, [])
+        # Two tests that began at once may have taken the same visitors, until the younger one has heard of it.
+        segments = remaining(each.state.segments, layer)
+        layer += segments
+        made.append(_edge_test(observed, campaign, each, active, segments))
     return tuple(made)
 
 
-def serves(observed: Observed, campaign: str, service: str, variant: Variant) -> bool:
+def _edge_test(
+    observed: Observed,
+    campaign: Campaign,
+    each: Standing,
+    active: Mapping[str, str],
+    segments: Segments,
+) -> wire.Test:
+    spec, state = each.test.spec, each.state
+    control = active.get(spec.service, "")
+    own = {variant.name: variant for variant in spec.variants}
+    weights = state.stretches[-1].weights if state.stretches else {}
+    if weights.keys() != own.keys():
+        weights = {variant.name: variant.weight for variant in spec.variants}
+    arms = [Arm(name, weights[name]) for name in own]
+    shares = [one for one in ranges(arms) if one.name not in state.withdrawn and one.end > one.start]
+    serving = {one.name: own[one.name].control or serves(observed, each.test, own[one.name]) for one in shares}
+    return wire.Test(
+        name=each.test.name,
+        service=spec.service,
+        salt=state.salt,
+        layer_salt=layer_salt(campaign, spec.layer_name),
+        segments=tuple(wire.Segment(start=start, end=end) for start, end in sorted(segments)),
+        ranges=tuple(
+            wire.VariantRange(
+                variant=one.name,
+                slot=control if own[one.name].control or not serving[one.name] else one.name,
+                start=one.start,
+                end=one.end,
+                fallback=not serving[one.name],
+            )
+            for one in shares
+        ),
+        holdout=spec.holdout or 0,
+        target=_target(each.test),
+        sticky=is_bandit(each.test),
+        forced=tuple(
+            wire.ForcedVariant(
+                token=token(each.test.metadata.uid, one.name),
+                variant=one.name,
+                slot=control if one.control else one.name,
+            )
+            for one in spec.variants
+            if one.control or serves(observed, each.test, one)
+        ),
+    )
+
+
+def _target(test: ABTest) -> wire.Target | None:
+    given = test.spec.targeting
+    if given is None:
+        return None
+    return wire.Target(
+        paths=given.paths,
+        headers=tuple(wire.TargetHeader(name=each.name, values=each.wanted) for each in given.headers),
+        devices=given.devices,
+        regions=given.regions,
+        visitors=given.visitors,
+    )
+
+
+def layer_salt(campaign: Campaign, layer: str) -> str:
+    """Give what divides visitors between the tests of a layer: another division in each campaign."""
+    return f"layer/{campaign.metadata.uid}/{layer}"
+
+
+def holdout_salt(campaign: Campaign) -> str:
+    """Give what decides who takes part in no test that names a holdout."""
+    return f"holdout/{campaign.metadata.uid}"
+
+
+def serves(observed: Observed, test: ABTest, variant: Variant) -> bool:
     """Tell whether a variant has a pod that serves."""
-    live = variant_deployment(observed, campaign, service, variant)
+    name = test.spec.child_name(variant.name)
+    live: LiveObject | None = observed.children.get(ObjectKey("apps", "Deployment", observed.namespace, name))
     return live is not None and not live.deleting and int(live.status.get("availableReplicas") or 0) > 0
-
-
-def variant_deployment(observed: Observed, campaign: str, service: str, variant: Variant) -> LiveObject | None:
-    """Find the Deployment of a variant."""
-    name = child_name(campaign, f"{service}-{variant.name}")
-    return observed.children.get(ObjectKey("apps", "Deployment", observed.namespace, name))
-
-
-def _service(campaign: Campaign, name: str) -> Service | None:
-    return next((each for each in campaign.spec.services if each.name == name), None)

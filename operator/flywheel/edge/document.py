@@ -159,6 +159,31 @@ class VariantRange(Struct, frozen=True, kw_only=True):
     slot: str
     start: int
     end: int
+    fallback: bool = False
+
+
+class Segment(Struct, frozen=True, kw_only=True):
+    start: int
+    end: int
+
+
+class TargetHeader(Struct, frozen=True, kw_only=True):
+    name: str
+    values: tuple[str, ...]
+
+
+class Target(Struct, frozen=True, kw_only=True):
+    paths: tuple[str, ...] = ()
+    headers: tuple[TargetHeader, ...] = ()
+    devices: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+    visitors: Literal["All", "New", "Returning"] = "All"
+
+
+class ForcedVariant(Struct, frozen=True, kw_only=True):
+    token: str
+    variant: str
+    slot: str
 
 
 class Test(Struct, frozen=True, kw_only=True):
@@ -168,6 +193,12 @@ class Test(Struct, frozen=True, kw_only=True):
     service: str
     salt: str
     ranges: tuple[VariantRange, ...]
+    layer_salt: str = ""
+    segments: tuple[Segment, ...] = ()
+    holdout: int = 0
+    target: Target | None = None
+    sticky: bool = False
+    forced: tuple[ForcedVariant, ...] = ()
 
 
 class Block(Struct, frozen=True, kw_only=True):
@@ -219,6 +250,7 @@ class Live(Struct, frozen=True, kw_only=True):
     shares: tuple[Share, ...] = ()
     weights: tuple[Weight, ...] = ()
     tests: tuple[Test, ...] = ()
+    holdout_salt: str = ""
     blocks: tuple[Block, ...] = ()
     previews: tuple[Preview, ...] = ()
 

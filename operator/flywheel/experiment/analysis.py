@@ -32,18 +32,22 @@ class Kind(Enum):
     RATIO = "ratio"
     ADJUSTED = "adjusted"
     """A mean, with what the past explains taken out."""
+    P50 = "p50"
     P95 = "p95"
+    P99 = "p99"
 
 
 Summary = Moments | PairMoments | Latency
-"""Moments of shares and means, pairs of ratios and adjusted means, latency of p95."""
+"""Moments of shares and means, pairs of ratios and adjusted means, latency of quantiles."""
 
 _COMPARE: dict[Kind, Callable[[Any, Any], Effect]] = {
     Kind.SHARE: proportion_effect,
     Kind.MEAN: mean_effect,
     Kind.RATIO: ratio_effect,
     Kind.ADJUSTED: adjusted_effect,
+    Kind.P50: lambda variant, control: quantile_effect(variant, control, 0.5),
     Kind.P95: lambda variant, control: quantile_effect(variant, control, 0.95),
+    Kind.P99: lambda variant, control: quantile_effect(variant, control, 0.99),
 }
 
 
@@ -54,6 +58,8 @@ class Metric:
     name: str
     kind: Kind = Kind.SHARE
     more_is_better: bool = True
+    in_percent: bool = False
+    """Written as a share also where it is compared as a mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +91,8 @@ class Design:
     secondary: tuple[Metric, ...] = ()
     guardrails: tuple[Guardrail, ...] = ()
     stops_for_futility: bool = True
+    correct: Callable[[dict[tuple[int, int], float]], dict[tuple[int, int], float]] = holm
+    """How p-values of secondary metrics are adjusted."""
     batches: int = 0
     """Planned batches, where shares change with what is seen (a bandit); 0 where they stay. Only the primary metric is
     safe from that: secondary metrics and guardrails are taken of all visitors, and are right as long as nothing but the
@@ -114,7 +122,7 @@ class Secondary:
     effect: Effect
     look: Look
     adjusted_p: float
-    """Over all secondary metrics of all variants (Holm), valid at any look."""
+    """Over all secondary metrics of all variants, valid at any look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +135,8 @@ class Finding:
     look: Look
     lift: Interval | None
     """Relative, for display."""
+    guarded: tuple[Effect, ...]
+    """Of each guardrail."""
     harms: tuple[Harm, ...]
     secondary: tuple[Secondary, ...]
     is_futile: bool
@@ -169,10 +179,9 @@ def analyse(
 def _finding(design: Design, name: str, arm: ArmSums, control: ArmSums, secondary: tuple[Secondary, ...]) -> Finding:
     effect = _COMPARE[design.primary.kind](arm.primary, control.primary)
     found, relative = _looked(design, effect, arm, control)
-    harms = tuple(
-        _harm(guardrail, mine, other)
-        for guardrail, mine, other in zip(design.guardrails, arm.guardrails, control.guardrails, strict=True)
-    )
+    sides = zip(design.guardrails, arm.guardrails, control.guardrails, strict=True)
+    guarded = tuple(_COMPARE[each.metric.kind](mine, other) for each, mine, other in sides)
+    harms = tuple(_harm(*each) for each in zip(design.guardrails, guarded, strict=True))
     sign = 1.0 if design.primary.more_is_better else -1.0
     planned = sign * design.planned_lift * abs(effect.control)
     futile = (
@@ -181,7 +190,7 @@ def _finding(design: Design, name: str, arm: ArmSums, control: ArmSums, secondar
         and planned != 0
         and is_futile(design.test, found, effect, planned)
     )
-    return Finding(name, arm.visitors, effect, found, relative, harms, secondary, futile)
+    return Finding(name, arm.visitors, effect, found, relative, guarded, harms, secondary, futile)
 
 
 def _looked(design: Design, effect: Effect, arm: ArmSums, control: ArmSums) -> tuple[Look, Interval | None]:
@@ -203,14 +212,14 @@ def _secondary(design: Design, arms: Sequence[ArmSums]) -> list[tuple[Secondary,
         for number, (metric, mine, other) in enumerate(each):
             effect = _COMPARE[metric.kind](mine, other)
             seen[variant, number] = effect, look(design.test, effect)
-    adjusted = holm({key: found.p_value for key, (_, found) in seen.items()})
+    adjusted = design.correct({key: found.p_value for key, (_, found) in seen.items()})
     return [
         tuple(Secondary(*seen[variant, number], adjusted[variant, number]) for number in range(len(design.secondary)))
         for variant in range(len(arms) - 1)
     ]
 
 
-def _harm(guardrail: Guardrail, arm: Summary, control: Summary) -> Harm:
-    kind = guardrail.metric.kind
-    effect = _COMPARE[kind](arm, control)
-    return judge_share(guardrail.margin, effect) if kind is Kind.SHARE else judge(guardrail.margin, effect)
+def _harm(guardrail: Guardrail, effect: Effect) -> Harm:
+    if guardrail.metric.kind is Kind.SHARE:
+        return judge_share(guardrail.margin, effect)
+    return judge(guardrail.margin, effect)

@@ -1,17 +1,16 @@
-"""Which visitors belong to which variant: ranges of buckets, for the edge to look up. Pure.
+"""Which visitors belong to which test, and to which of its variants: ranges of buckets, for the edge to look up. Pure.
 
-Each variant begins at a bucket of its own, whatever the traffic, and its range grows from there. So raising the traffic
-takes visitors in and moves nobody who is in already, and lowering it lets go and moves nobody either. Other weights are
-another test: they move visitors, and make those who are moved useless for it.
+A visitor has a bucket in each layer, and another one in each test. Tests of one layer own different buckets of it, so
+nobody is in two of them; a test that wants more takes free ones and keeps its own, so nobody who is in is moved.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from flywheel.edge.document import BUCKETS
 
-MOST_AT_ONCE = 3
-"""Tests of one service: a visitor is in the first of them that takes them, so they never share one."""
+Segments = tuple[tuple[int, int], ...]
+"""Stretches of buckets: from the first one up to, but without, the second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,28 +30,75 @@ class Range:
     start: int
     end: int
 
-    @property
-    def width(self) -> int:
-        """How many buckets it has."""
-        return self.end - self.start
 
-
-def ranges(arms: Sequence[Arm], traffic: int) -> tuple[Range, ...]:
-    """Share buckets out.
-
-    Args:
-        arms: All variants, in the order of the spec: another order moves visitors.
-        traffic: Basis points of the service's visitors who take part, 0 to 10,000.
+def ranges(arms: Sequence[Arm]) -> tuple[Range, ...]:
+    """Share the buckets of a test out, in the order given: another order moves visitors.
 
     Raises:
-        ValueError: Weights do not add up to 10,000, or one or the traffic is out of range.
+        ValueError: Weights do not add up to 10,000, or one is below 0.
     """
-    if not 0 <= traffic <= BUCKETS:
-        raise ValueError(f"a traffic of {traffic} basis points is none; 0 to {BUCKETS}")
     if any(arm.weight < 0 for arm in arms) or sum(arm.weight for arm in arms) != BUCKETS:
         raise ValueError(f"weights of {[arm.weight for arm in arms]} basis points do not add up to {BUCKETS}")
     found, start = [], 0
     for arm in arms:
-        found.append(Range(arm.name, start, start + arm.weight * traffic // BUCKETS))
+        found.append(Range(arm.name, start, start + arm.weight))
         start += arm.weight
+    return tuple(found)
+
+
+def allocate(own: Segments, traffic: int, older: Iterable[Segments], younger: Iterable[Segments] = ()) -> Segments:
+    """Give a test as many buckets of its layer as its traffic asks for, or as many as are left.
+
+    Args:
+        own: What it has. All of it stays its own as long as it fits; what came last goes first where traffic falls.
+        traffic: Basis points of all visitors who are to take part.
+        older: What the tests of the layer have that it gives way to, should both have taken the same.
+        younger: What the other ones have.
+    """
+    before = [segment for each in older for segment in each]
+    kept = _first(remaining(own, before), traffic)
+    taken = [*before, *kept, *(segment for each in younger for segment in each)]
+    return _joined([*kept, *_first(remaining(((0, BUCKETS),), taken), traffic - width(kept))])
+
+
+def width(segments: Iterable[tuple[int, int]]) -> int:
+    """Tell how many buckets there are."""
+    return sum(end - start for start, end in segments)
+
+
+def remaining(wanted: Segments, taken: Sequence[tuple[int, int]]) -> Segments:
+    """Give what is left of some buckets where others are taken."""
+    return tuple(left for each in wanted for left in _without(each, sorted(taken)))
+
+
+def _without(segment: tuple[int, int], taken: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    start, end = segment
+    for low, high in taken:
+        if high <= start or low >= end:
+            continue
+        if low > start:
+            yield start, low
+        start = max(start, high)
+    if start < end:
+        yield start, end
+
+
+def _first(segments: Sequence[tuple[int, int]], count: int) -> list[tuple[int, int]]:
+    found = []
+    for start, end in segments:
+        if count <= 0:
+            break
+        found.append((start, min(end, start + count)))
+        count -= end - start
+    return found
+
+
+def _joined(segments: Sequence[tuple[int, int]]) -> Segments:
+    """Write neighbours as one. The order stays: what came last is given back first."""
+    found: list[tuple[int, int]] = []
+    for start, end in segments:
+        if found and found[-1][1] == start:
+            found[-1] = (found[-1][0], end)
+        else:
+            found.append((start, end))
     return tuple(found)

@@ -88,8 +88,8 @@ def breach(design: Design, found: Sequence[Finding]) -> str:
 
 def mismatch(design: Design, analysis: Analysis) -> str:
     """Say that the arms do not have their visitors."""
-    had = ", ".join(f"{name} {_percent(share)}" for name, share in zip(design.arms, analysis.ratio.shares, strict=True))
-    wanted = ", ".join(_percent(share) for share in analysis.ratio.wanted)
+    had = ", ".join(f"{name} {percent(share)}" for name, share in zip(design.arms, analysis.ratio.shares, strict=True))
+    wanted = ", ".join(percent(share) for share in analysis.ratio.wanted)
     return (
         f"The arms do not have the visitors that they should: {had}, wanted {wanted}. Some visitors are lost "
         "or counted in the wrong arm, so nothing can be compared. Find the cause and start the test anew."
@@ -116,16 +116,16 @@ def no_events(design: Design, visitors: int) -> str:
 
 def _seen(design: Design, found: Finding) -> str:
     effect, metric = found.effect, design.primary
-    write = _percent if metric.kind is Kind.SHARE else _number
+    write = percent if metric.in_percent or metric.kind is Kind.SHARE else number
     seen = f'"{metric.name}" {write(effect.variant)} against {write(effect.control)} with {design.arms[0]}'
     if found.lift is None:
         return f"{seen}, too few to compare"
-    low, high = _signed(found.lift.lower), _signed(found.lift.upper)
-    return f"{seen}, {_signed(found.lift.estimate)}, and very likely between {low} and {high}"
+    low, high = signed(found.lift.lower), signed(found.lift.upper)
+    return f"{seen}, {signed(found.lift.estimate)}, and very likely between {low} and {high}"
 
 
 def _planned(design: Design) -> str:
-    return f"{'+' if design.primary.more_is_better else '-'}{_percent(design.planned_lift)}"
+    return f"{'+' if design.primary.more_is_better else '-'}{percent(design.planned_lift)}"
 
 
 def _not_held(design: Design, found: Finding) -> str:
@@ -147,19 +147,22 @@ def _allowed(guardrail: Guardrail) -> float:
 def _harm(value: float, guardrail: Guardrail) -> str:
     margin = guardrail.margin
     if margin.is_relative:
-        return _percent(math.expm1(value) if margin.more_is_worse else -math.expm1(-value))
+        return percent(math.expm1(value) if margin.more_is_worse else -math.expm1(-value))
     if guardrail.metric.kind is Kind.SHARE:
         return f"{value * 100:.2g} points"
-    return _number(value)
+    return number(value)
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """Write a share."""
     return f"{share * 100:.3g}%"
 
 
-def _signed(share: float) -> str:
+def signed(share: float) -> str:
+    """Write a relative difference."""
     return f"{share * 100:+.3g}%" if math.isfinite(share) else "any"
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Write a mean, a sum or a time."""
     return f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"

@@ -36,7 +36,7 @@ class Amount:
     """A number from the events of one name of a visitor."""
 
     event: str
-    of: Literal["Any", "Count", "Revenue", "Property"] = "Any"
+    of: Literal["Any", "Count", "Revenue", "Property", "TimeTo"] = "Any"
     """1 if there was one; how many; the sum of their revenue; the sum of a property."""
     name: str = ""
     """Of the property."""
@@ -51,6 +51,7 @@ class Outcome:
     amount: Amount
     over: Amount | None = None
     """The denominator of a ratio."""
+    winsorise: float | None = None
     history: int = 0
     """Milliseconds before the exposure in which the same amount is the second number; 0: there is none.
 

@@ -306,9 +306,10 @@ def _tested(test: Manifest) -> str:
 
 
 def _test_orders(test: Manifest) -> object:
-    """What of an A/B test can change what its campaign runs: the spec, and where the test stands."""
-    status = test.get("status") or {}
-    return _orders(test), _tested(test), status.get("state"), status.get("withdrawn"), status.get("salt")
+    """What of an A/B test can change what its campaign runs: the spec, what a person asked, where the test stands."""
+    record = (test.get("status") or {}).get("record") or {}
+    stands = {name: record.get(name) for name in ("state", "withdrawn", "salt", "segments", "stretches", "decision")}
+    return _orders(test), _tested(test), test["metadata"].get("annotations"), stands
 
 
 def _standing(live: LiveObject) -> object:

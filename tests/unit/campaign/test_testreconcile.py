@@ -13,6 +13,7 @@ from flywheel.experiment.asking import NotAsked
 from flywheel.insight.arms import ArmFigures, Sums
 from flywheel.plan import LiveObject, Manifest, Notice, ObjectKey
 
+EDGE = {"replicas": 1, "events": {"declared": [{"name": "Coupon Claimed"}]}}
 NOON = datetime(2027, 6, 16, 12, 0, tzinfo=UTC)
 VARIANT = ObjectKey("apps", "Deployment", "shop", "yougou-618-web-green-button")
 
@@ -21,7 +22,7 @@ class Stage:
     """A namespace with one Campaign and its tests, a clock, a store, and a gateway that keeps what is written."""
 
     def __init__(self, *tests: Manifest, edge: bool = True, **spec: Any) -> None:
-        body: dict[str, Any] = {"services": [landing()], **({"edge": {"replicas": 1}} if edge else {}), **spec}
+        body: dict[str, Any] = {"services": [landing()], **({"edge": EDGE} if edge else {}), **spec}
         self.held: Manifest | None = {**campaign(body), "status": {"stage": "Live"}}
         self.tests = {each["metadata"]["name"]: each for each in tests}
         self.pods = 1
@@ -83,18 +84,18 @@ def share(visitors: int, converted: int) -> ArmFigures:
 async def test_from_the_first_visitor_to_a_verdict() -> None:
     stage = Stage(new(decision={"minimumDuration": "1m"}))
     status = await stage.step()
-    assert (status["test"]["state"], status["test"]["salt"]) == ("Running", "uid-of-the-test")
+    assert (status["state"], status["record"]["salt"]) == ("Running", "uid-of-the-test")
     stage.arms = {"red": share(150, 8), "green-button": share(160, 9)}
     status = await stage.step()
-    assert (status["visitors"], status["test"].get("sizing")) == (310, None), "too few to tell how many are needed"
+    assert (status["visitors"], status["record"].get("sizing")) == (310, None), "too few to tell how many are needed"
     stage.arms = {"red": share(1000, 50), "green-button": share(1010, 55)}
     status = await stage.step()
-    assert status["test"]["sizing"]["baseline"] == 0.05
+    assert status["record"]["sizing"]["baseline"] == 0.05
     assert [each["name"] for each in status["variants"]] == ["red", "green-button"]
     stage.arms = {"red": share(20_000, 1000), "green-button": share(20_100, 1500)}
     status = await stage.step(60)
-    assert status["test"]["state"] == "Decided"
-    assert (status["test"]["decision"]["verdict"], status["test"]["decision"]["winner"]) == ("Ship", "green-button")
+    assert status["state"] == "Decided"
+    assert (status["decision"]["verdict"], status["decision"]["winner"]) == ("Ship", "green-button")
     assert status["variants"][1]["estimate"] == "+49.3%"
     assert [each.reason for each in stage.events] == ["Running", "Decided"]
     assert {since for since, _ in stage.asked} == {NOON + timedelta(seconds=15)}
@@ -102,16 +103,16 @@ async def test_from_the_first_visitor_to_a_verdict() -> None:
 
 async def test_a_world_that_does_not_change_is_not_written_to() -> None:
     stage = Stage(new())
-    stage.held = {**campaign({"services": [landing()], "edge": {}}), "status": {"stage": "Preparing"}}
+    stage.held = {**campaign({"services": [landing()], "edge": EDGE}), "status": {"stage": "Preparing"}}
     status = await stage.step()
-    assert status["test"]["reason"] == "NotYet"
+    assert status["record"]["reason"] == "NotYet"
     written = stage.writes
     await stage.step()
     assert stage.writes == written
 
 
 async def test_figures_are_looked_at_every_fifteen_seconds_and_not_more_often() -> None:
-    stage = Stage(new(metrics={"primary": {"event": "Coupon Claimed", "minimumEffect": "10%", "baseline": 0.05}}))
+    stage = Stage(new(metrics={"primary": {"event": "Coupon Claimed", "minimumEffect": "10%"}}))
     stage.arms = {"red": share(100, 5), "green-button": share(100, 5)}
     await stage.step()
     for _ in range(4):
@@ -124,21 +125,21 @@ async def test_without_figures_there_is_no_decision_and_visitors_stay_where_they
     await stage.step()
     stage.arms = "the event store at http://worker could not be asked: nobody there"
     status = await stage.step()
-    assert (status["test"]["state"], status["test"]["reason"]) == ("Running", "FiguresUnavailable")
-    assert "nobody there" in status["test"]["message"]
+    assert (status["state"], status["record"]["reason"]) == ("Running", "FiguresUnavailable")
+    assert "nobody there" in status["record"]["message"]
 
 
 @pytest.mark.parametrize(
     ("spec", "edge", "says"),
     [
-        ({"service": "pay"}, True, "has no service 'pay', only web"),
-        ({}, False, "has no edge"),
+        ({"service": "pay"}, True, "has no such service: correct the name"),
+        ({}, False, "add spec.edge to Campaign"),
     ],
 )
 async def test_what_does_not_fit_its_campaign_is_said_with_the_field(spec: Any, edge: bool, says: str) -> None:
     stage = Stage(new(**spec), edge=edge)
     status = await stage.step()
-    assert status["test"]["state"] == "Waiting"
+    assert status["state"] == "Waiting"
     stalled = next(each for each in status["conditions"] if each["type"] == "Stalled")
     assert says in stalled["message"]
     assert stalled["message"].startswith("spec.")
@@ -148,17 +149,17 @@ async def test_without_a_campaign_it_waits() -> None:
     stage = Stage(new())
     stage.held = None
     status = await stage.step()
-    assert "no usable Campaign 'yougou-618'" in status["test"]["message"]
+    assert "there is no Campaign yougou-618" in status["record"]["message"]
 
 
 async def test_of_two_tests_that_fight_the_younger_gives_way() -> None:
     younger = new("another")
     younger["metadata"]["creationTimestamp"] = "2027-06-16T11:30:00Z"
     stage = Stage(new(), younger)
-    assert (await stage.step())["test"]["state"] == "Running"
+    assert (await stage.step())["state"] == "Running"
     status = await stage.step(name="another")
-    assert (status["test"]["state"], status["test"]["reason"]) == ("Waiting", "InvalidTest")
-    assert "the test button has a variant green-button too" in status["test"]["message"]
+    assert (status["state"], status["record"]["reason"]) == ("Waiting", "InvalidTest")
+    assert "as those of a variant of ABTest button" in status["record"]["message"]
 
 
 async def test_a_spec_that_no_model_takes_is_stalled_and_what_stood_stays() -> None:
@@ -166,5 +167,5 @@ async def test_a_spec_that_no_model_takes_is_stalled_and_what_stood_stays() -> N
     await stage.step()
     stage.tests["button"]["spec"]["variants"][0]["weight"] = "40%"
     status = await stage.step()
-    assert status["test"]["state"] == "Running"
-    assert "add up to 100%" in next(each for each in status["conditions"] if each["type"] == "Stalled")["message"]
+    assert status["state"] == "Running"
+    assert "must add up to exactly 100%" in next(each for each in status["conditions"] if each["type"] == "Stalled")["message"]

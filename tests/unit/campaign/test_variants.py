@@ -8,6 +8,8 @@ import pytest
 from tests.unit.campaign.test_releasing import EDGE, NOW, RELEASE, config, play
 from tests.unit.campaign.world import World, campaign
 
+from flywheel.campaign.variants import LINGER
+from flywheel.experiment.told import written
 from flywheel.plan import ObjectKey
 
 SALT = "uid-of-the-test"
@@ -19,7 +21,16 @@ def landing(**more: Any) -> dict[str, Any]:
 
 
 def abtest(name: str = "button", state: str = "Waiting", **more: Any) -> dict[str, Any]:
-    record: dict[str, Any] = {"state": state} | ({"salt": SALT, "startedAt": "2027-06-16T00:00:00Z"})
+    reason = {"Waiting": "VariantsNotReady"}.get(state, "")
+    weights = {"red": 5000, "green-button": 5000}
+    record: dict[str, Any] = {
+        "state": state,
+        "reason": reason,
+        "salt": SALT,
+        "startedAt": "2027-06-16T00:00:00Z",
+        "segments": [[0, 5000]],
+        "stretches": [{"since": "2027-06-16T00:00:00Z", "weights": weights}],
+    }
     override = {"env": [{"name": "BUTTON", "value": "green"}, {"name": "NEW", "value": "1"}]}
     spec: dict[str, Any] = {
         "campaign": "yougou-618",
@@ -36,7 +47,7 @@ def abtest(name: str = "button", state: str = "Waiting", **more: Any) -> dict[st
         "kind": "ABTest",
         "metadata": {"name": name, "namespace": "shop", "uid": SALT, "resourceVersion": "1"},
         "spec": {**spec, **more},
-        "status": {"test": record},
+        "status": {"record": record},
     }
 
 
@@ -55,6 +66,15 @@ def orders(world: World) -> dict[str, Any]:
 
 def variant(name: str = "green-button") -> ObjectKey:
     return ObjectKey("apps", "Deployment", "shop", f"yougou-618-web-{name}")
+
+
+def uid(world: World) -> str:
+    return str(world.manifest["metadata"]["uid"])
+
+
+def sent(world: World) -> list[dict[str, Any]]:
+    ranges: list[dict[str, Any]] = orders(world)["live"]["tests"][0]["ranges"]
+    return ranges
 
 
 def ready(world: World, pods: int) -> None:
@@ -78,10 +98,13 @@ def test_a_test_that_runs_sends_its_share_of_visitors_by_bucket() -> None:
     world = given(abtest(state="Running"))
     (test,) = orders(world)["live"]["tests"]
     assert (test["name"], test["service"], test["salt"]) == ("button", "web", SALT)
+    assert test["segments"] == [{"start": 0, "end": 5000}]
+    assert test["layerSalt"] == f"layer/{uid(world)}/web"
     assert test["ranges"] == [
-        {"variant": "red", "slot": "", "start": 0, "end": 2500},
-        {"variant": "green-button", "slot": "green-button", "start": 5000, "end": 7500},
+        {"variant": "red", "slot": "", "start": 0, "end": 5000},
+        {"variant": "green-button", "slot": "green-button", "start": 5000, "end": 10_000},
     ]
+    assert [each["variant"] for each in test["forced"]] == ["red", "green-button"]
 
 
 def test_control_follows_the_active_slot_of_a_release() -> None:
@@ -93,17 +116,23 @@ def test_control_follows_the_active_slot_of_a_release() -> None:
     assert world.manifests[variant()]["spec"]["template"]["spec"]["containers"][0]["image"] == "shop/web:2"
 
 
-def test_a_variant_without_pods_takes_no_visitors_until_it_has_some_again() -> None:
+def test_visitors_of_a_variant_without_pods_get_the_control_and_their_exposure_says_so() -> None:
     world = given(abtest(state="Running"))
     ready(world, 0)
     world.reconcile(NOW)
-    assert [each["variant"] for each in orders(world)["live"]["tests"][0]["ranges"]] == ["red"]
+    assert [(each["variant"], each["slot"], each.get("fallback")) for each in sent(world)] == [
+        ("red", "", None),
+        ("green-button", "", True),
+    ]
     ready(world, 1)
     world.reconcile(NOW)
-    assert [each["variant"] for each in orders(world)["live"]["tests"][0]["ranges"]] == ["red", "green-button"]
+    assert [(each["variant"], each["slot"], each.get("fallback")) for each in sent(world)] == [
+        ("red", "", None),
+        ("green-button", "green-button", None),
+    ]
 
 
-@pytest.mark.parametrize("state", ["Waiting", "Paused", "Decided"])
+@pytest.mark.parametrize("state", ["Waiting", "Paused"])
 def test_who_waits_sends_nobody_and_keeps_its_pods(state: str) -> None:
     world = given(abtest(state=state))
     assert orders(world)["live"].get("tests", []) == []
@@ -113,9 +142,12 @@ def test_who_waits_sends_nobody_and_keeps_its_pods(state: str) -> None:
 def test_a_withdrawn_variant_goes_with_all_it_has() -> None:
     world = given(abtest(state="Running"))
     test = abtest(state="Running")
-    test["status"]["test"]["withdrawn"] = ["green-button"]
+    test["status"]["record"]["withdrawn"] = {"green-button": written(NOW)}
     world.tests = (test,)
     play(world)
+    assert variant() in world.children, "until every edge pod has heard of it"
+    assert [each["variant"] for each in sent(world)] == ["red"]
+    play(world, NOW + LINGER)
     assert variant() not in world.children
     assert [each["variant"] for each in orders(world)["live"]["tests"][0]["ranges"]] == ["red"]
 
@@ -123,8 +155,13 @@ def test_a_withdrawn_variant_goes_with_all_it_has() -> None:
 @pytest.mark.parametrize("state", ["Promoted", "Stopped", "Failed"])
 def test_a_test_that_has_ended_leaves_nothing(state: str) -> None:
     world = given(abtest(state="Running"))
-    world.tests = (abtest(state=state),)
+    test = abtest(state=state)
+    test["status"]["record"]["closedAt"] = written(NOW)
+    world.tests = (test,)
     play(world)
+    assert orders(world)["live"].get("tests", []) == []
+    assert variant() in world.children, "until every edge pod has heard of it"
+    play(world, NOW + LINGER)
     assert variant() not in world.children
     assert len(orders(world)["services"][0]["backends"]) == 1
     assert orders(world)["live"].get("tests", []) == []
@@ -137,15 +174,41 @@ def test_a_test_that_is_deleted_leaves_nothing() -> None:
     assert variant() not in world.children
 
 
-def test_who_began_first_keeps_its_visitors_and_no_more_than_three_run_at_once() -> None:
+def test_of_two_that_have_taken_the_same_visitors_the_first_keeps_them() -> None:
     tests = []
-    for number in range(4):
+    for number in range(2):
         test = abtest(f"test-{number}", state="Running")
         test["spec"]["variants"][1] = {**test["spec"]["variants"][1], "name": f"v{number}"}
-        test["status"]["test"]["startedAt"] = f"2027-06-16T0{9 - number}:00:00Z"
+        test["status"]["record"] |= {"startedAt": f"2027-06-16T0{9 - number}:00:00Z", "segments": [[0, 5000 + number]]}
         tests.append(test)
     world = given(*tests)
-    assert [each["name"] for each in orders(world)["live"]["tests"]] == ["test-3", "test-2", "test-1"]
+    found = {each["name"]: each.get("segments", []) for each in orders(world)["live"]["tests"]}
+    assert found == {"test-1": [{"end": 5001, "start": 0}], "test-0": []}
+
+
+def test_targeting_and_holdout_reach_the_edge() -> None:
+    targeting = {"paths": ["/coupon*"], "devices": ["Phone"], "headers": [{"name": "X-App", "value": "ios"}]}
+    world = given(abtest(state="Running", targeting=targeting, holdout="5%"))
+    (test,) = orders(world)["live"]["tests"]
+    assert test["holdout"] == 500
+    assert orders(world)["live"]["holdoutSalt"] == f"holdout/{uid(world)}"
+    assert test["target"] == {
+        "paths": ["/coupon*"],
+        "devices": ["Phone"],
+        "headers": [{"name": "X-App", "values": ["ios"]}],
+    }
+
+
+def test_a_template_of_a_variant_is_merged_over_that_of_its_service() -> None:
+    over = {"podTemplate": {"spec": {"priorityClassName": "high"}, "metadata": {"labels": {"side": "b"}}}}
+    base = {"spec": {"terminationGracePeriodSeconds": 7}, "metadata": {"labels": {"team": "a"}}}
+    changed = abtest(state="Running")
+    changed["spec"]["variants"][1]["override"] = over
+    world = given(changed, podTemplate=base)
+    template = world.manifests[variant()]["spec"]["template"]
+    assert template["spec"]["terminationGracePeriodSeconds"] == 7
+    assert template["spec"]["priorityClassName"] == "high"
+    assert {"team": "a", "side": "b"}.items() <= template["metadata"]["labels"].items()
 
 
 def test_a_test_that_makes_no_sense_changes_nothing() -> None:
@@ -159,7 +222,7 @@ def decided(promote: str, **metadata: Any) -> dict[str, Any]:
     test = abtest(state="Decided", decision={"promote": promote})
     test["metadata"] |= metadata
     conclusion = {"verdict": "Ship", "at": "2027-06-16T10:00:00Z", "sentence": "so", "winner": "green-button"}
-    test["status"]["test"]["decision"] = conclusion
+    test["status"]["record"] |= {"decision": conclusion, "endedAt": "2027-06-16T10:00:00Z"}
     return test
 
 
@@ -199,10 +262,52 @@ def test_without_a_word_of_a_person_nothing_is_promoted() -> None:
 
 def test_what_was_promoted_stays_as_long_as_its_test_and_no_longer() -> None:
     test = decided("Automatic")
-    test["status"]["test"]["state"] = "Promoted"
+    test["status"]["record"] |= {"state": "Promoted", "closedAt": "2027-06-16T10:00:00Z"}
     world = given(test)
     assert running(world)["BUTTON"] == "green"
     assert variant() not in world.children
     world.tests = ()
     play(world)
     assert running(world)["BUTTON"] == "red"
+
+
+def test_what_the_author_has_adopted_is_no_difference_any_more() -> None:
+    world = given(decided("Automatic"))
+    assert world.status["winners"]
+    env = [{"name": "BUTTON", "value": "green"}, {"name": "REGION", "value": "cn"}, {"name": "NEW", "value": "1"}]
+    world.edit(services=[landing(env=env)])
+    play(world)
+    assert "winners" not in world.status
+    assert running(world)["BUTTON"] == "green"
+
+
+def test_a_second_test_is_made_of_what_the_first_has_found() -> None:
+    first = decided("Automatic")
+    first["status"]["record"] |= {"state": "Promoted", "closedAt": "2027-06-16T10:00:00Z"}
+    second = abtest("headline", state="Running")
+    second["status"]["record"]["startedAt"] = "2027-06-16T11:00:00Z"
+    override = {"env": [{"name": "HEADLINE", "value": "big"}]}
+    second["spec"]["variants"][1] |= {"name": "big", "override": override}
+    world = given(first, second)
+    assert running(world, "yougou-618-web-big") == {"BUTTON": "green", "REGION": "cn", "NEW": "1", "HEADLINE": "big"}
+
+
+def test_a_person_may_name_another_variant_and_never_means_never() -> None:
+    world = given(decided("Never", annotations={"flywheel.dev/promote": "green-button"}))
+    assert running(world)["BUTTON"] == "red"
+    test = decided("Manual", annotations={"flywheel.dev/promote": "green-button"})
+    test["status"]["record"]["decision"] |= {"verdict": "Inconclusive", "winner": ""}
+    world = given(test)
+    assert running(world)["BUTTON"] == "green"
+
+
+@pytest.mark.parametrize(("otherwise", "sends"), [("Control", False), ("Keep", True)])
+def test_without_a_winner_visitors_get_what_was_asked_for(otherwise: str, sends: bool) -> None:
+    test = abtest(state="Decided", decision={"otherwise": otherwise})
+    conclusion = {"verdict": "KeepControl", "at": written(NOW), "sentence": "so"}
+    test["status"]["record"] |= {"decision": conclusion, "endedAt": written(NOW)}
+    world = given(abtest(state="Running"))
+    world.tests = (test,)
+    play(world, NOW + LINGER)
+    assert bool(orders(world)["live"].get("tests")) is sends
+    assert (variant() in world.children) is sends
