@@ -40,6 +40,8 @@ class Releases:
         self.image = ensure_sample(cluster.lab).image
         self.edge = edge
         self.replicas = replicas
+        self.known: tuple[str, ...] = ()
+        """Names of the events that the edge knows."""
         self.count = 0
         self.report: Report | None = None
 
@@ -56,6 +58,7 @@ class Releases:
                 "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}},
                 "sidecarResources": {"requests": {"cpu": "20m", "memory": "96Mi"}},
                 "limits": {"requestsPerSecond": 100_000, "connectionsPerAddress": 2000, "connections": 4000},
+                "events": {"declared": [{"name": each} for each in self.known]},
             }
             spec["analytics"] = {"store": {"resources": {"requests": {"cpu": "20m", "memory": "400Mi"}}}}
         body = {"services": list(services), **spec}

@@ -1,25 +1,16 @@
-"""An A/B test with real visitors: from a file to a verdict, through the edge, with nobody turned away."""
+"""A/B tests with real visitors: from a file to a verdict and what follows, with nobody turned away at the edge."""
 
 import json
-import random
 import time
 import uuid
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
 
-import httpx
 import pytest
-from tests.e2e.entry import BROWSER
+from tests.e2e.crowd import SEED, Crowd
 from tests.e2e.network import within
 from tests.e2e.releases import Releases
 from tests.e2e.steps import Manifest
-from tests.lab.cluster.client import Cluster
-
-SEED = 618
-CHANCE = {"red": 0.3, "green": 0.6}
-"""How many of those who see a variant claim the coupon."""
+from tests.lab.cluster.client import OPERATOR_NAMESPACE, Cluster
 
 
 @pytest.fixture(scope="module")
@@ -32,98 +23,109 @@ def namespace(installed: Cluster) -> Iterator[str]:
     installed.kubectl("delete", "namespace", name, "--wait=false", check=False)
 
 
+class Experiments(Releases):
+    """A shop whose service is released BlueGreen, and the tests of it."""
+
+    def test(self, name: str, override: Manifest, **spec: object) -> None:
+        """Apply an ABTest of red against lime."""
+        lime = {"name": "lime", "weight": "50%", "replicas": 1, "override": override}
+        body = {
+            "campaign": self.name,
+            "service": "app",
+            "hypothesis": "A lime button brings more people to claim the coupon",
+            "variants": [{"name": "red", "control": True, "weight": "50%"}, lime],
+            "metrics": {"primary": {"event": "Coupon Claimed", "minimumEffect": "40%"}},
+            "decision": {"minimumDuration": "1s", "promote": "Automatic"},
+            **spec,
+        }
+        self.objects.apply(
+            {"apiVersion": "flywheel.dev/v1alpha1", "kind": "ABTest", "metadata": {"name": name}, "spec": body}
+        )
+
+    def status(self, name: str) -> Manifest:
+        found: Manifest = (self.objects.get("ABTest", name) or {}).get("status", {})
+        return found
+
+    def runs(self, name: str) -> None:
+        self.eventually(lambda: self.status(name).get("state") == "Running", f"{name} that runs", 120)
+
+    def crowd(self, chance: dict[str, float]) -> Crowd:
+        return Crowd(self.address("edge"), self.name, chance)
+
+    def visited_until(self, crowd: Crowd, so: Callable[[], bool], name: str, seconds: float = 240) -> Manifest:
+        """Let visitors come until something is so."""
+        deadline = time.monotonic() + seconds
+        while not so():
+            assert time.monotonic() < deadline, f"{json.dumps(self.status(name), indent=1)}\n{self.describe()}"
+            within(self.cluster, lambda: crowd.visit(20))
+        return self.status(name)
+
+
 @pytest.fixture(scope="module")
-def shop(installed: Cluster, namespace: str) -> Releases:
-    made = Releases(installed, namespace, "sale", edge=True)
-    made.apply(made.service("red", release={"strategy": "Rolling"}))
-    made.eventually(lambda: made.condition("Ready").get("status") == "True", "a shop that is open", 240)
+def shop(installed: Cluster, namespace: str) -> Experiments:
+    made = Experiments(installed, namespace, "sale", edge=True)
+    made.known = ("Coupon Claimed",)
+    made.apply(made.service("red"))
+    made.serves("red", 240)
+    made.eventually(lambda: made.condition("EdgeReady").get("status") == "True", "an edge that is open", 120)
     return made
 
 
-def abtest(**spec: object) -> Manifest:
-    return {
-        "apiVersion": "flywheel.dev/v1alpha1",
-        "kind": "ABTest",
-        "metadata": {"name": "button"},
-        "spec": {
-            "campaign": "sale",
-            "service": "app",
-            "hypothesis": "A green button brings more people to claim the coupon",
-            "variants": [
-                {"name": "red", "control": True, "weight": "50%"},
-                {
-                    "name": "green",
-                    "weight": "50%",
-                    "replicas": 1,
-                    "override": {"env": [{"name": "VERSION", "value": "green"}]},
-                },
-            ],
-            "metrics": {
-                "primary": {"event": "Coupon Claimed", "minimumEffect": "40%", "baseline": 0.3},
-                "guardrails": [{"errors": True, "maxIncrease": "5%", "mustHold": False}],
-            },
-            "decision": {"minimumDuration": "1s"},
-            **spec,
-        },
-    }
+@pytest.fixture(autouse=True)
+def fresh(shop: Experiments) -> Iterator[None]:
+    """Each test finds the shop as it is written, and without tests."""
+    yield
+    for each in shop.objects.select("ABTest"):
+        shop.objects.delete("ABTest", each["metadata"]["name"])
+    shop.eventually(lambda: shop.objects.select("ABTest") == [], "an end of all tests")
 
 
-@dataclass
-class Crowd:
-    """Visitors, each with a browser of their own."""
-
-    url: str
-    dice: random.Random = field(default_factory=lambda: random.Random(SEED))
-    saw: Counter[str] = field(default_factory=Counter)
-    failed: int = 0
-    moved: int = 0
-
-    def visit(self, count: int) -> None:
-        for _ in range(count):
-            with httpx.Client(base_url=self.url, headers={"user-agent": BROWSER}, timeout=10) as browser:
-                first = self._look(browser)
-                if self._look(browser) != first:
-                    self.moved += 1
-                self.saw[first] += 1
-                if self.dice.random() < CHANCE.get(first, 0.0):
-                    self._claim(browser)
-
-    def _look(self, browser: httpx.Client) -> str:
-        answer = browser.get("/")
-        if answer.status_code != 200:
-            self.failed += 1
-        return answer.headers.get("X-Version", answer.text[:20])
-
-    def _claim(self, browser: httpx.Client) -> None:
-        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        event = {
-            "event": "Coupon Claimed",
-            "messageId": str(uuid.UUID(int=self.dice.getrandbits(128))),
-            "timestamp": now,
-        }
-        answer = browser.post("/v1/track", content=json.dumps(event), auth=httpx.BasicAuth("sale", ""))
-        if answer.status_code != 200:
-            self.failed += 1
-
-
-def test_visitors_decide_for_green_and_nobody_is_turned_away(installed: Cluster, shop: Releases) -> None:
+def test_visitors_choose_and_what_they_chose_becomes_the_service(installed: Cluster, shop: Experiments) -> None:
     print(f"seed {SEED}")
+    shop.test("button", {"env": [{"name": "VERSION", "value": "lime"}]})
+    shop.runs("button")
+    crowd = shop.crowd({"red": 0.3, "lime": 0.6})
+    shop.visited_until(crowd, lambda: shop.status("button")["state"] != "Running", "button")
+    # Between verdict and promotion the operator is killed: whoever comes after goes on from what is written down.
+    installed.kubectl("delete", "pod", "-n", OPERATOR_NAMESPACE, "--all", "--force", "--grace-period=0", check=False)
+    done = shop.visited_until(crowd, lambda: shop.status("button")["state"] == "Promoted", "button")
+    print(json.dumps({name: value for name, value in done.items() if name != "record"}, indent=1), crowd.saw)
+    assert (crowd.failures, crowd.moved < 3) == ([], True), "only who looked while the service was released moves"
+    assert (done["decision"]["verdict"], done["decision"]["winner"]) == ("Ship", "lime")
+    assert done["checks"]["sampleRatio"]["verdict"] == "Holds"
+    counted = {each["name"]: each["visitors"] for each in done["variants"]}
+    assert sum(counted.values()) == done["visitors"] <= sum(crowd.saw.values())
+    assert min(counted.values()) > 50
+    assert shop.campaign["status"]["winners"] == [
+        {"service": "app", "test": "button", "variant": "lime", "serves": True}
+    ]
+    shop.serves("lime")
+    after = shop.crowd({})
+    within(installed, lambda: after.visit(40))
+    assert (after.failures, dict(after.saw)) == ([], {"lime": 40})
+    shop.eventually(lambda: shop.objects.get("Deployment", "sale-app-lime") is None, "an end of the variant's pods", 60)
+    # Then the author's Git has it, and nothing differs any more.
+    shop.apply(shop.service("lime"))
+    shop.eventually(lambda: "winners" not in shop.campaign["status"], "a spec that says what runs")
+    shop.serves("lime")
 
-    def status() -> Manifest:
-        found: Manifest = (shop.objects.get("ABTest", "button") or {}).get("status", {})
-        return found
 
-    shop.objects.apply(abtest())
-    shop.eventually(lambda: status().get("test", {}).get("state") == "Running", "a test that runs", 120)
-    crowd = Crowd(shop.address("edge"))
-    deadline = time.monotonic() + 240
-    while status()["test"]["state"] == "Running":
-        assert time.monotonic() < deadline, json.dumps(status(), indent=1)
-        within(installed, lambda: crowd.visit(40))
-    decided = status()
-    print(json.dumps(decided, indent=1), crowd.saw)
-    assert (crowd.failed, crowd.moved) == (0, 0)
-    assert decided["test"]["decision"]["verdict"] == "Ship"
-    assert decided["test"]["decision"]["winner"] == "green"
-    assert {each["name"]: each["visitors"] > 50 for each in decided["variants"]} == {"red": True, "green": True}
-    assert decided["checks"]["sampleRatio"]["mismatch"] is False
+def test_a_slow_variant_loses_its_visitors_at_once(installed: Cluster, shop: Experiments) -> None:
+    shop.comes_to_rest("red")
+    slow = {"env": [{"name": "VERSION", "value": "slow"}, {"name": "DELAY_MS", "value": "60"}]}
+    metrics = {
+        "primary": {"event": "Coupon Claimed", "minimumEffect": "5%"},
+        "guardrails": [{"latency": "p95", "maxIncrease": "50%"}],
+    }
+    shop.test("slow", slow, metrics=metrics)
+    shop.runs("slow")
+    crowd = shop.crowd({"red": 0.3, "slow": 0.3})
+    done = shop.visited_until(crowd, lambda: shop.status("slow")["state"] == "Decided", "slow")
+    print(json.dumps({name: value for name, value in done.items() if name != "record"}, indent=1), crowd.saw)
+    assert crowd.failures == []
+    assert done["decision"]["verdict"] == "StoppedByGuardrail"
+    assert done["checks"]["guardrails"][0]["variants"][0]["verdict"] == "Breached"
+    after = shop.crowd({})
+    within(installed, lambda: after.visit(40))
+    assert (after.failures, dict(after.saw)) == ([], {"red": 40})
+    shop.serves("red")

@@ -18,6 +18,7 @@ type conduct struct {
 	errorRate     float64
 	stop          string
 	lameDuck      time.Duration
+	delay         time.Duration
 	feature       string
 }
 
@@ -44,6 +45,7 @@ func readConduct() (conduct, error) {
 		errorRate:     number("ERROR_RATE", 0, &problems),
 		stop:          getenv("STOP", stopLameDuck),
 		lameDuck:      milliseconds("LAMEDUCK_MS", 3000),
+		delay:         milliseconds("DELAY_MS", 0),
 		feature:       os.Getenv("FEATURE"),
 	}
 	switch found.stop {

@@ -137,6 +137,7 @@ func (app *application) route(path string) (http.HandlerFunc, string) {
 
 func (app *application) front(answer http.ResponseWriter, _ *http.Request) {
 	count := app.hits.Add(1)
+	time.Sleep(app.delay)
 	if app.crashWhenLive && count >= liveRequests {
 		crash(fmt.Sprintf("CRASH_WHEN_LIVE, and this was request %d", count))
 	}

@@ -79,12 +79,15 @@ def test_the_operator_never_creates_writes_or_deletes_a_campaign(case, namespace
     assert granted[CAMPAIGN.group, "campaigns"] == {"get", "list", "watch", "patch"}
     assert granted[CAMPAIGN.group, "campaigns/status"] == {"patch"}
     assert granted[CAMPAIGN.group, "campaigns/finalizers"] == {"update"}
+    assert granted[CAMPAIGN.group, "abtests"] == {"get", "list", "watch"}
+    assert granted[CAMPAIGN.group, "abtests/status"] == {"patch"}
 
 
 @pytest.mark.parametrize(("case", "namespace"), [("default", None), ("namespaced", "shop")])
 def test_the_rest_is_only_listed(case, namespace):
     managed = {(each.group, each.plural) for each in CHILDREN}
-    ours = {(CAMPAIGN.group, name) for name in ("campaigns", "campaigns/status", "campaigns/finalizers")}
+    kinds = ("campaigns", "campaigns/status", "campaigns/finalizers", "abtests", "abtests/status")
+    ours = {(CAMPAIGN.group, name) for name in kinds}
     events = {("", "events"), ("events.k8s.io", "events")}
     definitions = {("apiextensions.k8s.io", "customresourcedefinitions")}
     rest = dict(operator_grants(case, namespace))
