@@ -81,7 +81,8 @@ class Sidecar:
         self.meters = Meters(settings.namespace, settings.campaign)
         self.spool = Spool(settings.spool_directory, settings.spool_limit, on_dropped=self.meters.dropped)
         self.collector = Collector(self.spool, self.meters)
-        self.access_log = AccessLog(self.spool, self.meters, settings.spool_directory / "log-counts.json")
+        counts = settings.spool_directory / "log-counts.json"
+        self.access_log = AccessLog(self.spool, self.meters, counts, pod=settings.pod)
         self.delivery = Delivery(
             self.spool,
             self.meters,

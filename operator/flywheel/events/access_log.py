@@ -17,6 +17,7 @@ import msgspec
 
 from flywheel.edge.document import EdgeDocument
 from flywheel.events.addresses import Addresses
+from flywheel.events.agents import browser_of, device_of
 from flywheel.events.bots import is_bot
 from flywheel.events.losses import Losses, WorkerCount
 from flywheel.events.meters import COLLECT_SERVICE, Meters, Vocabulary
@@ -79,7 +80,8 @@ _records = msgspec.json.Decoder(Record, strict=False)
 class LogRules:
     """What one document says about the access log."""
 
-    def __init__(self, document: EdgeDocument, salt: bytes) -> None:
+    def __init__(self, document: EdgeDocument, salt: bytes, pod: str = "") -> None:
+        self._pod = pod
         self.vocabulary = Vocabulary(document)
         self._addresses = Addresses(document.collect.addresses, salt)
         self._keep = document.collect.retention
@@ -115,6 +117,9 @@ class LogRules:
             termination=record.ts[:4],
             refused=record.rf[:32],
             address=self._addresses.kept(record.ip) if agreed else "",
+            browser=browser_of(record.ua) if agreed else "",
+            device=device_of(record.ua) if agreed else "",
+            pod=self._pod,
             expires_at=record.t // 1000 + self._keep,
         )
 
@@ -159,6 +164,7 @@ class AccessLog:
         meters: Meters,
         state: Path,
         *,
+        pod: str = "",
         clock: Callable[[], int] = lambda: int(time.time() * 1000),
     ) -> None:
         """Make a log reader.
@@ -167,9 +173,10 @@ class AccessLog:
             spool: Where rows go.
             meters: Where requests and page views are counted.
             state: File that remembers how many records of each HAProxy process came.
+            pod: Where this runs.
             clock: The wall clock, in milliseconds.
         """
-        self._spool, self._meters, self._clock = spool, meters, clock
+        self._spool, self._meters, self._clock, self._pod = spool, meters, clock, pod
         self._losses = Losses.read(state)
         self._state = state
         self._salt = b""
@@ -184,7 +191,7 @@ class AccessLog:
     def use_document(self, document: EdgeDocument) -> None:
         """Read records as a document says from now on."""
         self._document = document
-        self._rules = LogRules(document, self._salt)
+        self._rules = LogRules(document, self._salt, self._pod)
 
     def use_salt(self, salt: bytes) -> None:
         """Hash addresses with the campaign's salt from now on."""

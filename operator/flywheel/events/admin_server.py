@@ -15,7 +15,7 @@ from aiohttp import web
 from flywheel.events.engine import EngineError, Limits, Parameters
 from flywheel.events.erasure import Erasures, NotErasable
 from flywheel.events.http_answers import Handler, TooLarge, read_body, refusal, tell_engine_trouble
-from flywheel.events.schema import BY_NAME, DELETABLE, DOCUMENTED
+from flywheel.events.schema import BY_NAME, DELIVERED, DOCUMENTED
 from flywheel.events.statement_guard import Refused
 from flywheel.events.store import Store
 
@@ -149,8 +149,8 @@ class AdminServer:
     async def _export(self, request: web.Request) -> web.StreamResponse:
         table, since = request.query.get("table", "events"), request.query.get("since", "0")
         campaign = request.query.get("campaign", "")
-        if table not in DELETABLE:
-            return refusal(400, "no_such_table", f"{table!r} cannot be exported; take one of {', '.join(DELETABLE)}.")
+        if table not in DELIVERED:
+            return refusal(400, "no_such_table", f"{table!r} cannot be exported; take one of {', '.join(DELIVERED)}.")
         if not since.isdigit() or len(since) > 18:
             return refusal(400, "bad_since", "`since` is a moment in milliseconds since 1970.")
         columns = ", ".join(column.name for column in BY_NAME[table].stored_columns if column.name != "commit")

@@ -9,14 +9,13 @@ from flywheel.events.engine import Limits
 from flywheel.events.questions import Kind
 from flywheel.events.slot_questions import LATEST, LONGEST_EVENT, NAME
 from flywheel.events.store import Store
+from flywheel.insight.arm_sums import Cuts, cuts_of, cuts_statement, sums_statement
 from flywheel.insight.arms import (
     MOST_OUTCOMES,
     Amount,
     ArmScope,
     Outcome,
-    exposures_statement,
     latencies_statement,
-    outcomes_statement,
     requests_statement,
     shape,
 )
@@ -26,6 +25,7 @@ ARMS = "/v1/arms"
 SECONDS = 15.0
 """Of the engine, for one of the four questions."""
 MOST_ROWS = 8_000
+LEAST_CUT, MOST_CUT = 0.5, 0.9999
 LONGEST_TEST = 400 * 86_400_000
 """Milliseconds."""
 
@@ -34,7 +34,7 @@ class AmountAsked(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A number from the events of one name of a visitor."""
 
     event: str
-    of: Literal["Any", "Count", "Revenue", "Property"] = "Any"
+    of: Literal["Any", "Count", "Revenue", "Property", "TimeTo"] = "Any"
     name: str = ""
     cap: float | None = None
 
@@ -49,6 +49,8 @@ class OutcomeAsked(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     amount: AmountAsked
     over: AmountAsked | None = None
     history: int = 0
+    winsorise: float | None = None
+    """The percentile of all visitors of all arms above which values are cut to it, such as 0.99."""
 
 
 class ArmsAsked(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -76,12 +78,13 @@ def arm_questions(store: Store) -> Kind[ArmsAsked]:
 
     async def figures(asked: ArmsAsked) -> dict[str, Any]:
         scope = _scope(asked)
-        exposures = await ask(exposures_statement(scope))
-        outcomes = await ask(outcomes_statement(scope)) if exposures else []
-        wanted = asked.requests and exposures
+        cut = cuts_statement(scope)
+        cuts: Cuts = cuts_of(await ask(cut)) if cut else {}
+        sums = await ask(sums_statement(scope, cuts))
+        wanted = asked.requests and sums
         requests = await ask(requests_statement(scope)) if wanted else []
         latencies = await ask(latencies_statement(scope)) if wanted else []
-        found = shape(scope, exposures, outcomes, requests, latencies)
+        found = shape(scope, sums, requests, latencies)
         return {"arms": {arm: msgspec.to_builtins(each, str_keys=True) for arm, each in found.items()}}
 
     return Kind(ArmsAsked, _complaint, figures)
@@ -89,7 +92,7 @@ def arm_questions(store: Store) -> Kind[ArmsAsked]:
 
 def _scope(asked: ArmsAsked) -> ArmScope:
     outcomes = tuple(
-        Outcome(each.amount.amount(), each.over.amount() if each.over else None, each.history)
+        Outcome(each.amount.amount(), each.over.amount() if each.over else None, each.history, each.winsorise)
         for each in asked.outcomes
     )
     return ArmScope(asked.campaign, asked.test, asked.since, asked.until, asked.within, outcomes)
@@ -119,4 +122,8 @@ def _trouble(asked: OutcomeAsked) -> str | None:
             return "`cap` is a number above 0."
     if not 0 <= asked.history <= LONGEST_TEST or (asked.history and asked.over):
         return "`history` is a number of milliseconds, 400 days at most, and stands beside no `over`."
+    if asked.over and "TimeTo" in (asked.amount.of, asked.over.of):
+        return "A ratio is one of counts and sums: `over` stands beside no TimeTo, and is none."
+    if asked.winsorise is not None and not (asked.over is None and LEAST_CUT <= asked.winsorise <= MOST_CUT):
+        return f"`winsorise` is a percentile from {LEAST_CUT} to {MOST_CUT}, and stands beside no `over`."
     return None

@@ -1,8 +1,9 @@
 """One commit in SQL: which of the rows that arrived are stored, and how a commit that was cut off is made whole.
 
 The rows of many deliveries arrive in a table in memory. A second one holds the verdict on each. The rows to store go
-into their table first and their ids into `seen` second, so an id in `seen` always has its row. Where a process died in
-between, `reconcile` adds the ids before anything else is written.
+into their table first, what follows from them into other tables (`flywheel.events.derived`) second, and their ids into
+`seen` last, so an id in `seen` always has its row. Where a process died in between, what follows is derived once more
+and `reconcile` adds the ids before anything else is written.
 """
 
 from collections.abc import Collection, Iterator, Sequence

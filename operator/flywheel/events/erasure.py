@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from flywheel.events.engine import EngineDown, EngineError, Limits, StoreError
 from flywheel.events.identity_forms import forms_of
-from flywheel.events.schema import BY_NAME, DELETABLE, quote
+from flywheel.events.schema import BY_NAME, DELIVERED, DERIVED, quote
 from flywheel.events.store import Store
 
 log = logging.getLogger(__name__)
@@ -154,11 +154,16 @@ class Erasures:
         return len(rows) == LIST
 
     async def _erase(self, ids: list[int]) -> None:
-        for table in DELETABLE:
+        for table in DELIVERED:
             # Started between two commits: no row that was judged before the request can come in after it.
             await self._store.run(_delete(table, ids))
         await self._erase_escaped(ids)
-        for table in DELETABLE:
+        for table in DELIVERED:
+            await self._wait_for(table)
+        # Only now: what follows from rows may be derived once more for as long as those are there.
+        for table in DERIVED:
+            await self._store.run(_delete(table, ids))
+        for table in DERIVED:
             await self._wait_for(table)
         now = time.time_ns() // 1_000_000
         await self._store.run(
@@ -223,6 +228,9 @@ def _delete(table: str, ids: list[int]) -> str:
         for kind in ("visitor", "user_id")
         if kind in names
     ]
+    if "visitor_key" in names:
+        hashes = f"SELECT campaign, cityHash64(visitor) FROM {these} AND visitor != ''"  # noqa: S608 - our own names
+        clauses.append(f"(campaign, visitor_key) IN ({hashes})")
     if table == "dead_letters":
         # A payload that could not be understood may name the visitor all the same.
         who = "groupArray((toString(campaign), if(visitor = '', user_id, visitor)))"

@@ -74,6 +74,8 @@ class RequestRow(Row, kw_only=True):
     slot: str = ""
     test: str = ""
     variant: str = ""
+    fallback: int = 0
+    """1 where the control answered in place of the variant."""
     channel: str = ""
     region: str = ""
     host: str = ""
@@ -97,6 +99,12 @@ class RequestRow(Row, kw_only=True):
     refused: str = ""
     """Why the edge itself refused it: rate, blocked, body, path ...; empty where a service answered."""
     address: str = ""
+    browser: str = ""
+    """Family, such as Chrome; empty without consent."""
+    device: str = ""
+    """Phone, Tablet or Desktop; empty without consent."""
+    pod: str = ""
+    """Of the edge."""
     expires_at: int
 
 

@@ -4,11 +4,14 @@ Names and order follow `flywheel.events.rows`; `campaign` is added by the worker
 milliseconds since 1970 in UTC; the aliases `at` and `taken_in_at` give them as dates for people.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
-VERSION = 2
+VERSION = 3
 """Of the tables below. A worker refuses a store that a newer one has changed."""
+OLDEST = 2
+"""Version whose tables are still brought up to date."""
 SEEN_FOR = 8 * 86400
 """Seconds for which a row that comes again is known for a duplicate: the sidecars believe no moment that lies more
 than seven days back and spool for less than that."""
@@ -16,8 +19,12 @@ TEXT = "String"
 WORD = "LowCardinality(String)"
 MOMENT = "Int64"
 FLAG = "Bool"
-DELETABLE = ("events", "requests", "dead_letters")
-"""The tables with what visitors did."""
+DELIVERED = ("events", "requests", "dead_letters")
+"""The tables whose rows sidecars bring."""
+DERIVED = ("exposures",)
+"""The tables whose rows follow from those; see `flywheel.events.derived`."""
+DELETABLE = (*DELIVERED, *DERIVED)
+"""The tables with what visitors did. What is derived comes last: it must not be made anew from rows that still go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +152,7 @@ REQUESTS = Table(
         Column("slot", WORD, "Slot of the service, such as blue"),
         Column("test", WORD, "A/B test that the visitor takes part in"),
         Column("variant", WORD, "Variant of that test"),
+        Column("fallback", "UInt8", "1 where the control answered in place of that variant"),
         Column("channel", WORD, "Where the visitor came from, by the campaign's rules"),
         Column("region", WORD, "Value of the campaign's region header"),
         Column("host", WORD, "Host name that was asked for"),
@@ -162,6 +170,9 @@ REQUESTS = Table(
         Column("termination", WORD, "HAProxy's termination state, such as -- or SC"),
         Column("refused", WORD, "Why the edge itself refused it; empty where a service answered"),
         Column("address", TEXT, "Client address: a salted hash, the address or nothing, as the campaign wants it"),
+        Column("browser", WORD, "Family of the client's browser, such as Chrome; empty without consent"),
+        Column("device", WORD, "Phone, Tablet or Desktop; empty without consent"),
+        Column("pod", WORD, "Pod of the edge that answered"),
         _EXPIRES,
         _COMMIT,
         _VISITOR_KEY,
@@ -191,6 +202,28 @@ DEAD_LETTERS = Table(
     ),
     f"ENGINE = MergeTree {_DAILY} ORDER BY (campaign, time) {_LIFE}",
     (_COMMIT_INDEX, _EXPIRY_INDEX),
+)
+
+EXPOSURES = Table(
+    "exposures",
+    "When each visitor was first served each variant of an A/B test; rows of equal campaign, test, visitor_key and "
+    "variant become one by and by, of which the smallest values count",
+    (
+        _CAMPAIGN,
+        Column("test", WORD, "A/B test"),
+        Column("visitor_key", "UInt64", "Hash of the visitor, as in events and requests"),
+        Column("variant", WORD, "Variant that the visitor was assigned to"),
+        Column("time", "SimpleAggregateFunction(min, Int64)", "When the first such request was accepted"),
+        Column(
+            "first",
+            "SimpleAggregateFunction(min, Tuple(time Int64, channel String, browser String, device String, pod String, "
+            "fallback UInt8))",
+            "What is known of that request",
+        ),
+        Column("expires_at", "SimpleAggregateFunction(min, DateTime('UTC'))", "When the row is deleted"),
+    ),
+    f"ENGINE = AggregatingMergeTree ORDER BY (campaign, test, visitor_key, variant) {_LIFE}",
+    (_EXPIRY_INDEX,),
 )
 
 SEEN = Table(
@@ -247,9 +280,9 @@ WRITERS = Table(
     "ENGINE = MergeTree ORDER BY epoch",
 )
 
-TABLES = (EVENTS, REQUESTS, DEAD_LETTERS, SEEN, ERASURES, SALTS, WRITERS)
+TABLES = (EVENTS, REQUESTS, DEAD_LETTERS, EXPOSURES, SEEN, ERASURES, SALTS, WRITERS)
 BY_NAME = {table.name: table for table in TABLES}
-DOCUMENTED = (EVENTS, REQUESTS, DEAD_LETTERS, ERASURES)
+DOCUMENTED = (EVENTS, REQUESTS, DEAD_LETTERS, EXPOSURES, ERASURES)
 """The tables that people query."""
 IDENTITY = {
     "events": "message_id",
@@ -265,29 +298,44 @@ REQUIRED = {
 """What a row must have beyond what the types ask for."""
 
 
+CREATE_VERSION = (
+    "CREATE TABLE IF NOT EXISTS schema_version (version UInt32 COMMENT 'Version of the tables', "
+    "applied_at DateTime('UTC') COMMENT 'When') ENGINE = MergeTree ORDER BY version"
+)
+
+
 def create_statements(*, fsync: bool) -> Iterator[str]:
-    """Give the statements that make what is not there yet.
+    """Give the statements that make the tables that are not there yet.
 
     Args:
         fsync: Have each insert wait until the disk has it, so that an acknowledged row survives a power cut as well.
     """
-    yield (
-        "CREATE TABLE IF NOT EXISTS schema_version (version UInt32 COMMENT 'Version of the tables', "
-        "applied_at DateTime('UTC') COMMENT 'When') ENGINE = MergeTree ORDER BY version"
-    )
     for table in TABLES:
         yield _create(table, fsync=fsync)
-    for name in DELETABLE:
+    for name in DELIVERED:
         yield from _transient(BY_NAME[name])
 
 
+def add_statements(there: Collection[tuple[str, str]]) -> Iterator[str]:
+    """Give the statements that add columns which the tables of an older version lack.
+
+    Args:
+        there: Table and name of each column that is there.
+    """
+    for table in TABLES:
+        for before, column in pairwise(table.columns):
+            if (table.name, column.name) not in there:
+                yield f"ALTER TABLE {table.name} ADD COLUMN IF NOT EXISTS {_definition(column)} AFTER {before.name}"
+
+
+def _definition(column: Column) -> str:
+    if column.clause.startswith(("ALIAS", "DEFAULT", "MATERIALIZED")):
+        return f"{column.name} {column.type} {column.clause} COMMENT {quote(column.comment)}"
+    return f"{column.name} {column.type} COMMENT {quote(column.comment)} {column.clause}"
+
+
 def _create(table: Table, *, fsync: bool) -> str:
-    lines = [
-        f"{column.name} {column.type} {column.clause} COMMENT {quote(column.comment)}"
-        if column.clause.startswith(("ALIAS", "DEFAULT", "MATERIALIZED"))
-        else f"{column.name} {column.type} COMMENT {quote(column.comment)} {column.clause}"
-        for column in table.columns
-    ]
+    lines = [_definition(column) for column in table.columns]
     settings = "fsync_after_insert = 1, fsync_part_directory = 1" if fsync else ""
     tail = table.tail
     if settings:

@@ -6,10 +6,10 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
 
-from flywheel.events import commit
+from flywheel.events import commit, derived
 from flywheel.events.commit import Delivery, Outcome
 from flywheel.events.engine import Engine, EngineDown, EngineError, Limits, Parameters, StoreError
-from flywheel.events.schema import DELETABLE, TABLES, VERSION, create_statements
+from flywheel.events.schema import CREATE_VERSION, DELIVERED, OLDEST, TABLES, VERSION, add_statements, create_statements
 from flywheel.events.sift import BadRow, dead_letters, sift
 from flywheel.events.statement_guard import check
 
@@ -80,8 +80,8 @@ class Store:
             self._latest = max(
                 self._latest, await self._number("SELECT toUnixTimestamp(max(seen_at)) AS last FROM seen")
             )
-            self._unsettled = set(DELETABLE)
-            for table in DELETABLE:
+            self._unsettled = set(DELIVERED)
+            for table in DELIVERED:
                 await self._settle(table)
             self.has_erasures = await self._number("SELECT count() AS last FROM erasures") > 0
             await self._tell_of_damage()
@@ -99,24 +99,38 @@ class Store:
             )
 
     async def _migrate(self) -> None:
-        for statement in create_statements(fsync=self._fsync):
-            await self._step(statement)
+        await self._step(CREATE_VERSION)
         found = await self._number("SELECT max(version) AS last FROM schema_version")
         if found > VERSION:
             raise StoreError(
                 f"The tables of this store have version {found}, and this worker knows {VERSION}: a newer one has used "
                 "it. Run that version, or restore a copy from before."
             )
-        if 0 < found < VERSION:
+        if 0 < found < OLDEST:
             raise StoreError(
                 f"The tables of this store have version {found}, from before the first release, and this worker knows "
-                f"{VERSION} only. Give it an empty volume or database; the version that made the tables exports them."
+                f"{OLDEST} to {VERSION}. Give it an empty volume or database; the version that made the tables exports "
+                "them."
             )
+        await self._make_tables()
         if found < VERSION:
+            for each in derived.ALL:
+                await self._derive_again(each, 0)
             await self._step(
                 "INSERT INTO schema_version SELECT {version:UInt32}, {now:Int64}",
                 {"version": VERSION, "now": int(time.time())},
             )
+
+    async def _make_tables(self) -> None:
+        for statement in create_statements(fsync=self._fsync):
+            await self._step(statement)
+        columns = await self._step("SELECT table, name FROM system.columns WHERE database = currentDatabase()")
+        for statement in add_statements({(str(row["table"]), str(row["name"])) for row in columns}):
+            await self._step(statement)
+
+    async def _derive_again(self, each: derived.Derived, since: int) -> None:
+        for row in await self._step(derived.days_since(each, since)):
+            await self._step(derived.from_stored(each, since, str(row["day"])))
 
     async def _claim(self) -> int:
         epoch = await self._number("SELECT max(epoch) AS last FROM writers") + 1
@@ -138,6 +152,10 @@ class Store:
 
     async def _settle(self, table: str) -> None:
         if table in self._unsettled:
+            # Of all commits before the last one everything is there: each begins with this.
+            last = await self._number(commit.last_commit(table))
+            for each in derived.of(table):
+                await self._derive_again(each, last)
             await self._step(commit.reconcile(table, self._seen_at()))
             self._unsettled.discard(table)
 
@@ -243,11 +261,13 @@ class Store:
         return outcomes
 
     async def _write(self, table: str) -> None:
-        # From here to the end of `remember` the two tables may differ, whatever happens to us.
+        # From here to the end of `remember` the tables may differ, whatever happens to us.
         self._unsettled.add(table)
         number = self._next()
         await self._step(commit.store(table, number, self._epoch))
         await self._check_epoch()
+        for each in derived.of(table):
+            await self._step(derived.from_judged(each))
         await self._step(commit.remember(table, number, self._seen_at()))
         self._unsettled.discard(table)
 

@@ -29,7 +29,7 @@ from flywheel.events.ingest_server import IngestServer
 from flywheel.events.questions import Questions
 from flywheel.events.retention import Retention
 from flywheel.events.salts import SaltFiles, SaltRows, Salts
-from flywheel.events.schema import DELETABLE
+from flywheel.events.schema import DELIVERED
 from flywheel.events.slot_questions import SLOTS, slot_questions
 from flywheel.events.store import Store
 from flywheel.events.volume_lock import LOCK_TIMEOUT, VolumeBusy, lock
@@ -154,7 +154,7 @@ class Worker:
         erasures = Erasures(store)
         campaigns = CampaignWatch(settings.namespace, settings.settings_file)
         salts: Salts = SaltRows(store) if engine.shared else SaltFiles(settings.data_directory / SALT_DIRECTORY)
-        queues = {table: GroupCommit(store, table, self._figures.commit) for table in DELETABLE}
+        queues = {table: GroupCommit(store, table, self._figures.commit) for table in DELIVERED}
         surroundings = Surroundings(settings.namespace, store, lambda: campaigns.entries, self._registry)
         companion = self._make_companion(surroundings) if self._make_companion else None
         identity = Identity(settings.namespace, self._fetch, operator=settings.operator_account)

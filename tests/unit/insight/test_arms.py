@@ -1,199 +1,39 @@
 """Sums of the arms of a test on the real engine, against plain Python and against DuckDB, both from the definitions."""
 
-import json
 import math
-import random
-from collections import Counter
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.unit.insight.arm_oracle import CLAIMED, ODD, ORDERED, OUTCOMES, TEST, WITHIN, a_stream, in_python, scope_of
 from tests.unit.insight.conftest import Bench
 from tests.unit.insight.duck import loaded
-from tests.unit.insight.stream import HOUR, LATER, NOW, Stream
+from tests.unit.insight.stream import HOUR, NOW
 
-from flywheel.events.rows import EventRow, RequestRow
+from flywheel.insight.arm_sums import cuts_of, cuts_statement, sums_statement
 from flywheel.insight.arms import (
-    GROWTH,
-    QUICK,
     Amount,
     ArmFigures,
     ArmScope,
     Outcome,
     Sums,
-    exposures_statement,
     latencies_statement,
-    outcomes_statement,
     requests_statement,
     shape,
 )
-
-TEST = "button"
-CLAIMED, ORDERED, ODD = "Coupon Claimed", "Order Completed", 'it\'s "odd" \\ 券'
-WITHIN = HOUR // 2
-OUTCOMES = (
-    Outcome(Amount(CLAIMED)),
-    Outcome(Amount(ORDERED, "Revenue", cap=90.0), history=HOUR // 3),
-    Outcome(Amount(ORDERED, "Revenue"), over=Amount(ORDERED, "Count")),
-    Outcome(Amount(ODD, "Property", 'a "b" 券')),
-    Outcome(Amount(CLAIMED, "Count", cap=2.0), history=HOUR),
-)
+from flywheel.insight.kpi import Rows, Statement
 
 
-def a_stream(seed: int, size: int = 500) -> Stream:
-    """Requests to arms of two tests and to none, and events whose moments often coincide with the edges of windows."""
-    rng = random.Random(seed)
-    moments = [NOW - HOUR + rng.randrange(0, 2 * HOUR) for _ in range(size // 4)] + [NOW - HOUR, NOW - 1, NOW]
-    stream = Stream()
-    visitors = (*(f"v{each}" for each in range(40)), "")
-    for number in range(size):
-        who = {"visitor": rng.choice(visitors), "bot": rng.random() < 0.1}
-        own = Counter(who["visitor"].encode()).total() % 3 > 0
-        moment = rng.choice(moments)
-        stream.requests.append(
-            RequestRow(
-                request_id=f"r{number}",
-                time=moment,
-                ingest_time=NOW,
-                test=rng.choice((TEST, TEST, "other", "")),
-                # Most visitors keep their arm; some are served another one.
-                variant=rng.choice(("red", "green")) if rng.random() < 0.1 else ("red" if own else "green"),
-                status=rng.choice((200, 200, 302, 404, 500, 503)),
-                duration_ms=rng.choice((0.0, 0.5, 3.0, float(rng.randrange(1, 4000)) / 2)),
-                server_ms=rng.choice((3.0, 8.0, -1.0)),
-                termination=rng.choice(("--", "--", "CD", "LR", "SC")),
-                refused=rng.choice(("", "", "", "rate")),
-                expires_at=LATER,
-                **who,
-            )
-        )
-        moments.append(moment + rng.choice((-1, 0, 0, 1, WITHIN - 1, WITHIN, -(HOUR // 3), -(HOUR // 3) - 1)))
-        at = rng.choice(moments)
-        stream.events.append(
-            EventRow(
-                message_id=f"m{number}",
-                type=rng.choice(("track", "track", "track", "page")),
-                event=rng.choice((CLAIMED, ORDERED, ODD, "Other")),
-                time=at,
-                original_time=at,
-                ingest_time=NOW,
-                order_id=rng.choice(("", "", f"o{rng.randrange(12)}")),
-                revenue=float(rng.randrange(0, 20_000)) / 100,
-                properties=json.dumps(rng.choice(({'a "b" 券': rng.randrange(9)}, {'a "b" 券': "x"}, {}))),
-                expires_at=LATER,
-                **who,
-            )
-        )
-    return stream
-
-
-def scope_of(campaign: str, **fields: Any) -> ArmScope:
-    return ArmScope(
-        campaign, **{"test": TEST, "start": NOW - HOUR, "end": NOW, "within": WITHIN, "outcomes": OUTCOMES, **fields}
-    )
-
-
-def in_python(stream: Stream, scope: ArmScope) -> dict[str, ArmFigures]:
-    served = [
-        row
-        for row in stream.requests
-        if scope.start <= row.time < scope.end
-        and row.test == scope.test
-        and not row.refused
-        and not row.termination.startswith("L")
-        and row.visitor
-        and not row.bot
-    ]
-    of_visitor: dict[str, list[RequestRow]] = {}
-    for row in served:
-        of_visitor.setdefault(row.visitor, []).append(row)
-    first = {who: min((row.time, row.variant) for row in rows) for who, rows in of_visitor.items()}
-    durations = sorted(row.duration_ms for row in served if row.server_ms >= 0)
-    # The engine takes the rank that lies below, from 0.
-    limit = durations[min(len(durations) - 1, int(QUICK * len(durations)))] if durations else 0.0
-    figures = {}
-    for arm in {arm for _, arm in first.values()}:
-        members = {who: since for who, (since, name) in first.items() if name == arm}
-        own = [row for row in served if row.variant == arm]
-        by_visitor = Counter(row.visitor for row in own)
-        answered = Counter(row.visitor for row in own if row.server_ms >= 0)
-        quick = Counter(row.visitor for row in own if row.server_ms >= 0 and row.duration_ms <= limit)
-        errors = Counter(
-            row.visitor for row in own if row.status >= 500 or (row.server_ms < 0 and row.termination[0] != "C")
-        )
-        figures[arm] = ArmFigures(
-            visitors=len(members),
-            crossed=sum(len({row.variant for row in of_visitor[who]}) > 1 for who in members),
-            outcomes=tuple(
-                summed([pair(stream, scope, each, who, since) for who, since in members.items()])
-                for each in scope.outcomes
-            ),
-            requests=summed([(float(errors[who]), float(count)) for who, count in by_visitor.items()]),
-            requesters=len(by_visitor),
-            quick=summed([(float(quick[who]), float(count)) for who, count in answered.items()]),
-            answered=len(answered),
-            latencies=Counter(
-                math.floor(math.log(max(row.duration_ms, 0.001)) / math.log(GROWTH))
-                for row in own
-                if row.server_ms >= 0
-            ),
-        )
-    return figures
-
-
-def pair(stream: Stream, scope: ArmScope, outcome: Outcome, who: str, since: int) -> tuple[float, float]:
-    after = (since, min(since + scope.within, scope.end))
-    y = amount(stream, scope, outcome.amount, who, after)
-    if outcome.over is not None:
-        return y, amount(stream, scope, outcome.over, who, after)
-    return y, amount(stream, scope, outcome.amount, who, (since - outcome.history, since)) if outcome.history else 0.0
-
-
-def amount(stream: Stream, scope: ArmScope, wanted: Amount, who: str, when: tuple[int, int]) -> float:
-    longest = max(each.history for each in scope.outcomes)
-    told = [
-        row
-        for row in sorted(stream.events, key=lambda row: (row.time, row.message_id))
-        if row.visitor == who
-        and not row.bot
-        and row.type == "track"
-        and row.event == wanted.event
-        and scope.start - longest <= row.time < scope.end
-    ]
-    once: dict[str, EventRow] = {}
-    for row in told:
-        once.setdefault(f"o{row.order_id}" if row.order_id else f"m{row.message_id}", row)
-    counted = [row for row in once.values() if when[0] <= row.time < when[1]]
-    match wanted.of:
-        case "Any":
-            return float(bool(counted))
-        case "Count":
-            value = float(len(counted))
-        case "Revenue":
-            value = sum(row.revenue for row in counted)
-        case "Property":
-            found = [json.loads(row.properties).get(wanted.name, 0) for row in counted]
-            value = float(sum(each for each in found if not isinstance(each, str)))
-    return min(value, wanted.cap)
-
-
-def summed(pairs: list[tuple[float, float]]) -> Sums:
-    return Sums(
-        math.fsum(y for y, _ in pairs),
-        math.fsum(y * y for y, _ in pairs),
-        math.fsum(x for _, x in pairs),
-        math.fsum(x * x for _, x in pairs),
-        math.fsum(x * y for y, x in pairs),
-    )
+def ask(bench: Bench, statement: Statement) -> Rows:
+    return bench.run(bench.store.query(statement.sql, statement.parameters))
 
 
 def measured(bench: Bench, scope: ArmScope) -> dict[str, ArmFigures]:
-    statements = (
-        exposures_statement(scope),
-        outcomes_statement(scope),
-        requests_statement(scope),
-        latencies_statement(scope),
-    )
-    return shape(scope, *(bench.run(bench.store.query(each.sql, each.parameters)) for each in statements))
+    cut = cuts_statement(scope)
+    cuts = cuts_of(ask(bench, cut)) if cut else {}
+    statements = (sums_statement(scope, cuts), requests_statement(scope), latencies_statement(scope))
+    return shape(scope, *(ask(bench, each) for each in statements))
 
 
 def rounded(sums: Sums) -> tuple[float, ...]:
@@ -275,6 +115,53 @@ def test_what_is_asked_for_is_never_read_as_sql(bench: Bench, text: str) -> None
 def test_too_many_outcomes_or_a_ratio_with_a_history_cannot_be_asked_for() -> None:
     for outcomes in ((), (Outcome(Amount(CLAIMED)),) * 17):
         with pytest.raises(ValueError, match="1 to 16"):
-            outcomes_statement(scope_of("any", outcomes=outcomes))
+            sums_statement(scope_of("any", outcomes=outcomes))
     with pytest.raises(ValueError, match="no history"):
         Outcome(Amount(CLAIMED), over=Amount(ORDERED, "Count"), history=1)
+    with pytest.raises(ValueError, match="not cut"):
+        Outcome(Amount(CLAIMED), over=Amount(ORDERED, "Count"), winsorise=0.9)
+    with pytest.raises(ValueError, match="not of times"):
+        Outcome(Amount(CLAIMED, "TimeTo"), over=Amount(ORDERED, "Count"))
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        Outcome(Amount(CLAIMED), winsorise=1.0)
+
+
+def test_where_nobody_was_exposed_nothing_is_cut(bench: Bench) -> None:
+    statement = cuts_statement(scope_of("another"))
+    assert statement is not None
+    assert all(each == 0 for each in cuts_of(ask(bench, statement)).values())
+    assert cuts_statement(scope_of("another", outcomes=OUTCOMES[:1])) is None
+
+
+def test_a_test_that_is_made_anew_under_its_name_begins_anew(bench: Bench) -> None:
+    stream = a_stream(11)
+    campaign = bench.keep(stream)
+    # What lies before the start belongs to an earlier one: whoever was in it comes in by a later request.
+    for start in (NOW - HOUR // 2, NOW - HOUR // 5):
+        scope = scope_of(campaign, start=start)
+        found, expected = measured(bench, scope), in_python(stream, scope)
+        assert {arm: (each.visitors, each.crossed) for arm, each in found.items()} == {
+            arm: (each.visitors, each.crossed) for arm, each in expected.items()
+        }
+        for arm, each in found.items():
+            assert [rounded(one) for one in each.outcomes] == [rounded(one) for one in expected[arm].outcomes]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    seed=st.integers(0, 1 << 32),
+    size=st.integers(1, 60),
+    of=st.sampled_from(("Any", "Count", "Revenue", "TimeTo")),
+    cap=st.sampled_from((math.inf, 1.0, 40.0)),
+    history=st.sampled_from((0, HOUR // 3, HOUR)),
+    winsorise=st.none() | st.floats(0.5, 0.9999),
+)
+def test_any_outcome_is_what_the_definition_says(
+    bench: Bench, seed: int, size: int, of: Any, cap: float, history: int, winsorise: float | None
+) -> None:
+    stream = a_stream(seed, size)
+    scope = scope_of(bench.keep(stream), outcomes=(Outcome(Amount(ORDERED, of, cap=cap), None, history, winsorise),))
+    found, expected = measured(bench, scope), in_python(stream, scope)
+    assert {arm: rounded(each.outcomes[0]) for arm, each in found.items()} == {
+        arm: rounded(each.outcomes[0]) for arm, each in expected.items()
+    }

@@ -64,6 +64,15 @@ async def test_the_operator_gets_the_sums_of_every_arm(worker: WorkerProcess) ->
     assert sum(green["latencies"].values()) == 20
 
 
+async def test_times_and_cut_values(worker: WorkerProcess) -> None:
+    outcomes = [{"amount": {"event": "Order Completed", "of": "TimeTo"}}, CLAIMED | {"winsorise": 0.5}]
+    arms = (await ask(worker, QUESTION | {"outcomes": outcomes})).json()["arms"]
+    # Eight of ten have no order within ten minutes; the other two have one after 160 ms each.
+    assert [round(arms[arm]["outcomes"][0]["y"], 6) for arm in ("red", "green")] == [6000.0, 4800.32]
+    # Hardly anybody has an order, so half of the visitors have none: that is where the values are cut.
+    assert arms["green"]["outcomes"][1]["y"] == 0
+
+
 async def test_errors_and_latencies_only_where_they_are_asked_for(worker: WorkerProcess) -> None:
     arms = (await ask(worker, QUESTION)).json()["arms"]
     assert {arm: (each["requesters"], each["latencies"]) for arm, each in arms.items()} == {
@@ -96,6 +105,9 @@ async def test_nobody_else_does(worker: WorkerProcess) -> None:
         ({"outcomes": [{"amount": {"event": "a", "cap": 0}}]}, "above 0"),
         ({"outcomes": [REVENUE | {"over": CLAIMED["amount"]}]}, "beside no `over`"),
         ({"outcomes": [{"amount": {"event": "a", "of": "Median"}}]}, "not what is wanted"),
+        ({"outcomes": [CLAIMED | {"winsorise": 0.4}]}, "from 0.5 to 0.9999"),
+        ({"outcomes": [CLAIMED | {"winsorise": 0.99, "over": CLAIMED["amount"]}]}, "beside no `over`"),
+        ({"outcomes": [{"amount": {"event": "a", "of": "TimeTo"}, "over": CLAIMED["amount"]}]}, "counts and sums"),
         ({"more": 1}, "not what is wanted"),
     ],
 )
