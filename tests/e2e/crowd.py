@@ -22,12 +22,16 @@ class Crowd:
     chance: dict[str, float]
     """By the version that the answer names."""
     event: str = "Coupon Claimed"
-    dice: random.Random = field(default_factory=lambda: random.Random(SEED))
+    seed: int = SEED
+    dice: random.Random = field(init=False)
     saw: Counter[str] = field(default_factory=Counter)
     claimed: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     moved: int = 0
     """Visitors who saw two versions."""
+
+    def __post_init__(self) -> None:
+        self.dice = random.Random(self.seed)
 
     def visit(self, count: int) -> None:
         """Let so many new visitors come."""

@@ -49,8 +49,8 @@ class Experiments(Releases):
     def runs(self, name: str) -> None:
         self.eventually(lambda: self.status(name).get("state") == "Running", f"{name} that runs", 120)
 
-    def crowd(self, chance: dict[str, float]) -> Crowd:
-        return Crowd(self.address("edge"), self.name, chance)
+    def crowd(self, chance: dict[str, float], seed: int = SEED) -> Crowd:
+        return Crowd(self.address("edge"), self.name, chance, seed=seed)
 
     def visited_until(self, crowd: Crowd, so: Callable[[], bool], name: str, seconds: float = 240) -> Manifest:
         """Let visitors come until something is so."""
@@ -119,7 +119,7 @@ def test_a_slow_variant_loses_its_visitors_at_once(installed: Cluster, shop: Exp
     }
     shop.test("slow", slow, metrics=metrics)
     shop.runs("slow")
-    crowd = shop.crowd({"red": 0.3, "slow": 0.3})
+    crowd = shop.crowd({"red": 0.3, "slow": 0.3}, SEED + 1)
     done = shop.visited_until(crowd, lambda: shop.status("slow")["state"] == "Decided", "slow")
     print(json.dumps({name: value for name, value in done.items() if name != "record"}, indent=1), crowd.saw)
     assert crowd.failures == []

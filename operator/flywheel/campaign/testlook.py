@@ -54,8 +54,6 @@ class Looking:
         except NotAsked as error:
             return Seen(sizing=state.sizing, asked_at=now, unseen=str(error))
         sizing = state.sizing or size_of_control(test, arms)
-        if sizing is None:
-            return Seen(Numbers(arms), asked_at=now)
         most = None
         ends = ends_at(test, campaign, state, now)
         if is_over or (ends is not None and now >= ends):

@@ -7,6 +7,9 @@ from datetime import timedelta
 from flywheel.experiment.analysis import Analysis, Design, Finding, Guardrail, Kind
 from flywheel.experiment.confidence_sequence import Standing
 
+MOST_TOLD = 100.0
+"""Relative difference above which nobody asks for the number."""
+
 
 def better(design: Design, found: Finding) -> str:
     """Say that a variant has won."""
@@ -155,12 +158,16 @@ def _harm(value: float, guardrail: Guardrail) -> str:
 
 def percent(share: float) -> str:
     """Write a share."""
-    return f"{share * 100:.3g}%"
+    return f"{share * 100:,.0f}%" if abs(share) >= 1 else f"{share * 100:.3g}%"
 
 
 def signed(share: float) -> str:
     """Write a relative difference."""
-    return f"{share * 100:+.3g}%" if math.isfinite(share) else "any"
+    if not math.isfinite(share):
+        return "any"
+    if share > MOST_TOLD:
+        return f"over +{MOST_TOLD * 100:,.0f}%"
+    return f"{share * 100:+,.0f}%" if abs(share) >= 1 else f"{share * 100:+.3g}%"
 
 
 def number(value: float) -> str:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from flywheel.api.abtest import ABTest
@@ -16,6 +17,8 @@ from flywheel.experiment.state import ABTestState, Sizing
 from flywheel.experiment.told import Numbers
 from flywheel.insight.arms import ArmFigures
 
+ENDLESS = Sizing(variant_cap=10**12, control_cap=10**12, baseline=0.0)
+"""So many that nothing is ever proven: for a test whose size is not known yet."""
 Stretches = Sequence[Mapping[str, ArmFigures]]
 """For each stretch of time with the same shares, what was counted of the visitors who were new in it."""
 
@@ -23,7 +26,7 @@ Stretches = Sequence[Mapping[str, ArmFigures]]
 def judged(
     test: ABTest,
     state: ABTestState,
-    sizing: Sizing,
+    sizing: Sizing | None,
     arms: Mapping[str, ArmFigures],
     now: datetime,
     most: timedelta | None = None,
@@ -34,21 +37,23 @@ def judged(
     Args:
         test: The test.
         state: Where it stands.
-        sizing: Its size.
+        sizing: Its size; None while nobody knows it: then only guardrails and the sample ratio can end it.
         arms: What was counted of all visitors.
         now: Up to when.
         most: The time that it has, where that is less than it asks for; see `limits_of`.
         stretches: What was counted of the visitors of each stretch; needed where shares have changed.
     """
     withdrawn = frozenset(state.withdrawn)
-    design = design_of(test, sizing, withdrawn)
+    design = design_of(test, sizing or ENDLESS, withdrawn)
+    if sizing is None:
+        design = replace(design, stops_for_futility=False)
     complete = tuple(stretches[: len(state.stretches) - 1]) if is_bandit(test) else ()
     sums = sums_of(test, design, arms, complete)
     ratio = _ratio(design, state, stretches)
     analysis = analyse(design, sums, earlier_ratio=state.least_ratio, ratio=ratio)
     decision = decide(design, analysis, limits_of(test, most), state.elapsed(now), withdrawn_before=withdrawn)
     weights = None
-    if is_bandit(test) and decision.verdict is None:
+    if is_bandit(test) and decision.verdict is None and sizing is not None:
         weights = next_weights(test, design, analysis, state, sizing, stretches)
     return Numbers(arms, design, analysis), Looked(now, analysis, decision, weights)
 

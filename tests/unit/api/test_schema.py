@@ -136,7 +136,9 @@ def test_every_rule_has_words_and_names_a_field_that_exists() -> None:
 
 def test_only_fields_of_kubernetes_own_shape_and_our_own_record_escape_the_schema() -> None:
     loose = {path for path, node in NODES.items() if node.get("x-kubernetes-preserve-unknown-fields")}
-    assert {path for path in loose if not re.search(r"\.(podTemplate\.spec|podSpec|affinity|status\.record)\b", path)} == set()
+    assert {
+        path for path in loose if not re.search(r"\.(podTemplate\.spec|podSpec|affinity|status\.record)\b", path)
+    } == set()
 
 
 def test_patterns_are_of_the_kind_that_the_api_server_reads() -> None:

@@ -168,4 +168,26 @@ async def test_a_spec_that_no_model_takes_is_stalled_and_what_stood_stays() -> N
     stage.tests["button"]["spec"]["variants"][0]["weight"] = "40%"
     status = await stage.step()
     assert status["state"] == "Running"
-    assert "must add up to exactly 100%" in next(each for each in status["conditions"] if each["type"] == "Stalled")["message"]
+    assert (
+        "must add up to exactly 100%"
+        in next(each for each in status["conditions"] if each["type"] == "Stalled")["message"]
+    )
+
+
+async def test_a_guardrail_that_breaks_before_the_size_is_known_ends_it_at_once() -> None:
+    metrics = {
+        "primary": {"event": "Coupon Claimed", "minimumEffect": "10%"},
+        "guardrails": [{"errors": True, "maxIncrease": "1%"}],
+    }
+    stage = Stage(new(metrics=metrics))
+    await stage.step()
+    broken = Sums(y=150.0, yy=150.0, x=300.0, xx=300.0, xy=150.0)
+    clean = Sums(y=0.0, yy=0.0, x=300.0, xx=300.0, xy=0.0)
+    stage.arms = {
+        "red": ArmFigures(visitors=300, outcomes=(Sums(y=3, yy=3),), requests=clean, requesters=300),
+        "green-button": ArmFigures(visitors=300, outcomes=(Sums(y=3, yy=3),), requests=broken, requesters=300),
+    }
+    status = await stage.step()
+    assert (status["state"], status["decision"]["verdict"]) == ("Decided", "StoppedByGuardrail")
+    assert "sizing" not in status["record"]
+    assert list(status["record"]["withdrawn"]) == ["green-button"]

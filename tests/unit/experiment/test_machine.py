@@ -126,7 +126,9 @@ def test_the_weights_of_a_bandit_are_those_of_its_last_look() -> None:
     assert len(state.stretches) == 1
     state = advance(state, facts(is_bandit=True, looked=told), NOON + timedelta(hours=1))
     state = advance(state, facts(is_bandit=True, looked=told), NOON + timedelta(hours=2))
-    assert [each.weights["green"] for each in state.stretches] == [5000, 6000, 6000], "a batch may leave them as they were"
+    assert [each.weights["green"] for each in state.stretches] == [5000, 6000, 6000], (
+        "a batch may leave them as they were"
+    )
 
 
 def test_a_release_of_the_service_is_noted() -> None:
