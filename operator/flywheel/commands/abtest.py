@@ -2,7 +2,7 @@
 
 import click
 
-from flywheel.commands import abtest_orders, abtest_views
+from flywheel.commands import abtest_orders, abtest_plan, abtest_views
 
 
 @click.group()
@@ -13,6 +13,7 @@ def abtest() -> None:
     """
 
 
+abtest.add_command(abtest_plan.plan)
 abtest.add_command(abtest_views.list_tests)
 abtest.add_command(abtest_views.status)
 abtest.add_command(abtest_views.watch)
