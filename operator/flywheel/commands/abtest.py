@@ -2,7 +2,7 @@
 
 import click
 
-from flywheel.commands import abtest_orders, abtest_plan, abtest_views
+from flywheel.commands import abtest_orders, abtest_plan, abtest_shown, abtest_views
 
 
 @click.group()
@@ -22,3 +22,6 @@ abtest.add_command(abtest_orders.resume)
 abtest.add_command(abtest_orders.stop)
 abtest.add_command(abtest_orders.promote)
 abtest.add_command(abtest_orders.extend)
+abtest.add_command(abtest_shown.preview)
+abtest.add_command(abtest_shown.adopt)
+abtest.add_command(abtest_shown.report)
