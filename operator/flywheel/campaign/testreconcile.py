@@ -9,11 +9,12 @@ from typing import Any, Protocol
 
 from flywheel.api.abtest import ABTest
 from flywheel.api.campaign import Campaign
-from flywheel.api.load import InvalidResource, load_abtest, load_campaign, unknown_fields
+from flywheel.api.load import InvalidResource, unknown_fields
 from flywheel.api.problem import Problem
 from flywheel.campaign import testing
 from flywheel.campaign.abtests import problems_of
 from flywheel.campaign.conditions import condition_list
+from flywheel.campaign.loaded import Loaded
 from flywheel.campaign.testlook import Looking, Seen
 from flywheel.experiment.asking import ArmsStore
 from flywheel.experiment.machine import Facts, advance
@@ -60,6 +61,7 @@ class ABTestReconciler:
         self._world = world
         self._look = Looking(store)
         self._clock = clock
+        self._loaded = Loaded()
 
     async def reconcile(self, namespace: str, name: str) -> datetime | None:
         """Bring one test a step further; tell when the clock makes another step necessary.
@@ -71,7 +73,7 @@ class ABTestReconciler:
             return None
         now = self._clock()
         try:
-            test = load_abtest(manifest)
+            test = self._loaded.abtest(manifest)
         except InvalidResource as error:
             await self._report_invalid(manifest, error.problems, now)
             return None
@@ -139,7 +141,7 @@ class ABTestReconciler:
         if held is None:
             return None, ""
         try:
-            return load_campaign(held), testing.stage_of(held.get("status") or {})
+            return self._loaded.campaign(held), testing.stage_of(held.get("status") or {})
         except InvalidResource:
             return None, testing.stage_of(held.get("status") or {})
 
@@ -147,7 +149,7 @@ class ABTestReconciler:
         found = []
         for held in self._world.tests_of(test.namespace, test.spec.campaign):
             try:
-                found.append(load_abtest(held))
+                found.append(self._loaded.abtest(held))
             except InvalidResource:
                 continue
         return [each for each in found if each.name != test.name]

@@ -9,7 +9,7 @@ from flywheel.api.abtest import ABTest
 from flywheel.experiment.analysis import Analysis, Design, analyse
 from flywheel.experiment.bandit import FLOOR, allocation, least_batch
 from flywheel.experiment.decision import decide
-from flywheel.experiment.figures import posteriors
+from flywheel.experiment.figures import best, posteriors
 from flywheel.experiment.machine import Looked
 from flywheel.experiment.plan import BATCHES, design_of, is_bandit, limits_of, sums_of
 from flywheel.experiment.sample_ratio import SampleRatio, stretched_sample_ratio
@@ -55,7 +55,7 @@ def judged(
     weights = None
     if is_bandit(test) and decision.verdict is None and sizing is not None:
         weights = next_weights(test, design, analysis, state, sizing, stretches)
-    return Numbers(arms, design, analysis), Looked(now, analysis, decision, weights)
+    return Numbers(arms, design, analysis, best(design, analysis)), Looked(now, analysis, decision, weights)
 
 
 def _ratio(design: Design, state: ABTestState, stretches: Stretches) -> SampleRatio | None:
