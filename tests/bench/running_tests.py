@@ -6,7 +6,6 @@ and writes a status; as often as tests are looked at, that makes a share of one 
 
 import asyncio
 import time
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,6 +13,7 @@ from tests.bench.rows import Row
 
 from flywheel.campaign.testing import LOOK_AT_LEAST_EVERY, LOOK_EVERY
 from flywheel.campaign.testreconcile import ABTestReconciler
+from flywheel.experiment.asking import Answers, Question
 from flywheel.insight.arms import ArmFigures, Sums
 from flywheel.plan import LiveObject, Manifest, ObjectKey
 from flywheel.runtime.store import Store
@@ -63,7 +63,7 @@ class _World:
     async def record_event(self, *_: object) -> None:
         pass
 
-    async def ask(self, *_: object, **__: object) -> Mapping[str, ArmFigures]:
+    async def ask(self, _: Question) -> Answers:
         def arm(rate: float) -> ArmFigures:
             converted = float(round(self.visitors * rate))
             spent = Sums(y=converted * 50, yy=converted * 3000)
@@ -74,7 +74,7 @@ class _World:
                 requesters=self.visitors,
             )
 
-        return {"red": arm(0.05), **{f"v{number}": arm(0.0502) for number in range(PER_CAMPAIGN)}}
+        return Answers({"red": arm(0.05), **{f"v{number}": arm(0.0502) for number in range(PER_CAMPAIGN)}})
 
 
 def measure() -> list[Row]:
