@@ -45,7 +45,7 @@ class Looking:
         if due is None or (now < due and not is_over) or campaign is None or state.started_at is None:
             return Seen(sizing=state.sizing)
         try:
-            said = await self._store.ask(_question(test, campaign, state, state.started_at, now))
+            said = await self._store.ask(question_of(test, campaign, state, state.started_at, now))
         except NotAsked as error:
             return Seen(sizing=state.sizing, asked_at=now, unseen=str(error))
         sizing = state.sizing or size_of_control(test, said.arms)
@@ -60,7 +60,7 @@ class Looking:
         return Seen(numbers, sizing, looked, now)
 
     async def _cause(self, test: ABTest, campaign: Campaign, state: ABTestState, now: datetime) -> str:
-        question = _question(test, campaign, state, state.started_at or now, now)
+        question = question_of(test, campaign, state, state.started_at or now, now)
         try:
             said = await self._store.ask(replace(question, causes=True))
         except NotAsked as error:
@@ -68,7 +68,16 @@ class Looking:
         return hint_of(test, state, said.causes)
 
 
-def _question(test: ABTest, campaign: Campaign, state: ABTestState, started_at: datetime, now: datetime) -> Question:
+def question_of(test: ABTest, campaign: Campaign, state: ABTestState, started_at: datetime, now: datetime) -> Question:
+    """Say what is asked of the store at each look.
+
+    Args:
+        test: The test.
+        campaign: Its Campaign.
+        state: Where it stands.
+        started_at: When it began.
+        now: Up to when events count.
+    """
     order = (campaign.spec.analytics or Analytics()).order.event
     within = int(test.spec.metrics.window.total_seconds() * 1000)
     changed = len(state.stretches) > 1 or is_bandit(test)

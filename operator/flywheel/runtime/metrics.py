@@ -1,10 +1,14 @@
-"""The operator's own figures for Prometheus. No label takes its values from the users' objects."""
+"""The operator's own figures for Prometheus. Only those of A/B tests have labels from the users' objects."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.process_collector import ProcessCollector
+
+from flywheel.experiment.gauges import ABTestGauges
+from flywheel.experiment.report_model import LookAt
+from flywheel.plan import Manifest
 
 
 class Metrics:
@@ -25,6 +29,9 @@ class Metrics:
         self._missed = self._counter("flywheel_missed_changes", "Changes that a watch did not tell.", "kind")
         self._releases = self._counter("flywheel_release_events", "What has happened to releases.", "event")
         self._leader = self._gauge("flywheel_leader", "1 while this replica may write.")
+        self._tests: Callable[[], Iterable[Manifest]] = lambda: ()
+        self._looks = ABTestGauges(lambda: self._tests())
+        self.registry.register(self._looks)
         info = Info("flywheel_build", "The version of this operator.", registry=self.registry)
         info.info({"version": version("flywheel")})
 
@@ -66,3 +73,11 @@ class Metrics:
         self._gauge("flywheel_campaigns", "Campaigns in memory.").set_function(campaigns)
         self._gauge("flywheel_campaigns_stalled", "Campaigns that a person has to look at.").set_function(stalled)
         self._gauge("flywheel_children", "Children of campaigns in memory.").set_function(children)
+
+    def follow_tests(self, tests: Callable[[], Iterable[Manifest]]) -> None:
+        """Read the A/B tests that are told of whenever they are asked for."""
+        self._tests = tests
+
+    def observe_look(self, namespace: str, name: str, look: LookAt) -> None:
+        """Remember the exact figures of the newest look at an A/B test."""
+        self._looks.put_look(namespace, name, look)

@@ -52,7 +52,11 @@ class Reconcilers:
         )
 
         self._tests = ABTestReconciler(
-            gateway, store, EventStores(self._releases.client, self._releases.token), clock=clock.now
+            gateway,
+            store,
+            EventStores(self._releases.client, self._releases.token),
+            clock=clock.now,
+            on_look=metrics.observe_look,
         )
 
     async def reconcile(self, namespace: str, name: str) -> datetime | None:

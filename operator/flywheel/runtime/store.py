@@ -93,6 +93,10 @@ class Store:
         """Give the A/B test as last seen, without its managed fields."""
         return self._tests.get((namespace, name))
 
+    def tests(self) -> tuple[Manifest, ...]:
+        """Give every A/B test, as last seen."""
+        return tuple(self._tests.values())
+
     def tests_of(self, namespace: str, campaign: str) -> tuple[Manifest, ...]:
         """Give the A/B tests of a campaign, as last seen."""
         names = self._tests_by_campaign.get((namespace, campaign), ())

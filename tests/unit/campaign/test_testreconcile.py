@@ -9,7 +9,8 @@ from tests.unit.campaign.test_variants import abtest, landing
 from tests.unit.campaign.world import campaign
 
 from flywheel.campaign.testreconcile import ABTestReconciler
-from flywheel.experiment.asking import Answers, NotAsked, Question
+from flywheel.experiment.asking import Answers, NotAsked, Question, Step
+from flywheel.experiment.report_model import read_report
 from flywheel.insight.arm_sums import PartFigures
 from flywheel.insight.arms import ArmFigures, Sums
 from flywheel.plan import LiveObject, Manifest, Notice, ObjectKey
@@ -30,6 +31,8 @@ class Stage:
         self.now = NOON
         self.arms: Mapping[str, ArmFigures] | str = {}
         self.causes: dict[str, dict[str, dict[str, int]]] = {}
+        self.reports: dict[str, Manifest] = {}
+        self.series: list[Step] = []
         self.batches: list[dict[str, PartFigures]] = []
         self.asked: list[tuple[datetime, datetime]] = []
         self.events: list[Notice] = []
@@ -52,8 +55,14 @@ class Stage:
     def put_test(self, manifest: Manifest) -> None:
         self.tests[manifest["metadata"]["name"]] = manifest
 
-    async def apply(self, body: Manifest, *, subresource: str) -> Manifest:
+    async def get(self, key: ObjectKey) -> Manifest | None:
+        return self.reports.get(key.name)
+
+    async def apply(self, body: Manifest, *, subresource: str = "") -> Manifest:
         self.writes += 1
+        if body["kind"] == "ConfigMap":
+            self.reports[body["metadata"]["name"]] = body
+            return body
         held = self.tests[body["metadata"]["name"]]
         return {**held, "status": body["status"]}
 
@@ -64,7 +73,12 @@ class Stage:
         self.asked.append((question.since, question.until))
         if isinstance(self.arms, str):
             raise NotAsked(self.arms)
-        return Answers(dict(self.arms), batches=self.batches if question.batches else [], causes=self.causes)
+        return Answers(
+            dict(self.arms),
+            batches=self.batches if question.batches else [],
+            series=self.series if question.steps else [],
+            causes=self.causes,
+        )
 
     async def step(self, after: float = 15.0, name: str = "button") -> dict[str, Any]:
         self.now += timedelta(seconds=after)
@@ -258,3 +272,47 @@ async def test_a_bandit_sends_new_visitors_where_it_is_better_and_decides_by_its
     )
     assert status["record"]["stretches"][-1]["weights"]["green-button"] > 8000
     assert status["checks"]["sampleRatio"]["verdict"] == "Holds"
+
+
+async def test_the_report_is_kept_with_the_course_of_the_test_also_when_the_store_has_gone() -> None:
+    stage = Stage(new(decision={"minimumDuration": "1m", "promote": "Manual"}))
+    await stage.step()
+    for visitors in (5000, 10_000):
+        arms = {"red": PartFigures(visitors, Sums(y=visitors * 0.05, yy=visitors * 0.05))}
+        arms["green-button"] = PartFigures(visitors, Sums(y=visitors * 0.06, yy=visitors * 0.06))
+        at = int((NOON + timedelta(seconds=visitors / 100)).timestamp() * 1000)
+        stage.series.append(Step(at, arms))
+    stage.arms = {"red": share(10_000, 500), "green-button": share(10_000, 600)}
+    status = await stage.step(120)
+    assert status["report"] == "button-abtest-report"
+    kept = read_report(stage.reports["button-abtest-report"]["data"]["report.json"])
+    assert [each.arms["red"].visitors for each in kept.looks] == [5000, 10_000]
+    last = kept.looks[-1].variants["green-button"]
+    assert last.lift == pytest.approx(0.2)
+    assert last.lift_lower is not None
+    assert last.lift_upper is not None
+    assert last.lift_lower < 0.2 < last.lift_upper
+    assert kept.notes[0].startswith("The test ran for 0.0 days, so not every day of the week is in it")
+    # The campaign ends, and its store with it: what was kept stays, and the report says how the test ended.
+    assert stage.held is not None
+    stage.held["status"]["stage"] = "Retained"
+    stage.arms = "nobody there"
+    assert (await stage.step(60))["record"]["reason"] == "FiguresUnavailable"
+    status = await stage.step(301)
+    assert status["state"] == "Stopped"
+    kept = read_report(stage.reports["button-abtest-report"]["data"]["report.json"])
+    assert (kept.state, len(kept.looks)) == ("Stopped", 2)
+    assert kept.decision is not None
+    assert kept.decision.verdict == "Inconclusive"
+
+
+async def test_a_report_is_not_written_at_each_look() -> None:
+    stage = Stage(new())
+    await stage.step()
+    stage.arms = {"red": share(1000, 50), "green-button": share(1010, 55)}
+    written = 0
+    for _ in range(40):
+        before = stage.reports.get("button-abtest-report")
+        await stage.step()
+        written += stage.reports.get("button-abtest-report") is not before
+    assert 8 <= written <= 12, "once a minute in ten minutes"
