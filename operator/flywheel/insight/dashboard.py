@@ -3,6 +3,7 @@
 import json
 from typing import Any, Final
 
+from flywheel.insight.abtest_dashboard import abtest_dashboard
 from flywheel.insight.monitoring import WINDOWS, MonitoringSettings, Series, fingerprint, monitoring_metadata
 from flywheel.insight.panels import DATASOURCE, Panel, Query, Row, Thresholds, bars, course, gauge, laid_out, stat
 from flywheel.plan import Manifest
@@ -17,16 +18,20 @@ STALE_SECONDS: Final = 60
 
 
 def dashboard_manifest(campaign: str, namespace: str, title: str, settings: MonitoringSettings) -> Manifest:
-    """Build the ConfigMap with a campaign's dashboard, as Grafana's sidecar looks for it."""
+    """Build the ConfigMap with a campaign's dashboards, as Grafana's sidecar looks for them."""
     metadata = monitoring_metadata(campaign, namespace, "dashboard", settings.labels)
     metadata["labels"][DASHBOARD_LABEL] = "1"
-    text = json.dumps(dashboard(campaign, namespace, title, settings), indent=1, ensure_ascii=False) + "\n"
+    boards = {
+        f"{namespace}-{campaign}.json": dashboard(campaign, namespace, title, settings),
+        # No Campaign can have such a name, so it is nobody's own.
+        f"{namespace}-{campaign}.tests.json": abtest_dashboard(campaign, namespace, title),
+    }
     # Sidecars put the files of all namespaces into one directory.
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": metadata,
-        "data": {f"{namespace}-{campaign}.json": text},
+        "data": {name: json.dumps(board, indent=1, ensure_ascii=False) + "\n" for name, board in boards.items()},
     }
 
 

@@ -51,16 +51,23 @@ class Row:
 
 
 def stat(
-    title: str, query: Query, unit: str, help_text: str, *, width: int = 3, bad: Thresholds | None = None
+    title: str,
+    query: Query,
+    unit: str,
+    help_text: str,
+    *,
+    width: int = 3,
+    bad: Thresholds | None = None,
+    is_named: bool = False,
 ) -> Panel:
-    """Show one figure, large, with its course in the background."""
+    """Show one figure, large, with its course in the background; or, `is_named`, what the series is called."""
     panel = _panel("stat", title, [query], unit, help_text, width, 4)
     panel["options"] = {
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
         "colorMode": "value",
-        "graphMode": "area",
+        "graphMode": "none" if is_named else "area",
         "justifyMode": "auto",
-        "textMode": "value",
+        "textMode": "name" if is_named else "value",
         "orientation": "auto",
     }
     return _judged(panel, bad)
@@ -89,11 +96,11 @@ def course(
     width: int = 8,
     stacked: bool = False,
     bad: Thresholds | None = None,
+    has_sign: bool = False,
 ) -> Panel:
-    """Show how figures went over time."""
+    """Show how figures went over time; `has_sign`: also below 0."""
     panel = _panel("timeseries", title, queries, unit, help_text, width, 8)
-    panel["fieldConfig"]["defaults"] |= {
-        "min": 0,
+    panel["fieldConfig"]["defaults"] |= ({} if has_sign else {"min": 0}) | {
         "custom": {
             "drawStyle": "line",
             "lineWidth": 1,
@@ -109,6 +116,46 @@ def course(
         "tooltip": {"mode": "multi", "sort": "desc"},
     }
     return _judged(panel, bad)
+
+
+def band(
+    title: str,
+    middle: Query,
+    bounds: tuple[Query, Query],
+    lines: Sequence[Query],
+    unit: str,
+    help_text: str,
+    *,
+    width: int = 12,
+    repeat: str = "",
+) -> Panel:
+    """Show how an estimate went, the band that the truth lies in, and lines to compare it with.
+
+    Args:
+        title: Its title.
+        middle: The estimate.
+        bounds: The lower bound and the upper one, each with a name in its legend.
+        lines: To compare with.
+        unit: Of all.
+        help_text: What it shows.
+        width: In columns of the grid.
+        repeat: A variable of the dashboard: one such panel for each of its values, side by side.
+    """
+    lower, upper = bounds
+    panel = course(title, [middle, lower, upper, *lines], unit, help_text, width=width, has_sign=True)
+    panel["fieldConfig"]["overrides"] = [
+        _override(lower.legend, {"lineWidth": 0, "fillOpacity": 0}),
+        _override(upper.legend, {"lineWidth": 0, "fillOpacity": 25, "fillBelowTo": lower.legend}),
+        _override(middle.legend, {"lineWidth": 3, "fillOpacity": 0}),
+        *(_override(each.legend, {"lineStyle": {"fill": "dash", "dash": [8, 8]}, "fillOpacity": 0}) for each in lines),
+    ]
+    panel["options"]["legend"] = {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []}
+    return panel | ({"repeat": repeat, "repeatDirection": "h"} if repeat else {})
+
+
+def _override(name: str, look: dict[str, Any]) -> dict[str, Any]:
+    properties = [{"id": f"custom.{each}", "value": value} for each, value in look.items()]
+    return {"matcher": {"id": "byName", "options": name}, "properties": properties}
 
 
 def bars(title: str, queries: Sequence[Query], unit: str, help_text: str, *, width: int = 8) -> Panel:

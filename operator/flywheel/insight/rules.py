@@ -4,10 +4,11 @@ from typing import Any, Final
 
 import yaml
 
+from flywheel.insight.abtest_rules import abtest_alerts
+from flywheel.insight.alerts import Rule, alert
 from flywheel.insight.monitoring import MonitoringSettings, Series, monitoring_metadata
 from flywheel.plan import Manifest
 
-Rule = dict[str, Any]
 EVERY: Final = "30s"
 FEWEST_REQUESTS: Final = 100
 """In 5 minutes, of one service: fewer say nothing of a share or a quantile."""
@@ -28,10 +29,11 @@ def rules(campaign: str, namespace: str, settings: MonitoringSettings) -> dict[s
         *_event_alerts(series, settings),
         *_edge_alerts(series),
         *(_silence(series) if settings.serving else []),
+        *abtest_alerts(series),
     ]
     own = {"namespace": namespace, "campaign": campaign}
-    for alert in alerts:
-        alert["labels"] = {**own, **alert["labels"]}
+    for each in alerts:
+        each["labels"] = {**own, **each["labels"]}
     return {
         "groups": [
             {"name": f"{name}-figures", "interval": EVERY, "rules": _records(series)},
@@ -102,7 +104,7 @@ def _service_alerts(series: Series, settings: MonitoringSettings) -> list[Rule]:
     buckets = series.rate("campaign_request_duration_seconds_bucket", "5m")
     p95 = f"histogram_quantile(0.95, sum by (namespace, campaign, service, le) ({buckets}))"
     return [
-        _alert(
+        alert(
             "CampaignErrorsHigh",
             f"({ratio} > {settings.error_rate:g}) and {enough}",
             "2m",
@@ -111,7 +113,7 @@ def _service_alerts(series: Series, settings: MonitoringSettings) -> list[Rule]:
             f"{{{{ $value | humanizePercentage }}}} of the requests in 5 minutes were answered with 5xx or not at all;"
             f" {settings.error_rate:.0%} are accepted. Look at the pods of the service.",
         ),
-        _alert(
+        alert(
             "CampaignLatencyHigh",
             f"({p95} > {settings.latency:g}) and {enough}",
             "5m",
@@ -131,7 +133,7 @@ def _business_alerts(series: Series) -> list[Rule]:
     none = f"({_all(series.increase(orders, '15m'))} < 0.5)"
     missing = f"({_all(series.increase(orders, **before))} unless {_all(series.increase(orders, '15m'))})"
     return [
-        _alert(
+        alert(
             "CampaignOrdersStopped",
             f"({expected}) >= {EXPECTED_ORDERS} and ({none} or {missing})",
             "1m",
@@ -154,7 +156,7 @@ def _event_alerts(series: Series, settings: MonitoringSettings) -> list[Rule]:
     grown = series.increase("flywheel_spool_dropped_total", "10m")
     spooled = f"max by (namespace, campaign) (sum without (table) ({series.of('flywheel_spool_bytes')}))"
     return [
-        _alert(
+        alert(
             "CampaignAnalyticsStale",
             f"time() - max by (namespace, campaign) ({success}) > {STALE_SECONDS}",
             "1m",
@@ -162,7 +164,7 @@ def _event_alerts(series: Series, settings: MonitoringSettings) -> list[Rule]:
             "The key figures are old",
             "They were last computed {{ $value | humanizeDuration }} ago. Look at the pod flywheel-analytics-0.",
         ),
-        _alert(
+        alert(
             "CampaignStoreDown",
             f"min({series.of_store('flywheel_store_up')}) == 0",
             "2m",
@@ -171,7 +173,7 @@ def _event_alerts(series: Series, settings: MonitoringSettings) -> list[Rule]:
             "Events wait in the edge pods and the key figures stand still. Look at the pod flywheel-analytics-0, at its"
             " volume, and where there is one at the ClickHouse of analytics.store.",
         ),
-        _alert(
+        alert(
             "CampaignDeliveryStuck",
             f"max by (namespace, campaign) ({series.of('flywheel_spool_oldest_seconds')}) > {OLD_SPOOL_SECONDS}",
             "1m",
@@ -180,7 +182,7 @@ def _event_alerts(series: Series, settings: MonitoringSettings) -> list[Rule]:
             "The oldest one has waited in an edge pod for {{ $value | humanizeDuration }}. Nothing is lost while there"
             " is room. Look at the pod flywheel-analytics-0 and at flywheel_delivery_failures_total.",
         ),
-        _alert(
+        alert(
             "CampaignSpoolFilling",
             f"{spooled} > {settings.spool_bytes // 2}",
             "1m",
@@ -189,7 +191,7 @@ def _event_alerts(series: Series, settings: MonitoringSettings) -> list[Rule]:
             f"{{{{ $value | humanize1024 }}}}B of {settings.spool_bytes >> 20} MiB are taken by events that the store"
             " does not have. When they are full, new events are refused.",
         ),
-        _alert(
+        alert(
             "CampaignEventsLost",
             f"{_by('reason', f'{grown} > 0 or ({dropped} > 0 unless {dropped} offset 10m)')} > 0",
             "0s",
@@ -197,7 +199,7 @@ def _event_alerts(series: Series, settings: MonitoringSettings) -> list[Rule]:
             "Events were lost: {{ $labels.reason }}",
             "{{ $value | humanize }} rows that were taken in will never be in the store.",
         ),
-        _alert(
+        alert(
             "CampaignAccessLogLost",
             f"({lost} / ({asked} >= {FEWEST_REQUESTS})) > 0.001",
             "5m",
@@ -206,7 +208,7 @@ def _event_alerts(series: Series, settings: MonitoringSettings) -> list[Rule]:
             "{{ $value | humanizePercentage }} of the requests are missing in the figures: the analytics sidecars do"
             " not keep up. Give them more CPU (edge.sidecarResources).",
         ),
-        _alert(
+        alert(
             "CampaignEventsRejected",
             f"({rejected} / ({rejected} + {taken} >= {FEWEST_REQUESTS})) > 0.05",
             "5m",
@@ -221,7 +223,7 @@ def _event_alerts(series: Series, settings: MonitoringSettings) -> list[Rule]:
 def _edge_alerts(series: Series) -> list[Rule]:
     generation = series.of("flywheel_edge_generation_info")
     return [
-        _alert(
+        alert(
             "CampaignEdgeNotApplied",
             f"count by (namespace, campaign) (count by (namespace, campaign, generation) ({generation} == 1)) > 1",
             "2m",
@@ -230,7 +232,7 @@ def _edge_alerts(series: Series) -> list[Rule]:
             "{{ $value }} generations are in effect at the same time. The condition EdgeReady of the Campaign names"
             " the pods.",
         ),
-        _alert(
+        alert(
             "CampaignEdgeTrouble",
             f"{_by('reason', series.of('flywheel_edge_trouble'))} > 0",
             "2m",
@@ -245,7 +247,7 @@ def _edge_alerts(series: Series) -> list[Rule]:
 def _silence(series: Series) -> list[Rule]:
     figures = series.of("campaign_analytics_last_success_timestamp_seconds")
     return [
-        _alert(
+        alert(
             "CampaignEdgeSilent",
             f"absent({series.of('flywheel_edge_generation_info')})",
             "5m",
@@ -254,7 +256,7 @@ def _silence(series: Series) -> list[Rule]:
             "No edge pod is scraped, so nothing is known of the campaign. Look at the pods of the edge, and at the"
             " targets of Prometheus.",
         ),
-        _alert(
+        alert(
             "CampaignAnalyticsSilent",
             f"absent({figures})",
             "5m",
@@ -284,13 +286,3 @@ def _all(expression: str) -> str:
 
 def _record(name: str, expression: str) -> Rule:
     return {"record": name, "expr": expression}
-
-
-def _alert(name: str, expression: str, wait: str, severity: str, summary: str, description: str) -> Rule:
-    return {
-        "alert": name,
-        "expr": expression,
-        "for": wait,
-        "labels": {"severity": severity},
-        "annotations": {"summary": summary, "description": description},
-    }

@@ -3,14 +3,17 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import time
+from typing import Any
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import Metric
+from tests.unit.abtest_command.story import Story
 from tests.unit.insight.world import CAMPAIGN, NAMESPACE
 
 from flywheel.events.commit import Outcome
 from flywheel.events.meters import Meters
 from flywheel.events.worker_figures import Figures as StoreFigures
+from flywheel.experiment.gauges import ABTestGauges
 from flywheel.insight.gauges import Gauges, Measured
 from flywheel.insight.kpi import Figures, WindowFigures
 from flywheel.insight.monitoring import WINDOWS
@@ -27,6 +30,7 @@ class Busy:
         self.meters = Meters(NAMESPACE, CAMPAIGN)
         self.store = StoreFigures(NAMESPACE, registry)
         registry.register(Gauges(NAMESPACE, {CAMPAIGN: self.measured()}))
+        registry.register(ABTestGauges(lambda: [tested()]))
         registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
@@ -93,3 +97,11 @@ def exporting() -> Iterator[int]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def tested() -> dict[str, Any]:
+    """A test with all there is to tell: also what it tells only before its verdict."""
+    manifest = Story(shares={"red": 0.08, "lime": 0.082}).run(2).manifest
+    manifest["metadata"]["namespace"], manifest["spec"]["campaign"] = NAMESPACE, CAMPAIGN
+    manifest["status"]["decision"] = {"verdict": "Ship", "winner": "lime", "reason": "", "at": "2027-06-18T00:00:00Z"}
+    return manifest

@@ -9,6 +9,7 @@ from tests.unit.insight.world import CAMPAIGN, NAMESPACE, SETTINGS, TITLE
 from tools.bootstrap.node import ensure_node_packages, node_command
 from tools.bootstrap.peers import GRAFANA_PACKAGES
 
+from flywheel.insight.abtest_dashboard import abtest_dashboard
 from flywheel.insight.dashboard import dashboard
 
 OPTIONS = ["--noEmit", "--strict", "--skipLibCheck", "--moduleResolution", "bundler", "--module", "esnext"]
@@ -56,6 +57,10 @@ def complaints(board: dict[str, Any], folder: Path) -> str:
 
 def test_grafana_knows_every_field(tmp_path: Path) -> None:
     assert complaints(dashboard(CAMPAIGN, NAMESPACE, TITLE, SETTINGS), tmp_path) == ""
+
+
+def test_grafana_knows_every_field_of_the_tests_board(tmp_path: Path) -> None:
+    assert complaints(abtest_dashboard(CAMPAIGN, NAMESPACE, TITLE), tmp_path) == ""
 
 
 def test_the_check_sees_mistakes(tmp_path: Path) -> None:

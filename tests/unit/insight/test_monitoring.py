@@ -8,12 +8,14 @@ import os
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from tests.unit.insight.world import CAMPAIGN, NAMESPACE, SETTINGS, TITLE
 
 from flywheel.api.load import load_campaign
+from flywheel.insight.abtest_dashboard import abtest_dashboard
 from flywheel.insight.dashboard import dashboard, dashboard_manifest
 from flywheel.insight.monitoring import Goal, MonitoringSettings
 from flywheel.insight.rules import prometheus_rule_manifest, rules, rules_config_map
@@ -38,10 +40,13 @@ def manifests() -> list[Manifest]:
     ]
 
 
+def boards() -> list[dict[str, Any]]:
+    return [dashboard(CAMPAIGN, NAMESPACE, TITLE, SETTINGS), abtest_dashboard(CAMPAIGN, NAMESPACE, TITLE)]
+
+
 def expressions() -> list[str]:
-    board = dashboard(CAMPAIGN, NAMESPACE, TITLE, SETTINGS)
-    shown = [target["expr"] for panel in board["panels"] for target in panel.get("targets", ())]
-    marked = [each["target"]["expr"] for each in board["annotations"]["list"]]
+    shown = [target["expr"] for board in boards() for panel in board["panels"] for target in panel.get("targets", ())]
+    marked = [each["target"]["expr"] for board in boards() for each in board["annotations"]["list"]]
     asked = [rule["expr"] for group in rules(CAMPAIGN, NAMESPACE, SETTINGS)["groups"] for rule in group["rules"]]
     return shown + marked + asked
 
@@ -49,6 +54,7 @@ def expressions() -> list[str]:
 def test_the_dashboard_is_as_written_down() -> None:
     made = dashboard_manifest(CAMPAIGN, NAMESPACE, TITLE, SETTINGS)
     holds("dashboard.json", made["data"][f"{NAMESPACE}-{CAMPAIGN}.json"])
+    holds("abtest_dashboard.json", made["data"][f"{NAMESPACE}-{CAMPAIGN}.tests.json"])
 
 
 def test_rules_and_monitors_are_as_written_down() -> None:
@@ -82,8 +88,9 @@ def test_objects_have_the_labels_of_others_and_keep_their_own(manifest: Manifest
     assert manifest["metadata"]["namespace"] == NAMESPACE
 
 
-def test_panels_stand_apart_and_are_numbered() -> None:
-    panels = dashboard(CAMPAIGN, NAMESPACE, TITLE, SETTINGS)["panels"]
+@pytest.mark.parametrize("board", boards(), ids=lambda board: board["title"])
+def test_panels_stand_apart_and_are_numbered(board: dict[str, Any]) -> None:
+    panels = board["panels"]
     assert [panel["id"] for panel in panels] == list(range(1, len(panels) + 1))
     taken: set[tuple[int, int]] = set()
     for panel in panels:
@@ -95,11 +102,11 @@ def test_panels_stand_apart_and_are_numbered() -> None:
 
 
 def test_dashboards_of_two_campaigns_do_not_meet() -> None:
-    boards = [
-        dashboard(campaign, namespace, "", SETTINGS) for campaign, namespace in (("a", "b-c"), ("c", "a-b"), ("b", "b"))
-    ]
-    assert len({board["uid"] for board in boards}) == len({board["title"] for board in boards}) == len(boards)
-    assert all(len(board["uid"]) <= 40 for board in boards), "more is too long for Grafana"
+    names = (("a", "b-c"), ("c", "a-b"), ("b", "b"))
+    made = [dashboard(campaign, namespace, "", SETTINGS) for campaign, namespace in names]
+    made += [abtest_dashboard(campaign, namespace, "") for campaign, namespace in names]
+    assert len({board["uid"] for board in made}) == len({board["title"] for board in made}) == len(made)
+    assert all(len(board["uid"]) <= 40 for board in made), "more is too long for Grafana"
 
 
 def test_without_a_goal_none_is_shown() -> None:

@@ -18,12 +18,20 @@ import yaml
 from tests.unit.insight.exporter import exporting
 from tests.unit.insight.world import CAMPAIGN, NAMESPACE, SETTINGS, TITLE
 
+from flywheel.insight.abtest_dashboard import abtest_dashboard
 from flywheel.insight.dashboard import dashboard
 from flywheel.insight.rules import rules
 
 HERE = Path(__file__).parent
 DEADLINE = 45.0
-VARIABLES = {"$__rate_interval": "10s", "$__range": "1m", "$window": "1h", "$service": ".*"}
+VARIABLES = {
+    "$__rate_interval": "10s",
+    "$__range": "1m",
+    "$window": "1h",
+    "$service": ".*",
+    "$test": "button",
+    "$variant": "lime",
+}
 
 
 def test_prometheus_takes_the_rules_for_what_they_mean(tmp_path: Path) -> None:
@@ -131,6 +139,20 @@ def test_every_question_of_the_dashboard_has_an_answer(prometheus: httpx.Client)
     shares = {each["metric"]["service"]: float(each["value"][1]) for each in answers["Errors A"] if each["metric"]}
     assert shares["landing"] == 0
     assert shares["seckill"] == pytest.approx(0.25)
+
+
+def test_every_question_about_tests_has_an_answer(prometheus: httpx.Client) -> None:
+    board = abtest_dashboard(CAMPAIGN, NAMESPACE, TITLE)
+    questions = {
+        f"{panel['title']} {target['refId']}": target["expr"]
+        for panel in board["panels"]
+        for target in panel.get("targets", ())
+    }
+    answers = until_answered(prometheus, questions)
+    assert [each["metric"]["state"] for each in answers["State A"]] == ["Running"]
+    assert {each["metric"]["variant"] for each in answers["Visitors A"]} == {"red", "lime"}
+    lower, estimate, upper = (float(answers[f"Change with $variant {each}"][0]["value"][1]) for each in "BAC")
+    assert lower < estimate < upper
 
 
 def test_the_alert_fires_and_names_the_service_that_fails(prometheus: httpx.Client) -> None:
