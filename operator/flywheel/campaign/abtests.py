@@ -80,7 +80,8 @@ def _entered(test: ABTest, campaign: Campaign, service: Service) -> Iterator[Pro
             )
     if targeting and targeting.segments:
         yield Problem(
-            "spec.targeting.segments", "nobody tells the edge of segments in this version: take them out, or use headers"
+            "spec.targeting.segments",
+            "nobody tells the edge of segments in this version: take them out or use headers",
         )
     if targeting and targeting.regions and edge.region_header is None:
         yield Problem(

@@ -171,11 +171,11 @@ def _design(test: ABTest, state: ABTestState) -> ReportDesign:
 def notes_of(test: ABTest, state: ABTestState, days: Sequence[Day], now: datetime) -> tuple[str, ...]:
     """Say what a reader has to know to read the figures well."""
     notes = [*_weekdays(state, now), *_novelty(test, days)]
-    for moment in state.changes:
-        notes.append(
-            f"The service was released at {moment:%Y-%m-%d %H:%M} UTC. All variants are made of it, so they stay "
-            "comparable, but figures from before and after are of two versions."
-        )
+    notes += [
+        f"The service was released at {moment:%Y-%m-%d %H:%M} UTC. All variants are made of it, so they stay "
+        "comparable, but figures from before and after are of two versions."
+        for moment in state.changes
+    ]
     if len(state.stretches) > 1 and not is_bandit(test):
         notes.append(
             "Weights were changed while the test ran. Visitors who were moved count where they were first; where days "
@@ -193,10 +193,8 @@ def _weekdays(state: ABTestState, now: datetime) -> list[str]:
     if state.started_at is None:
         return []
     if days < WEEK_DAYS:
-        return [
-            f"The test ran for {days:.1f} days, so not every day of the week is in it: what holds on some need not hold "
-            "on others."
-        ]
+        told = f"The test ran for {days:.1f} days, so not every day of the week is in it"
+        return [f"{told}: what holds on some need not hold on others."]
     if days % WEEK_DAYS > 0.5:
         return ["The test did not run for whole weeks, so some days of the week weigh more than others."]
     return []
