@@ -11,6 +11,7 @@ from tools.bootstrap.steps import REPOSITORY
 BENCHMARKS = (
     "decision",
     "experiment",
+    "running_tests",
     "edge",
     "edge_map",
     "sidecar",

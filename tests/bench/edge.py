@@ -195,7 +195,7 @@ def _tested(given: EdgeDocument) -> EdgeDocument:
         VariantRange(variant=variant, slot=slot, start=start, end=start + 5000)
         for variant, slot, start in (("red", "blue", 0), ("green", "green", 5000))
     )
-    return live(given, tests=(Trial(name="button", service="web", salt="s", ranges=arms),))
+    return live(given, tests=(trial("button", arms),))
 
 
 def _edge_configuration(directory: Path, given: EdgeDocument, port: int, service: int, log: int) -> Path:

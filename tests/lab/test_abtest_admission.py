@@ -106,7 +106,7 @@ def test_a_salt_cannot_come_later(abtests: Cluster, namespace: str) -> None:
     ("field", "words"),
     [
         ("abtest.spec", ["campaign", "-required-", "Default 100%", "never share a visitor"]),
-        ("abtest.spec.variants", ["Exactly one variant is the control", "0.01"]),
+        ("abtest.spec.variants", ["Exactly one variant is the control", "at most two decimals"]),
         ("abtest.spec.metrics.guardrails", ["in percentage points", "always relative"]),
         ("abtest.spec.decision", ["Default 24h", "Default 14d"]),
         ("abtest.status.decision", ["KeepControl", "StoppedByGuardrail"]),

@@ -51,6 +51,23 @@ def _figures(observed: Observed) -> Manifest | None:
     return {"currency": told.get("currency"), "goal": told.get("goal"), **kept}
 
 
+def _tests(observed: Observed) -> list[Manifest]:
+    """Name the A/B tests of the campaign, what they have found, and where their own reports are."""
+    found = []
+    for test in observed.tests:
+        status, decision = test.get("status") or {}, (test.get("status") or {}).get("decision") or {}
+        told = {
+            "name": test["metadata"]["name"],
+            "service": test["spec"].get("service"),
+            "state": status.get("state"),
+            "verdict": decision.get("verdict"),
+            "winner": decision.get("winner"),
+            "report": status.get("report"),
+        }
+        found.append({name: value for name, value in told.items() if value})
+    return found
+
+
 def report_config_map(observed: Observed) -> Manifest:
     """Keep the finished report where people and pipelines can read it."""
     told = {
@@ -63,6 +80,7 @@ def report_config_map(observed: Observed) -> Manifest:
         "teardown": observed.status.get("report", {}),
         "goal": observed.manifest["spec"].get("goal"),
         "kpis": _figures(observed),
+        "abtests": _tests(observed) or None,
     }
     report = {name: value for name, value in told.items() if value is not None}
     key = report_key(observed)

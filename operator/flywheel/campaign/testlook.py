@@ -1,19 +1,19 @@
 """One look at the figures of one A/B test: ask the store when it is time, and decide on what it says."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from flywheel.api.abtest import ABTest
 from flywheel.api.analytics import Analytics
 from flywheel.api.campaign import Campaign
 from flywheel.campaign.testing import OVER, ends_at, next_look
-from flywheel.experiment.asking import ArmsStore, NotAsked
+from flywheel.experiment.asking import ArmsStore, NotAsked, Question, as_arms
 from flywheel.experiment.machine import Looked
-from flywheel.experiment.plan import questions_of, size_of
+from flywheel.experiment.plan import is_bandit, questions_of, size_of
 from flywheel.experiment.state import ABTestState, Sizing
 from flywheel.experiment.told import Numbers
-from flywheel.experiment.verdicts import judged
+from flywheel.experiment.verdicts import hint_of, judged
 from flywheel.insight.arms import ArmFigures
 
 LEAST_CONVERSIONS = 30
@@ -44,22 +44,53 @@ class Looking:
         due, is_over = next_look(state, now), stage in {each.value for each in OVER}
         if due is None or (now < due and not is_over) or campaign is None or state.started_at is None:
             return Seen(sizing=state.sizing)
-        order = (campaign.spec.analytics or Analytics()).order.event
-        within = int(test.spec.metrics.window.total_seconds() * 1000)
-        questions = questions_of(test, order)
         try:
-            arms = await self._store.ask(
-                test.namespace, campaign.name, test.name, state.started_at, now, within, questions
-            )
+            said = await self._store.ask(question_of(test, campaign, state, state.started_at, now))
         except NotAsked as error:
             return Seen(sizing=state.sizing, asked_at=now, unseen=str(error))
-        sizing = state.sizing or size_of_control(test, arms)
+        sizing = state.sizing or size_of_control(test, said.arms)
         most = None
         ends = ends_at(test, campaign, state, now)
         if is_over or (ends is not None and now >= ends):
             most = state.elapsed(now)
-        numbers, looked = judged(test, state, sizing, arms, now, most)
+        stretches = [as_arms(each) for each in said.batches]
+        numbers, looked = judged(test, state, sizing, said.arms, now, most, stretches)
+        if looked.analysis.ratio.is_mismatch:
+            numbers = replace(numbers, hint=await self._cause(test, campaign, state, now))
         return Seen(numbers, sizing, looked, now)
+
+    async def _cause(self, test: ABTest, campaign: Campaign, state: ABTestState, now: datetime) -> str:
+        question = question_of(test, campaign, state, state.started_at or now, now)
+        try:
+            said = await self._store.ask(replace(question, causes=True))
+        except NotAsked as error:
+            return f"where it comes from could not be asked: {error}"
+        return hint_of(test, state, said.causes)
+
+
+def question_of(test: ABTest, campaign: Campaign, state: ABTestState, started_at: datetime, now: datetime) -> Question:
+    """Say what is asked of the store at each look.
+
+    Args:
+        test: The test.
+        campaign: Its Campaign.
+        state: Where it stands.
+        started_at: When it began.
+        now: Up to when events count.
+    """
+    order = (campaign.spec.analytics or Analytics()).order.event
+    within = int(test.spec.metrics.window.total_seconds() * 1000)
+    changed = len(state.stretches) > 1 or is_bandit(test)
+    return Question(
+        test.namespace,
+        campaign.name,
+        test.name,
+        started_at,
+        now,
+        within,
+        questions_of(test, order),
+        batches=tuple(each.since for each in state.stretches) if changed else (),
+    )
 
 
 def size_of_control(test: ABTest, arms: Mapping[str, ArmFigures]) -> Sizing | None:

@@ -7,18 +7,24 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
+from msgspec.structs import replace
+
 from flywheel.api.abtest import ABTest
 from flywheel.api.campaign import Campaign
-from flywheel.api.load import InvalidResource, load_abtest, load_campaign, unknown_fields
+from flywheel.api.load import InvalidResource, unknown_fields
 from flywheel.api.problem import Problem
 from flywheel.campaign import testing
 from flywheel.campaign.abtests import problems_of
 from flywheel.campaign.conditions import condition_list
-from flywheel.campaign.testlook import Looking, Seen
+from flywheel.campaign.loaded import Loaded
+from flywheel.campaign.testlook import Looking, Seen, question_of
+from flywheel.campaign.testreport import TestReports, is_due
 from flywheel.experiment.asking import ArmsStore
 from flywheel.experiment.machine import Facts, advance
 from flywheel.experiment.plan import design_digest, is_bandit
-from flywheel.experiment.state import ENDED, ABTestState, read_state
+from flywheel.experiment.report import look_at
+from flywheel.experiment.report_model import LookAt
+from flywheel.experiment.state import ENDED, ABTestState, read_state, write_state
 from flywheel.experiment.told import status_of
 from flywheel.kube.gateway import Gateway
 from flywheel.plan import GROUP, LiveObject, Manifest, Notice, ObjectKey
@@ -55,11 +61,15 @@ class ABTestReconciler:
         store: ArmsStore,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        on_look: Callable[[str, str, LookAt], None] = lambda *_: None,
     ) -> None:
         self._gateway = gateway
         self._world = world
         self._look = Looking(store)
         self._clock = clock
+        self._loaded = Loaded()
+        self._reports = TestReports(gateway, store)
+        self._on_look = on_look
 
     async def reconcile(self, namespace: str, name: str) -> datetime | None:
         """Bring one test a step further; tell when the clock makes another step necessary.
@@ -71,7 +81,7 @@ class ABTestReconciler:
             return None
         now = self._clock()
         try:
-            test = load_abtest(manifest)
+            test = self._loaded.abtest(manifest)
         except InvalidResource as error:
             await self._report_invalid(manifest, error.problems, now)
             return None
@@ -115,8 +125,23 @@ class ABTestReconciler:
         )
         listed = condition_list(conditions, test.status.get("conditions") or [], test.metadata.generation, now)
         status = status_of(test, state, test.status, listed, numbers=seen.numbers, pods=pods, ends_at=ends, now=now)
+        if is_due(before, state, now):
+            status |= await self._keep_report(test, campaign, state, status, seen, now)
         await self._report(manifest, before, state, status, now)
+        if seen.looked is not None and seen.numbers is not None and seen.numbers.design is not None:
+            look = look_at(now, seen.numbers.design, seen.looked.analysis, seen.numbers.arms)
+            self._on_look(test.namespace, test.name, look)
         return self._wake(test, campaign, state, waiting, ends, now)
+
+    async def _keep_report(
+        self, test: ABTest, campaign: Campaign | None, state: ABTestState, status: Manifest, seen: Seen, now: datetime
+    ) -> Manifest:
+        state = replace(state, reported_at=now)
+        question = None
+        if campaign is not None and state.started_at is not None and not seen.unseen:
+            question = question_of(test, campaign, state, state.started_at, now)
+        name = await self._reports.keep(test, campaign, state, status, question, now)
+        return {"report": name, "record": write_state(state)}
 
     def _wake(
         self,
@@ -139,7 +164,7 @@ class ABTestReconciler:
         if held is None:
             return None, ""
         try:
-            return load_campaign(held), testing.stage_of(held.get("status") or {})
+            return self._loaded.campaign(held), testing.stage_of(held.get("status") or {})
         except InvalidResource:
             return None, testing.stage_of(held.get("status") or {})
 
@@ -147,7 +172,7 @@ class ABTestReconciler:
         found = []
         for held in self._world.tests_of(test.namespace, test.spec.campaign):
             try:
-                found.append(load_abtest(held))
+                found.append(self._loaded.abtest(held))
             except InvalidResource:
                 continue
         return [each for each in found if each.name != test.name]

@@ -16,13 +16,14 @@ from flywheel.edge import files, naming
 from flywheel.edge.document import Applied, EdgeDocument, Trouble, encode
 from flywheel.edge.endpoints import Endpoints, Slots, place_all
 from flywheel.edge.leaving import Leaving
-from flywheel.edge.livemaps import ACTIVE, LIVE_MAPS, RANGES, Maps
+from flywheel.edge.livemaps import ACTIVE, LIVE_MAPS, Maps
 from flywheel.edge.quoting import DocumentProblem
 from flywheel.edge.render import Layout, Rendered, render
 from flywheel.edge.reporter import Reporter
 from flywheel.edge.runtime_api import LiveServer, Master, ReloadRefused, RuntimeApi, RuntimeApiError
 from flywheel.edge.servers import ServerState
 from flywheel.edge.sources import TRUST_VOLUME_AFTER, Sources, parse_document
+from flywheel.edge.testmaps import RANGES, SEGMENTS
 from flywheel.kube.gateway import Gateway
 
 log = logging.getLogger(__name__)
@@ -334,11 +335,12 @@ class Agent:
         self._known_maps = (0, {})
         for name in names:
             wanted = rendered.maps[name]
-            if name == RANGES:
-                # Ranges of tests that go stay until no test points to them any more.
+            if name in (RANGES, SEGMENTS):
+                # Buckets of tests that go stay until nothing points to them any more.
                 wanted = {**found[name], **wanted}
             await self._change_map(rendered, name, found, wanted)
-        await self._change_map(rendered, RANGES, found, rendered.maps[RANGES])
+        for name in (SEGMENTS, RANGES):
+            await self._change_map(rendered, name, found, rendered.maps[name])
         self._known_maps = (pid, found)
 
     async def _change_map(self, rendered: Rendered, name: str, found: Maps, wanted: dict[str, str]) -> None:

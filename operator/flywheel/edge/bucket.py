@@ -1,8 +1,10 @@
 """Which of 10,000 buckets a visitor is in: the same in HAProxy, which decides, and in Python, which calculates."""
 
+from collections.abc import Sequence
+
 import xxhash
 
-from flywheel.edge.document import BUCKETS
+from flywheel.edge.document import BUCKETS, Live, Test
 
 
 def bucket(salt: str, visitor: str) -> int:
@@ -13,3 +15,20 @@ def bucket(salt: str, visitor: str) -> int:
 def share_salt(service: str) -> str:
     """Give the salt under which the visitors of a service are shared out between its slots."""
     return f"share/{service}"
+
+
+def assigned(live: Live, service: str, visitor: str) -> tuple[str, str] | None:
+    """Give the test and the variant of a visitor, as far as buckets decide: targets and cookies come before them."""
+    test = _test_of([each for each in live.tests if each.service == service], visitor)
+    if test is None or bucket(live.holdout_salt, visitor) < test.holdout:
+        return None
+    at = bucket(test.salt, visitor)
+    return next(((test.name, each.variant) for each in test.ranges if each.start <= at < each.end), None)
+
+
+def _test_of(tests: Sequence[Test], visitor: str) -> Test | None:
+    for test in tests:
+        at = bucket(test.layer_salt, visitor)
+        if any(each.start <= at < each.end for each in test.segments):
+            return test
+    return None

@@ -33,7 +33,7 @@ def remembered(document: EdgeDocument, directory: str) -> Iterator[str]:
     # What is taken is what was judged: there may be several cookies.
     cookie = f"req.cook({CHANNEL_COOKIE}),map_str({directory}/{KNOWN_CHANNELS})"
     yield f"http-request set-var(txn.ch) {cookie}{if_agreed(document)}"
-    yield "http-request set-var(txn.ref) req.hdr(referer),field(3,/),host_only"
+    yield "http-request set-var(txn.ref) req.fhdr(referer),field(3,/),host_only"
     yield from _outside(document)
 
 

@@ -157,48 +157,72 @@ class VariantRange(Struct, frozen=True, kw_only=True):
 
     variant: str
     slot: str
+    """Where its visitors go: its own pods, or the control's where it has none."""
     start: int
     end: int
-    fallback: bool = False
 
 
 class Segment(Struct, frozen=True, kw_only=True):
+    """Buckets of a layer: start <= bucket < end."""
+
     start: int
     end: int
 
 
 class TargetHeader(Struct, frozen=True, kw_only=True):
+    """A header that a request must have with one of the values."""
+
     name: str
     values: tuple[str, ...]
 
 
 class Target(Struct, frozen=True, kw_only=True):
+    """Who may enter a test: all that is given must hold."""
+
     paths: tuple[str, ...] = ()
+    """A `*` at the end stands for anything."""
     headers: tuple[TargetHeader, ...] = ()
-    devices: tuple[str, ...] = ()
+    devices: tuple[Literal["Phone", "Tablet", "Desktop"], ...] = ()
     regions: tuple[str, ...] = ()
     visitors: Literal["All", "New", "Returning"] = "All"
 
 
 class ForcedVariant(Struct, frozen=True, kw_only=True):
+    """A variant that whoever knows the token sees, without being counted."""
+
     token: str
+    """16 to 64 letters and digits that nobody can guess."""
     variant: str
     slot: str
 
 
 class Test(Struct, frozen=True, kw_only=True):
-    """Visitors of a service shared out over variants by bucket."""
+    """Visitors of a service shared out over variants.
+
+    The bucket in the layer says whether a visitor is in the test, the one under its own salt which variant they see:
+    `bucket.assigned`.
+    """
 
     name: str
     service: str
     salt: str
+    layer_salt: str
+    """The same for all tests of a service."""
+    segments: tuple[Segment, ...]
+    """The test's buckets of the layer."""
     ranges: tuple[VariantRange, ...]
-    layer_salt: str = ""
-    segments: tuple[Segment, ...] = ()
     holdout: int = 0
+    """Basis points of all visitors, the same ones for every test, who do not take part."""
     target: Target | None = None
+    """Whoever is in stays in, whatever it says later on."""
     sticky: bool = False
+    """Whoever is in keeps the variant, also when ranges change."""
     forced: tuple[ForcedVariant, ...] = ()
+
+    @property
+    def remembers(self) -> bool:
+        """Whether a cookie keeps who is in, and with which variant."""
+        return self.sticky or self.target is not None
 
 
 class Block(Struct, frozen=True, kw_only=True):
@@ -251,6 +275,7 @@ class Live(Struct, frozen=True, kw_only=True):
     weights: tuple[Weight, ...] = ()
     tests: tuple[Test, ...] = ()
     holdout_salt: str = ""
+    """Under which visitors are chosen who are in no test that has a holdout."""
     blocks: tuple[Block, ...] = ()
     previews: tuple[Preview, ...] = ()
 

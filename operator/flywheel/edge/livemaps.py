@@ -1,15 +1,15 @@
 """The maps that change without a reload: a document's slots, shares, tests and blocks in HAProxy's terms. Pure."""
 
 import functools
-import hashlib
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from flywheel.edge.document import BUCKETS, Block, EdgeDocument, EdgeService, Preview, Test
-from flywheel.edge.quoting import DocumentProblem, between, host_name, network, percent_encoded, token
-from flywheel.edge.routing import ANY, destination, host_classes, own_class, routes_by_host
+from flywheel.edge.document import BUCKETS, Block, EdgeDocument, EdgeService, Preview
+from flywheel.edge.quoting import DocumentProblem, between, host_name, network, token
+from flywheel.edge.routing import ANY, destination, host_classes, own_class, routes_by_host, slot_destination
+from flywheel.edge.testmaps import FORCED, RANGES, SEGMENTS, TESTS, VARIANTS, test_maps
 
 ACTIVE = "active"
 """Service -> `backend|slot`, and `|busy` behind it where shares, tests or hosts of previews are to be looked for."""
@@ -18,10 +18,6 @@ FALLBACKS = "fallbacks"
 """Service -> `backend|slot` that answers where the active slot has nobody left."""
 SHARES = "shares"
 """Service -> `basis points|backend|slot`."""
-TESTS = "tests"
-"""`<service>/<number>` -> `test|base|salt`: where its buckets begin in `ranges`, and the salt, percent-encoded."""
-RANGES = "ranges"
-"""`<from>:<to>` -> `test|variant|backend|slot`."""
 ADDRESSES = "addresses"
 """Network -> seconds since 1970 until which it is refused."""
 VISITORS = "visitors"
@@ -32,10 +28,23 @@ PREVIEW_HOSTS = "preview-hosts"
 """`<host>/<service>` -> `backend|slot|revision`."""
 HOSTS = "hosts"
 """Host name -> class of hosts that are routed alike. There only where a route is for some hosts alone."""
-LIVE_MAPS = (ACTIVE, FALLBACKS, SHARES, RANGES, TESTS, ADDRESSES, VISITORS, PREVIEWS, PREVIEW_HOSTS, HOSTS)
+LIVE_MAPS = (
+    ACTIVE,
+    FALLBACKS,
+    SHARES,
+    RANGES,
+    VARIANTS,
+    SEGMENTS,
+    TESTS,
+    FORCED,
+    ADDRESSES,
+    VISITORS,
+    PREVIEWS,
+    PREVIEW_HOSTS,
+    HOSTS,
+)
 """In the order in which they are brought up to date: a test is known only once its ranges are, and a revision that
 becomes the active one is so before it ceases to be a preview."""
-TESTS_PER_SERVICE = 3
 MOST_PREVIEWS = 64
 HOSTS_PER_PREVIEW = 8
 KNOWN = "known"
@@ -66,7 +75,6 @@ def live_maps(document: EdgeDocument) -> Maps:
         DocumentProblem: It speaks of a service or slot that is not there, or shares visitors out wrongly.
     """
     services = {service.name: service for service in document.services}
-    tests, ranges = _tests(document, services)
     addresses, visitors = _blocks(document.live.blocks)
     previews, preview_hosts = _previews(document, services)
     hosts = {HOSTS: _hosts(document)} if routes_by_host(document) else {}
@@ -77,8 +85,7 @@ def live_maps(document: EdgeDocument) -> Maps:
         ACTIVE: _active(document, services),
         **({FALLBACKS: fallbacks} if slotted else {}),
         SHARES: _shares(document, services),
-        RANGES: ranges,
-        TESTS: tests,
+        **test_maps(document, services),
         ADDRESSES: addresses,
         VISITORS: visitors,
         PREVIEWS: previews,
@@ -87,19 +94,10 @@ def live_maps(document: EdgeDocument) -> Maps:
     }
 
 
-def _slot(services: Mapping[str, EdgeService], service: str, slot: str, path: str) -> str:
-    if service not in services:
-        raise DocumentProblem(path, f"there is no service {service!r}")
-    slots = [backend.slot for backend in services[service].backends]
-    if slot not in slots:
-        raise DocumentProblem(path, f"the service {service!r} has no slot {slot!r}, only {', '.join(map(repr, slots))}")
-    return destination(service, slot)
-
-
 def _active(document: EdgeDocument, services: Mapping[str, EdgeService]) -> dict[str, str]:
     chosen = {token(name): destination(name, service.backends[0].slot) for name, service in services.items()}
     for service, slot in document.live.active.items():
-        chosen[token(service)] = _slot(services, service, slot, f"live.active[{service!r}]")
+        chosen[token(service)] = slot_destination(services, service, slot, f"live.active[{service!r}]")
     shared = {token(each.service) for each in document.live.shares}
     hosted = {token(each.service) for each in document.live.previews if each.hosts}
     busy = shared | hosted | {token(each.service) for each in document.live.tests}
@@ -110,7 +108,7 @@ def _fallbacks(document: EdgeDocument, services: Mapping[str, EdgeService]) -> d
     found: dict[str, str] = {}
     for service, slot in document.live.fallbacks.items():
         path = f"live.fallbacks[{service!r}]"
-        found[token(service)] = _slot(services, service, slot, path)
+        found[token(service)] = slot_destination(services, service, slot, path)
         if slot == document.live.active.get(service, services[service].backends[0].slot):
             raise DocumentProblem(path, f"{slot!r} is the active slot; name another one")
     return found
@@ -123,51 +121,10 @@ def _shares(document: EdgeDocument, services: Mapping[str, EdgeService]) -> dict
         if token(share.service) in found:
             raise DocumentProblem(path, f"the service {share.service!r} has a share already")
         between(share.basis_points, 0, BUCKETS, f"{path}.basisPoints")
-        found[token(share.service)] = f"{share.basis_points}|{_slot(services, share.service, share.slot, path)}"
+        found[token(share.service)] = (
+            f"{share.basis_points}|{slot_destination(services, share.service, share.slot, path)}"
+        )
     return found
-
-
-def _tests(document: EdgeDocument, services: Mapping[str, EdgeService]) -> tuple[dict[str, str], dict[str, str]]:
-    tests: dict[str, str] = {}
-    ranges: dict[str, str] = {}
-    count: dict[str, int] = {}
-    for index, test in enumerate(document.live.tests):
-        path = f"live.tests[{index}]"
-        number = count.get(test.service, 0)
-        count[test.service] = number + 1
-        if number >= TESTS_PER_SERVICE:
-            raise DocumentProblem(path, f"{test.service!r} has more than {TESTS_PER_SERVICE} tests at once")
-        arms = _arms(test, services, path)
-        base = _base(test, arms)
-        ranges |= {f"{base + start}:{base + end - 1}": value for (start, end), value in arms.items()}
-        tests[f"{token(test.service)}/{number}"] = f"{token(test.name)}|{base}|{percent_encoded(test.salt)}"
-    return tests, ranges
-
-
-def _arms(test: Test, services: Mapping[str, EdgeService], path: str) -> dict[tuple[int, int], str]:
-    if not test.salt or len(test.salt) > 256:
-        raise DocumentProblem(f"{path}.salt", f"has {len(test.salt)} characters; 1 to 256 are wanted")
-    if test.service not in services:
-        raise DocumentProblem(f"{path}.service", f"there is no service {test.service!r}")
-    arms: dict[tuple[int, int], str] = {}
-    last = 0
-    for arm in sorted(test.ranges, key=lambda each: (each.start, each.end)):
-        if not last <= arm.start <= arm.end <= BUCKETS:
-            raise DocumentProblem(
-                f"{path}.ranges",
-                f"{arm.start} to {arm.end} of {arm.variant!r} overlaps another or leaves 0 to {BUCKETS}",
-            )
-        last = arm.end
-        where = _slot(services, test.service, arm.slot, f"{path}.ranges")
-        if arm.end > arm.start:
-            arms[arm.start, arm.end] = f"{token(test.name)}|{token(arm.variant)}|{where}"
-    return arms
-
-
-def _base(test: Test, arms: Mapping[tuple[int, int], str]) -> int:
-    """Give each form of a test its own stretch of numbers, so that an old and a new one never mix while maps change."""
-    digest = hashlib.sha256(repr((test.service, test.name, test.salt, sorted(arms.items()))).encode()).digest()
-    return int.from_bytes(digest[:5]) * BUCKETS
 
 
 def _previews(document: EdgeDocument, services: Mapping[str, EdgeService]) -> tuple[dict[str, str], dict[str, str]]:
@@ -179,7 +136,7 @@ def _previews(document: EdgeDocument, services: Mapping[str, EdgeService]) -> tu
     hosted: dict[str, str] = {}
     for index, preview in enumerate(previews):
         path = f"live.previews[{index}]"
-        value = f"{_slot(services, preview.service, preview.slot, path)}|{_revision(preview, path)}"
+        value = f"{slot_destination(services, preview.service, preview.slot, path)}|{_revision(preview, path)}"
         key = f"{preview.revision}/{token(preview.service)}"
         if key in named:
             raise DocumentProblem(path, f"{preview.service!r} has a preview of {preview.revision} already")

@@ -27,6 +27,13 @@ TOKEN_FILE = "/var/run/secrets/flywheel/token"  # noqa: S105 - a path
 
 VISITOR_COOKIE = "fw_vid"
 CHANNEL_COOKIE = "fw_ch"
+SAME_PERSON_COOKIE = "fw_as"
+"""The visitor by whom a person is assigned to variants: the first one that was known of them, on whatever device."""
+NEW_COOKIE = "fw_new"
+"""Until the browser is closed: the visitor was new when this visit began."""
+FORCED_COOKIE = "fw_forced"
+FORCED_PARAMETER = "fw_variant"
+"""Of a link for testers: the token of a variant, or `off`."""
 CHANNELS_BUILT_IN = ("direct", "referral", "other")
 """direct: no referrer and no UTM; referral: a referrer that no rule knows; other: UTM that no rule knows."""
 PREVIEW_CHANNEL = "_preview"

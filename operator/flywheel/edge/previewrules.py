@@ -18,7 +18,7 @@ MOST_NAMED = 8
 UNKNOWN = "unknown"
 CHANNEL = PREVIEW_CHANNEL
 """What the access log has for the channel. No campaign can declare one of this name."""
-_CACHES = "^(expires|pragma|surrogate-control|([a-z0-9]+-)*cdn-cache-control)$"
+CACHES = "^(expires|pragma|surrogate-control|([a-z0-9]+-)*cdn-cache-control)$"
 """Headers that caches would believe over Cache-Control."""
 
 
@@ -58,5 +58,5 @@ def answer_rules() -> Iterator[str]:
     yield "http-after-response allow if !{ var(txn.pv) -m found }"
     yield f"http-after-response set-header {HEADER} %[var(txn.pv)]"
     yield f"http-after-response allow if {{ var(txn.pv) -m str {UNKNOWN} }}"
-    yield f"http-after-response del-header {_CACHES} -m reg"
+    yield f"http-after-response del-header {CACHES} -m reg"
     yield "http-after-response set-header Cache-Control 'private, no-store'"

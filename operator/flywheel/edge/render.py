@@ -26,7 +26,7 @@ from flywheel.edge.naming import (
 )
 from flywheel.edge.quoting import DocumentProblem, between, name_token, network, token
 from flywheel.edge.routing import backend_name, route_tables
-from flywheel.edge.servers import ServerState, Shape, backend_lines, server_states
+from flywheel.edge.servers import ServerState, Shape, backend_lines, is_variant, server_states
 
 LOG_LENGTH = 16_384
 EDGE_FRONTEND = "_edge"
@@ -182,7 +182,9 @@ def _lines(
     for service in document.services:
         for backend in service.backends:
             name = backend_name(service.name, backend.slot)
-            yield from _section(f"backend {name}", backend_lines(servers[name], directory))
+            yield from _section(
+                f"backend {name}", backend_lines(servers[name], directory, tested=is_variant(service, backend))
+            )
 
 
 def _section(head: str, lines: Iterator[str] | list[str]) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Which service answers where, resolved beforehand: HAProxy then needs one look-up by host and one by path."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from flywheel.edge.document import EdgeDocument, EdgeRoute, EdgeService
@@ -27,6 +27,20 @@ def backend_name(service: str, slot: str) -> str:
 def destination(service: str, slot: str) -> str:
     """What maps say of where a request goes: `backend|slot`."""
     return f"{backend_name(service, slot)}|{token(slot)}"
+
+
+def slot_destination(services: Mapping[str, EdgeService], service: str, slot: str, path: str) -> str:
+    """Give the destination of a slot that is there.
+
+    Raises:
+        DocumentProblem: It is not; `path` is where it was named.
+    """
+    if service not in services:
+        raise DocumentProblem(path, f"there is no service {service!r}")
+    slots = [backend.slot for backend in services[service].backends]
+    if slot not in slots:
+        raise DocumentProblem(path, f"the service {service!r} has no slot {slot!r}, only {', '.join(map(repr, slots))}")
+    return destination(service, slot)
 
 
 def routes_by_host(document: EdgeDocument) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from flywheel.edge import channelrules, livemaps, previewrules
+from flywheel.edge import channelrules, livemaps, previewrules, testrules
 from flywheel.edge.bucket import share_salt
 from flywheel.edge.channelrules import agreement, if_agreed
 from flywheel.edge.document import BUCKETS, EdgeDocument
@@ -78,8 +78,7 @@ def _seldom(document: EdgeDocument, directory: str) -> Iterator[str]:
     yield from _newcomer(document)
     yield f"http-request set-var(txn.share) var(txn.svc),map({directory}/{livemaps.SHARES}.map)"
     yield from _share(document)
-    yield from _tests(directory)
-    yield "http-request add-header X-FW-Variant %[var(txn.test)]=%[var(txn.var)] if { var(txn.test) -m found }"
+    yield from testrules.request_rules(document, directory)
     yield f"http-request set-var-fmt(txn.more) '{seldom_logged()}'"
     yield from previewrules.request_rules(directory)
 
@@ -116,7 +115,7 @@ def _client(document: EdgeDocument, directory: str) -> Iterator[str]:
         yield "http-request set-var(txn.ip) var(txn.ip),regsub(^::ffff:,,i) if { var(txn.ip) -m beg ::ffff: }"
     yield "http-request set-var(txn.host) req.hdr(host),host_only"
     yield "http-request set-var(txn.path) path"
-    yield "http-request set-var(txn.ua) req.hdr(user-agent)"
+    yield "http-request set-var(txn.ua) req.fhdr(user-agent)"
 
 
 def address(document: EdgeDocument) -> str:
@@ -252,27 +251,6 @@ def _share(document: EdgeDocument) -> Iterator[str]:
     yield "http-request set-var(txn.pick) var(txn.share),field(2,|,2) if { var(txn.share),field(1,|),sub(txn.at) gt 0 }"
 
 
-def bucket_of(test: str) -> str:
-    """Give the bucket of the visitor in the test whose map entry is in a variable: as `bucket.bucket` has it."""
-    return f"var({test}),field(3,|),url_dec,concat(:,txn.vid),xxh32(0),mod({BUCKETS})"
-
-
-def _tests(directory: str) -> Iterator[str]:
-    last = "{ var(txn.vid) -m found }"
-    for number in range(livemaps.TESTS_PER_SERVICE):
-        entry = f"txn.t{number}"
-        found = f"var(txn.svc),concat(/{number}),map({directory}/{livemaps.TESTS}.map)"
-        yield f"http-request set-var({entry}) {found} if {last}"
-        yield f"http-request set-var(txn.base) var({entry}),field(2,|),add(0)"
-        yield (
-            f"http-request set-var(txn.arm) {bucket_of(entry)},add(txn.base),map_int({directory}/{livemaps.RANGES}.map)"
-        )
-        last = f"{{ var({entry}) -m found }} !{{ var(txn.arm) -m found }}"
-    yield "http-request set-var(txn.test) var(txn.arm),field(1,|)"
-    yield "http-request set-var(txn.var) var(txn.arm),field(2,|)"
-    yield "http-request set-var(txn.pick) var(txn.arm),field(3,|,2)"
-
-
 def answer_rules(document: EdgeDocument, directory: str) -> Iterator[str]:
     """Give the rules of an answer."""
     html = "{ res.hdr(content-type) -m beg -i text/html } { status 200:299 }"
@@ -284,6 +262,7 @@ def answer_rules(document: EdgeDocument, directory: str) -> Iterator[str]:
     yield "http-after-response set-header X-Request-ID %[var(txn.id)]"
     yield from _headers(document)
     yield f"http-after-response set-header Connection close if {draining(directory)}"
+    yield from testrules.answer_rules()
     yield from previewrules.answer_rules()
 
 
@@ -300,7 +279,8 @@ def _cookies(document: EdgeDocument) -> Iterator[str]:
             "{ var(txn.newch) -m found }",
         ),
     )
-    for text, condition in cookies:
+    short = ((f"{value}; {attributes}", condition) for value, condition in testrules.cookies(document, age))
+    for text, condition in (*cookies, *short):
         if may_be_secure(document):
             yield f"http-response add-header Set-Cookie '{text}; Secure' if {condition} secure"
             condition += " !secure"

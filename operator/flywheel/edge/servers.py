@@ -17,6 +17,7 @@ from flywheel.edge.routing import backend_name
 DEFAULT_WEIGHT = 100
 EMPTY_ADDRESS = "127.0.0.1:1"
 """Where a free place for a server points to; it is in maintenance and never asked."""
+RELEASE_SLOTS = ("blue", "green")
 OWN = "s"
 BEHIND = "f"
 """How the names of places begin: for the pods of the slot itself, and for those of a fallback."""
@@ -85,12 +86,18 @@ def _places(service: EdgeService, backend: Backend, endpoints: Endpoints) -> Slo
 
 
 def _fallbacks(document: EdgeDocument) -> dict[str, str]:
-    """Give the backend behind the one of an active slot."""
+    """Give the backend behind the one of an active slot, and of each variant that is tested."""
     live = document.live
-    return {
-        backend_name(service.name, live.active.get(service.name, service.backends[0].slot)): backend_name(
-            service.name, live.fallbacks[service.name]
-        )
+    active = {each.name: live.active.get(each.name, each.backends[0].slot) for each in document.services}
+    slots = [(test.service, each.slot) for test in live.tests for each in test.ranges]
+    slots += [(test.service, each.slot) for test in live.tests for each in test.forced]
+    tested = {
+        backend_name(service, slot): backend_name(service, active[service])
+        for service, slot in slots
+        if service in active and slot != active[service]
+    }
+    return tested | {
+        backend_name(service.name, active[service.name]): backend_name(service.name, live.fallbacks[service.name])
         for service in document.services
         if service.name in live.fallbacks
     }
@@ -108,8 +115,14 @@ def _state(server: Server | None, weight: int, watched: bool) -> ServerState:
     return ServerState(server.address, server.port, weight, enabled=True, watched=watched)
 
 
-def backend_lines(servers: Shape, directory: str) -> Iterator[str]:
-    """Give the section of one backend."""
+def is_variant(service: EdgeService, backend: Backend) -> bool:
+    """Tell a variant of an A/B test from a slot of a release."""
+    released = bool(service.backends[0].slot)
+    return backend.slot not in (RELEASE_SLOTS if released else ("",))
+
+
+def backend_lines(servers: Shape, directory: str, *, tested: bool = False) -> Iterator[str]:
+    """Give the section of one backend; `tested` for that of a variant."""
     yield "balance leastconn"
     yield "http-reuse safe"
     yield "option redispatch 1"
@@ -123,8 +136,8 @@ def backend_lines(servers: Shape, directory: str) -> Iterator[str]:
         yield "option allbackups"
         yield f"default-server {_WATCHED}"
         # The access log has the slot that answered. Servers are numbered in their order.
-        # A slot that has just been left falls back on the one that is active by now.
-        for name in (ACTIVE, FALLBACKS):
+        # A slot that has just been left falls back on the one that is active by now; a variant on its control.
+        for name in (FALLBACKS, ACTIVE) if tested else (ACTIVE, FALLBACKS):
             yield f"http-response set-var(txn.pick) var(txn.svc),map({directory}/{name}.map) if {{ srv_id gt {own} }}"
     for name, state in servers.items():
         yield f"server {name}{_text(state)}{' backup no-check' if name.startswith(BEHIND) else ''}"

@@ -32,6 +32,7 @@ from flywheel.events.access_log import AccessLog
 from flywheel.events.collect import Collector
 from flywheel.events.deliver import Delivery
 from flywheel.events.erasures import ErasedRows
+from flywheel.events.first_visitor import FirstVisitors
 from flywheel.events.meters import Meters
 from flywheel.events.spool import Spool
 from flywheel.events.volume_lock import VolumeBusy, claim
@@ -80,7 +81,8 @@ class Sidecar:
         self._claimed = claim(settings.spool_directory, f"{settings.namespace}/{settings.campaign}")
         self.meters = Meters(settings.namespace, settings.campaign)
         self.spool = Spool(settings.spool_directory, settings.spool_limit, on_dropped=self.meters.dropped)
-        self.collector = Collector(self.spool, self.meters)
+        first_visitors = FirstVisitors(self._store, settings.token_file)
+        self.collector = Collector(self.spool, self.meters, first_visitors=first_visitors)
         counts = settings.spool_directory / "log-counts.json"
         self.access_log = AccessLog(self.spool, self.meters, counts, pod=settings.pod)
         self.delivery = Delivery(

@@ -1,6 +1,8 @@
 """What the operator asks for A/B tests: sums over the visitors of each arm."""
 
 import math
+from collections.abc import Awaitable, Callable, Mapping
+from itertools import pairwise
 from typing import Any, Literal
 
 import msgspec
@@ -9,25 +11,40 @@ from flywheel.events.engine import Limits
 from flywheel.events.questions import Kind
 from flywheel.events.slot_questions import LATEST, LONGEST_EVENT, NAME
 from flywheel.events.store import Store
-from flywheel.insight.arm_sums import Cuts, cuts_of, cuts_statement, sums_statement
+from flywheel.insight.arm_series import MOST_STEPS, series_statement, shape_series
+from flywheel.insight.arm_sums import (
+    Cuts,
+    by_batch,
+    by_day,
+    cuts_of,
+    cuts_statement,
+    shape_parts,
+    sums_statement,
+)
 from flywheel.insight.arms import (
     MOST_OUTCOMES,
     Amount,
     ArmScope,
     Outcome,
     latencies_statement,
+    parameters_of,
     requests_statement,
     shape,
 )
+from flywheel.insight.exposures import causes_statement, shape_causes
 from flywheel.insight.kpi import Statement
 
 ARMS = "/v1/arms"
 SECONDS = 15.0
-"""Of the engine, for one of the four questions."""
+"""Of the engine, for one question of those that make up a call."""
 MOST_ROWS = 8_000
 LEAST_CUT, MOST_CUT = 0.5, 0.9999
 LONGEST_TEST = 400 * 86_400_000
 """Milliseconds."""
+MOST_BATCHES = 64
+MOST_OFFSET = 18 * 60
+Ask = Callable[[Statement], Awaitable[list[dict[str, Any]]]]
+"""Gives the rows of an answer."""
 
 
 class AmountAsked(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -67,6 +84,16 @@ class ArmsAsked(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     outcomes: list[OutcomeAsked]
     requests: bool = False
     """Also errors and latencies."""
+    causes: bool = False
+    """Also exposures by what is known of the first request."""
+    steps: list[int] = []
+    """Also visitors and the sums of the first outcome as they were at these moments."""
+    days: bool = False
+    """Also those of the visitors who were exposed on each day."""
+    offset: int = 0
+    """Minutes by which the days' midnights lie before those of Greenwich."""
+    batches: list[int] = []
+    """Also those of the visitors of each batch; these are the moments at which the batches begin."""
 
 
 def arm_questions(store: Store) -> Kind[ArmsAsked]:
@@ -79,15 +106,36 @@ def arm_questions(store: Store) -> Kind[ArmsAsked]:
     async def figures(asked: ArmsAsked) -> dict[str, Any]:
         scope = _scope(asked)
         cut = cuts_statement(scope)
-        cuts: Cuts = cuts_of(await ask(cut)) if cut else {}
+        cuts = cuts_of(await ask(cut)) if cut else {}
         sums = await ask(sums_statement(scope, cuts))
         wanted = asked.requests and sums
         requests = await ask(requests_statement(scope)) if wanted else []
         latencies = await ask(latencies_statement(scope)) if wanted else []
         found = shape(scope, sums, requests, latencies)
-        return {"arms": {arm: msgspec.to_builtins(each, str_keys=True) for arm, each in found.items()}}
+        return {"arms": _plain(found)} | await _details(ask, asked, scope, cuts)
 
     return Kind(ArmsAsked, _complaint, figures)
+
+
+async def _details(ask: Ask, asked: ArmsAsked, scope: ArmScope, cuts: Cuts) -> dict[str, Any]:
+    """Answer what is asked beside the sums."""
+    found: dict[str, Any] = {}
+    if asked.causes:
+        found["causes"] = shape_causes(await ask(causes_statement(parameters_of(scope))))
+    if asked.steps:
+        steps = shape_series(asked.steps, await ask(series_statement(scope, asked.steps, cuts)))
+        found["series"] = [{"at": each.at, "arms": _plain(each.arms)} for each in steps]
+    if asked.days:
+        days = shape_parts(await ask(by_day(scope, asked.offset * 60_000, cuts)))
+        found["days"] = [{"day": day, "arms": _plain(arms)} for day, arms in sorted(days.items())]
+    if asked.batches:
+        batches = shape_parts(await ask(by_batch(scope, asked.batches, cuts)))
+        found["batches"] = [_plain(batches.get(str(begin), {})) for begin in asked.batches]
+    return found
+
+
+def _plain(arms: Mapping[str, object]) -> dict[str, Any]:
+    return {arm: msgspec.to_builtins(each, str_keys=True) for arm, each in arms.items()}
 
 
 def _scope(asked: ArmsAsked) -> ArmScope:
@@ -107,7 +155,20 @@ def _complaint(asked: ArmsAsked) -> str | None:
         return "`within` is a number of milliseconds above 0, 400 days at most."
     if not 0 < len(asked.outcomes) <= MOST_OUTCOMES:
         return f"1 to {MOST_OUTCOMES} outcomes are summed up at once."
-    return next((told for each in asked.outcomes if (told := _trouble(each))), None)
+    return _trouble_of_moments(asked) or next((told for each in asked.outcomes if (told := _trouble(each))), None)
+
+
+def _trouble_of_moments(asked: ArmsAsked) -> str | None:
+    for name, moments, most in (("steps", asked.steps, MOST_STEPS), ("batches", asked.batches, MOST_BATCHES)):
+        if len(moments) > most:
+            return f"`{name}` has at most {most} moments."
+        if any(one >= other for one, other in pairwise(moments)):
+            return f"The moments of `{name}` come one after the other."
+        if moments and not asked.since <= moments[0] <= moments[-1] <= asked.until:
+            return f"The moments of `{name}` lie between `since` and `until`."
+    if not -MOST_OFFSET <= asked.offset <= MOST_OFFSET:
+        return f"`offset` is a number of minutes, {MOST_OFFSET} at most in either direction."
+    return None
 
 
 def _trouble(asked: OutcomeAsked) -> str | None:

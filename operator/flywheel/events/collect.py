@@ -16,11 +16,12 @@ from dataclasses import dataclass
 import msgspec
 from aiohttp import web
 
-from flywheel.edge.document import EdgeDocument
+from flywheel.edge.document import EdgeDocument, Visitor
 from flywheel.events.access import Access, basic_user
 from flywheel.events.addresses import Addresses
 from flywheel.events.body import inflate
 from flywheel.events.dedupe import Recent
+from flywheel.events.first_visitor import FirstVisitors, cookie, linked_user
 from flywheel.events.incoming import LARGEST_BATCH, LARGEST_EVENT, read_envelope, read_event
 from flywheel.events.intake import Intake, Taken
 from flywheel.events.meters import Meters, Vocabulary
@@ -42,6 +43,8 @@ MOST_UNDER_WAY = 64 << 20
 RETRY_AFTER = 5
 MOST_REJECTIONS = 100
 """That are listed in one answer."""
+_OF_BROWSERS = ("Origin", "Sec-Fetch-Site")
+"""Headers that browsers send with each such call, and that pages cannot take away."""
 _STATUS = {"unknown_key": 401, "foreign_origin": 403, "too_slow": 408, "spool_full": 503, "disk": 503, "not_ready": 503}
 _encoder = msgspec.json.Encoder()
 
@@ -61,6 +64,7 @@ class Rules:
     """Name of the event that is an order."""
     counts_pages: bool
     """Whether page views are what the script says."""
+    visitor: Visitor
 
 
 class Collector:
@@ -72,11 +76,13 @@ class Collector:
         meters: Meters,
         *,
         script: Script | None = None,
+        first_visitors: FirstVisitors | None = None,
         clock: Callable[[], int] = lambda: int(time.time() * 1000),
         patience: float = PATIENCE,
     ) -> None:
         self._spool, self._meters, self._clock, self._patience = spool, meters, clock, patience
         self._script = script or Script()
+        self._first_visitors = first_visitors
         self._recent = Recent()
         self._under_way = 0
         self._salt = b""
@@ -97,6 +103,7 @@ class Collector:
             currency=collect.currency,
             order=collect.order.event,
             counts_pages=collect.page_views == "Script",
+            visitor=document.visitor,
         )
 
     def use_salt(self, salt: bytes) -> None:
@@ -111,7 +118,12 @@ class Collector:
         application.router.add_get("/fw.js", self._script.answer)
         application.router.add_route("*", "/v1/{call}", self._serve)
         application.router.add_route("*", "/v1/{call}/", self._serve)
+        application.on_cleanup.append(self._close)
         return application
+
+    async def _close(self, _application: web.Application) -> None:
+        if self._first_visitors is not None:
+            await self._first_visitors.close()
 
     async def _serve(self, request: web.Request) -> web.Response:
         rules, call = self.rules, request.match_info["call"]
@@ -177,6 +189,7 @@ class Collector:
         sender = self._sender(request, rules, None)
         taken = rules.intake.take([body], sender, kind)
         await self._keep(rules, taken)
+        headers = headers | await self._assignment(request, rules, sender, taken)
         if not taken.rejected or taken.rejected[0].reason == "no_consent":
             return _taken(taken, headers)
         return _refused(Refused(taken.rejected[0].reason, taken.rejected[0].detail), headers)
@@ -193,6 +206,7 @@ class Collector:
             sender = sender._replace(horizon=max(HORIZON, rules.retention), sent_at=None)
         taken = rules.intake.batch(envelope, sender)
         await self._keep(rules, taken)
+        headers = headers | await self._assignment(request, rules, sender, taken)
         return _taken(taken, headers)
 
     def _sender(self, request: web.Request, rules: Rules, sent_at: int | None) -> Sender:
@@ -234,6 +248,17 @@ class Collector:
         except (SpoolFull, OSError):
             self._meters.dropped("dead_letters", "full", len(taken.letters))
         self._count(rules, taken)
+
+    async def _assignment(self, request: web.Request, rules: Rules, sender: Sender, taken: Taken) -> dict[str, str]:
+        """Have the browser of a known person assigned as their first one was; a server's library keeps no cookies."""
+        if self._first_visitors is None or not any(name in request.headers for name in _OF_BROWSERS):
+            return {}
+        user = linked_user(taken.rows, sender.visitor)
+        first = await self._first_visitors.find(user, sender.visitor) if user else None
+        if first is None:
+            return {}
+        secure = request.headers.get("X-Forwarded-Proto") == "https"
+        return {"Set-Cookie": cookie(first, rules.visitor, secure=secure)}
 
     async def _append(self, table: Table, rows: Sequence[Row]) -> None:
         await self._spool.append(table, _encoder.encode_lines(rows), len(rows))

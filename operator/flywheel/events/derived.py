@@ -7,6 +7,7 @@ something, so rows that are derived twice change nothing: after a commit that wa
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from flywheel.edge.livemaps import VISITOR_PATTERN
 from flywheel.events.schema import BY_NAME
 from flywheel.insight import exposures
 
@@ -28,7 +29,21 @@ class Derived:
 EXPOSURES = Derived(
     "exposures", "requests", exposures.KEPT, exposures.KEPT_WHERE, "campaign, test, visitor_key, variant"
 )
-ALL = (EXPOSURES,)
+FIRST_VISITORS = Derived(
+    "first_visitors",
+    "events",
+    {
+        "campaign": "campaign",
+        "user_key": "cityHash64(user_id)",
+        "time": "min(time)",
+        "first": "min((time, visitor))",
+        "expires_at": "min(expires_at)",
+    },
+    # Of such visitors only as the edge makes: what is kept goes into a cookie.
+    f"user_id != '' AND NOT bot AND match(visitor, '^{VISITOR_PATTERN}$')",
+    "campaign, user_key",
+)
+ALL = (EXPOSURES, FIRST_VISITORS)
 
 
 def of(source: str) -> tuple[Derived, ...]:

@@ -25,6 +25,8 @@ LIST = 500
 LONGEST_IDENTITY = 500
 LONGEST_CONDITION = 50_000
 """Characters of one statement."""
+_HASHED = {"visitor_key": "visitor", "user_key": "user_id"}
+"""Columns that hold the hash of an identity."""
 _RETRY = 5.0
 _DELETE_SECONDS = 0.25
 
@@ -228,9 +230,13 @@ def _delete(table: str, ids: list[int]) -> str:
         for kind in ("visitor", "user_id")
         if kind in names
     ]
-    if "visitor_key" in names:
-        hashes = f"SELECT campaign, cityHash64(visitor) FROM {these} AND visitor != ''"  # noqa: S608 - our own names
-        clauses.append(f"(campaign, visitor_key) IN ({hashes})")
+    for column, about in _HASHED.items():
+        if column in names:
+            hashes = f"SELECT campaign, cityHash64({about}) FROM {these} AND {about} != ''"  # noqa: S608 - our own names
+            clauses.append(f"(campaign, {column}) IN ({hashes})")
+    if table == "first_visitors":
+        visitors = f"SELECT campaign, visitor FROM {these} AND visitor != ''"  # noqa: S608 - our own names
+        clauses.append(f"(campaign, first.visitor) IN ({visitors})")
     if table == "dead_letters":
         # A payload that could not be understood may name the visitor all the same.
         who = "groupArray((toString(campaign), if(visitor = '', user_id, visitor)))"

@@ -9,9 +9,11 @@ from aiohttp import web
 
 from flywheel.events.commit import Delivery, Outcome
 from flywheel.events.erasure import Erasures
+from flywheel.events.first_visitor_question import FirstVisitorQuestion
 from flywheel.events.group_commit import Full, GroupCommit
 from flywheel.events.http_answers import Handler, TooLarge, gunzip, read_body, refusal, tell_engine_trouble
 from flywheel.events.identity import Identity, KeysUnavailable, NotAllowed, NotIdentified
+from flywheel.events.naming import FIRST_VISITOR
 from flywheel.events.questions import Questions
 from flywheel.events.salts import Salts
 from flywheel.events.store import Unreadable
@@ -38,6 +40,7 @@ class IngestServer:
         salts: Salts,
         erasures: Erasures,
         questions: Questions,
+        first_visitor: FirstVisitorQuestion,
         complaint: Callable[[], str | None],
         count: Count,
     ) -> None:
@@ -46,6 +49,7 @@ class IngestServer:
         self._salts = salts
         self._erasures = erasures
         self._questions = questions
+        self._first_visitor = first_visitor
         self._complaint = complaint
         self._count = count
 
@@ -55,6 +59,7 @@ class IngestServer:
         made.router.add_post("/v1/ingest/{table}", self._ingest)
         made.router.add_get("/v1/salt", self._salt)
         made.router.add_get("/v1/erasures", self._list_erasures)
+        made.router.add_post(FIRST_VISITOR, self._find_first_visitor)
         for path in self._questions.paths:
             made.router.add_post(path, self._answer)
         made.router.add_get("/healthz", self._healthz)
@@ -129,6 +134,11 @@ class IngestServer:
         if not since.isdigit() or len(since) > 19:
             return refusal(400, "bad_since", "`since` is the id of the last erasure that you know, a whole number.")
         return web.json_response({"erasures": await self._erasures.listed(request[CAMPAIGN], int(since))})
+
+    async def _find_first_visitor(self, request: web.Request) -> web.Response:
+        if complaint := self._complaint():
+            return refusal(503, "engine_down", complaint, {"Retry-After": "2"})
+        return await self._first_visitor.answer(request, request[CAMPAIGN])
 
     async def _answer(self, request: web.Request) -> web.Response:
         if complaint := self._complaint():

@@ -4,7 +4,7 @@ WORKER = "flywheel-analytics"
 """Name of the StatefulSet, Service, ServiceAccount, ConfigMap of the worker; there is one per namespace."""
 COMPONENT = "analytics"
 INGEST_PORT = 9102
-"""`POST /v1/ingest/{events,requests,dead_letters}`, `POST /v1/{slots,arms}`, `/healthz`, `/readyz`."""
+"""`POST /v1/ingest/{events,requests,dead_letters}`, `POST /v1/{slots,arms,first-visitor}`, `/healthz`, `/readyz`."""
 METRICS_PORT = 9104
 ADMIN_PORT = 9103
 """Queries, erasure, export: on the pod's loopback only, so that the right to forward ports to pods guards it."""
@@ -12,6 +12,8 @@ AUDIENCE = "flywheel-analytics"
 """Audience of the ServiceAccount tokens with which sidecars prove who they are."""
 OPERATOR_COMPONENT = "operator"
 """Value of the label app.kubernetes.io/component of the operator's own pods."""
+FIRST_VISITOR = "/v1/first-visitor"
+"""Path at which sidecars ask the worker who was the first visitor of a user."""
 DATA_DIRECTORY = "/var/lib/flywheel"
 SETTINGS_KEY = "campaigns.json"
 

@@ -21,7 +21,7 @@ MOMENT = "Int64"
 FLAG = "Bool"
 DELIVERED = ("events", "requests", "dead_letters")
 """The tables whose rows sidecars bring."""
-DERIVED = ("exposures",)
+DERIVED = ("exposures", "first_visitors")
 """The tables whose rows follow from those; see `flywheel.events.derived`."""
 DELETABLE = (*DELIVERED, *DERIVED)
 """The tables with what visitors did. What is derived comes last: it must not be made anew from rows that still go."""
@@ -226,6 +226,23 @@ EXPOSURES = Table(
     (_EXPIRY_INDEX,),
 )
 
+FIRST_VISITORS = Table(
+    "first_visitors",
+    "Which visitor was the first to say that they are a user; rows of equal campaign and user_key become one by and "
+    "by, of which the smallest values count",
+    (
+        _CAMPAIGN,
+        Column("user_key", "UInt64", "Hash of the user_id: cityHash64(user_id)"),
+        Column("time", "SimpleAggregateFunction(min, Int64)", "When the first such event happened"),
+        Column(
+            "first", "SimpleAggregateFunction(min, Tuple(time Int64, visitor String))", "That moment, and its visitor"
+        ),
+        Column("expires_at", "SimpleAggregateFunction(min, DateTime('UTC'))", "When the row is deleted"),
+    ),
+    f"ENGINE = AggregatingMergeTree ORDER BY (campaign, user_key) {_LIFE}, index_granularity = 1024",
+    (_EXPIRY_INDEX,),
+)
+
 SEEN = Table(
     "seen",
     "Identities of the rows that are stored: how a row that comes again is known for a duplicate",
@@ -280,9 +297,9 @@ WRITERS = Table(
     "ENGINE = MergeTree ORDER BY epoch",
 )
 
-TABLES = (EVENTS, REQUESTS, DEAD_LETTERS, EXPOSURES, SEEN, ERASURES, SALTS, WRITERS)
+TABLES = (EVENTS, REQUESTS, DEAD_LETTERS, EXPOSURES, FIRST_VISITORS, SEEN, ERASURES, SALTS, WRITERS)
 BY_NAME = {table.name: table for table in TABLES}
-DOCUMENTED = (EVENTS, REQUESTS, DEAD_LETTERS, EXPOSURES, ERASURES)
+DOCUMENTED = (EVENTS, REQUESTS, DEAD_LETTERS, EXPOSURES, FIRST_VISITORS, ERASURES)
 """The tables that people query."""
 IDENTITY = {
     "events": "message_id",

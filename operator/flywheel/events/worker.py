@@ -22,6 +22,7 @@ from flywheel.events.chdb_engine import ChdbEngine
 from flywheel.events.clickhouse_engine import Address, ClickHouseEngine
 from flywheel.events.engine import Engine, EngineDown, EngineError, StoreError
 from flywheel.events.erasure import Erasures
+from flywheel.events.first_visitor_question import FirstVisitorQuestion
 from flywheel.events.group_commit import GroupCommit
 from flywheel.events.http_answers import Site
 from flywheel.events.identity import ApiServerKeys, Fetch, Identity
@@ -163,7 +164,8 @@ class Worker:
             return self._not_started or store.complaint()
 
         questions = Questions({SLOTS: slot_questions(store), ARMS: arm_questions(store)})
-        ingest = IngestServer(identity, queues, salts, erasures, questions, complaint, self._figures.count)
+        first = FirstVisitorQuestion(store)
+        ingest = IngestServer(identity, queues, salts, erasures, questions, first, complaint, self._figures.count)
         admin = AdminServer(store, erasures, companion.figures if companion else _no_figures)
         sites = {
             "metrics": Site(self._metrics(), None, settings.metrics_port),

@@ -12,6 +12,8 @@ from flywheel.experiment.sentences import number, percent, signed
 from flywheel.insight.arms import ArmFigures
 from flywheel.plan import Manifest
 
+ENOUGH = 500
+"""Conversions, and visitors without one, from which on a share is as good as normal to three digits."""
 _HARM = {Standing.HELD: "Holds", Standing.BREACHED: "Breached", Standing.OPEN: "Undecided"}
 
 
@@ -94,7 +96,8 @@ def conversions(metric: Measured, arm: ArmFigures) -> int | None:
 
 
 def _posterior(value: float, error: float, count: int, metric: Metric) -> Posterior | None:
-    if metric.kind.value == "share":
+    exact = min(value, 1.0 - value) * count < ENOUGH
+    if metric.kind.value == "share" and exact:
         return BetaPosterior(1.0 + value * count, 1.0 + (1.0 - value) * count)
     return NormalPosterior(value, error) if 0 < error < math.inf else None
 

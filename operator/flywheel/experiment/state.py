@@ -73,6 +73,8 @@ class ABTestState(Record, frozen=True, kw_only=True):
     """When the store was asked last, whatever it said."""
     looked_at: datetime | None = None
     """Up to when figures were looked at last."""
+    reported_at: datetime | None = None
+    """When the report was written last."""
     unseen_since: datetime | None = None
     """Since when there have been no figures."""
     least_ratio: float = 1.0

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -31,6 +31,8 @@ class Numbers:
     design: Design | None = None
     analysis: Analysis | None = None
     """None while too little is known."""
+    best: Mapping[str, float] = field(default_factory=dict)
+    """How probable each arm is to be the best."""
     hint: str = ""
     """Where a mismatch of the sample ratio comes from."""
 
@@ -187,7 +189,7 @@ def _figures(test: ABTest, variant: Variant, numbers: Numbers) -> Manifest:
         told |= {name: compared[name] for name in ("value", "estimate", "interval") if name in compared}
     elif variant.control and numbers.analysis.findings:
         told["value"] = words.value_text(metric, numbers.analysis.findings[0].effect.control)
-    chance = words.best(numbers.design, numbers.analysis).get(variant.name)
+    chance = numbers.best.get(variant.name)
     return told | ({"best": percent(chance)} if chance is not None else {})
 
 

@@ -9,10 +9,10 @@ from flywheel.api.abtest import ABTest
 from flywheel.experiment.analysis import Analysis, Design, analyse
 from flywheel.experiment.bandit import FLOOR, allocation, least_batch
 from flywheel.experiment.decision import decide
-from flywheel.experiment.figures import posteriors
+from flywheel.experiment.figures import best, posteriors
 from flywheel.experiment.machine import Looked
 from flywheel.experiment.plan import BATCHES, design_of, is_bandit, limits_of, sums_of
-from flywheel.experiment.sample_ratio import SampleRatio, stretched_sample_ratio
+from flywheel.experiment.sample_ratio import SampleRatio, Suspect, stretched_sample_ratio, suspects
 from flywheel.experiment.state import ABTestState, Sizing
 from flywheel.experiment.told import Numbers
 from flywheel.insight.arms import ArmFigures
@@ -49,17 +49,17 @@ def judged(
         design = replace(design, stops_for_futility=False)
     complete = tuple(stretches[: len(state.stretches) - 1]) if is_bandit(test) else ()
     sums = sums_of(test, design, arms, complete)
-    ratio = _ratio(design, state, stretches)
+    ratio = _ratio(design, state, stretches if len(state.stretches) > 1 else [arms])
     analysis = analyse(design, sums, earlier_ratio=state.least_ratio, ratio=ratio)
     decision = decide(design, analysis, limits_of(test, most), state.elapsed(now), withdrawn_before=withdrawn)
     weights = None
     if is_bandit(test) and decision.verdict is None and sizing is not None:
         weights = next_weights(test, design, analysis, state, sizing, stretches)
-    return Numbers(arms, design, analysis), Looked(now, analysis, decision, weights)
+    return Numbers(arms, design, analysis, best(design, analysis)), Looked(now, analysis, decision, weights)
 
 
 def _ratio(design: Design, state: ABTestState, stretches: Stretches) -> SampleRatio | None:
-    if len(state.stretches) < 2 or len(stretches) != len(state.stretches):
+    if not state.stretches or len(stretches) != len(state.stretches):
         return None
     held = [
         ([arms.get(name, ArmFigures()).visitors for name in design.arms], [own.weights[name] for name in design.arms])
@@ -67,6 +67,37 @@ def _ratio(design: Design, state: ABTestState, stretches: Stretches) -> SampleRa
         if all(own.weights.get(name) for name in design.arms)
     ]
     return stretched_sample_ratio(held, earlier=state.least_ratio) if held else None
+
+
+def hint_of(test: ABTest, state: ABTestState, causes: Mapping[str, Mapping[str, Mapping[str, int]]]) -> str:
+    """Say in words where a mismatch of the sample ratio comes from.
+
+    Args:
+        test: The test.
+        state: Where it stands.
+        causes: Dimension -> value -> arm -> visitors.
+    """
+    names = [each.name for each in test.spec.variants if each.name not in state.withdrawn]
+    weights = [each.weight for each in test.spec.variants if each.name in names]
+    if len(state.stretches) > 1:
+        return "shares have changed on the way, so no single browser, channel or edge pod can be named"
+    counts = {
+        dimension: {value: [arms.get(name, 0) for name in names] for value, arms in values.items()}
+        for dimension, values in causes.items()
+    }
+    found = suspects(counts, weights)
+    if not found:
+        return "no browser, channel, device or edge pod stands out: look at the assignment itself, and at lost requests"
+    said = [_suspicion(each, names) for each in found[:3]]
+    if not found[0].explains:
+        said.append("none of them explains it alone, so the cause lies before all of them")
+    return "; ".join(said)
+
+
+def _suspicion(found: Suspect, names: Sequence[str]) -> str:
+    had = ", ".join(f"{name} {share:.1%}" for name, share in zip(names, found.shares, strict=True))
+    alone = ", and without it all is as it should be" if found.explains else ""
+    return f"{found.dimension} {found.value or 'unknown'} has {had}{alone}"
 
 
 def next_weights(

@@ -10,7 +10,16 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from flywheel.insight.arms import MOST_ARMS, MOST_OUTCOMES, Amount, ArmScope, Outcome, parameters_of
+from flywheel.insight.arms import (
+    MOST_ARMS,
+    MOST_OUTCOMES,
+    Amount,
+    ArmScope,
+    Outcome,
+    Sums,
+    parameters_of,
+    sums_in,
+)
 from flywheel.insight.exposures import ARM, OF_TEST, RANK, SINCE, WITH_EXPOSED
 from flywheel.insight.kpi import VISITOR_KEY, Parameters, Rows, Statement
 
@@ -59,12 +68,35 @@ def sums_statement(
 
 def by_day(scope: ArmScope, offset: int, cuts: Cuts) -> Statement:
     """Ask for the sums of the first outcome by the day of the exposure, `offset` milliseconds east of Greenwich."""
-    return sums_statement(_primary(scope), cuts, DAY_OF_EXPOSURE, {"offset": offset})
+    return sums_statement(primary(scope), cuts, DAY_OF_EXPOSURE, {"offset": offset})
 
 
 def by_batch(scope: ArmScope, batches: Sequence[int], cuts: Cuts) -> Statement:
-    """Ask for the sums of the first outcome by the batch of the exposure: the last of these moments before it."""
-    return sums_statement(_primary(scope), cuts, BATCH_OF_EXPOSURE, {"batches": [0, *batches]})
+    """Ask for the sums of the first outcome by the batch of the exposure.
+
+    Args:
+        scope: What is asked about.
+        batches: Where each batch begins, ascending; the last one has no end but the scope's.
+        cuts: As of `sums_statement`.
+    """
+    return sums_statement(primary(scope), cuts, BATCH_OF_EXPOSURE, {"batches": [0, *batches]})
+
+
+@dataclass(frozen=True, slots=True)
+class PartFigures:
+    """The visitors of one arm who came on a day, in a batch or up to a moment, and the sums of the first outcome."""
+
+    visitors: int
+    sums: Sums
+
+
+def shape_parts(rows: Rows) -> dict[str, dict[str, PartFigures]]:
+    """Put the answer of `by_day` or `by_batch` together, by part and arm."""
+    found: dict[str, dict[str, PartFigures]] = {}
+    for row in rows:
+        figures = PartFigures(int(row["visitors"]), sums_in(row, "0"))
+        found.setdefault(str(row["part"]), {})[str(row["arm"])] = figures
+    return found
 
 
 def cuts_statement(scope: ArmScope) -> Statement | None:
@@ -88,7 +120,8 @@ def cuts_of(rows: Rows) -> Cuts:
     return {name: float(value) for name, value in found.items() if value is not None}
 
 
-def _primary(scope: ArmScope) -> ArmScope:
+def primary(scope: ArmScope) -> ArmScope:
+    """Give the same scope with its first outcome only."""
     return replace(scope, outcomes=scope.outcomes[:1])
 
 

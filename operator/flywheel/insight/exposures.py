@@ -7,7 +7,9 @@ that half a million visitors are found without reading the millions of requests 
 
 # ruff: noqa: S608 - all names in the SQL are our own; what comes from outside is a parameter
 
-from flywheel.insight.kpi import VISITOR_KEY
+from collections.abc import Mapping
+
+from flywheel.insight.kpi import VISITOR_KEY, Parameters, Rows, Statement
 
 MOST_NAMES = 1_000
 """Variants of all times of a test whose name was used again and again."""
@@ -47,3 +49,47 @@ WITH_EXPOSED = (
 SINCE = f"intDiv(least, {_RANKS})"
 RANK = f"least % {_RANKS}"
 ARM = f"names[{RANK}]"
+
+
+DIMENSIONS = ("channel", "browser", "device", "pod", "fallback")
+"""What is known of a first request, as it stands in `first`."""
+MOST_VALUES = 20
+_UNKNOWN = "unknown"
+_MOST_ROWS = len(DIMENSIONS) * MOST_VALUES
+Causes = Mapping[str, Mapping[str, Mapping[str, int]]]
+"""Visitors by dimension, value and arm."""
+
+
+def causes_statement(parameters: Parameters) -> Statement:
+    """Ask for exposures by what was known of the first request: which value has arms that do not fit their weights?
+
+    Whoever was in an earlier test of this name is left out: of their first request in this one nothing is kept.
+
+    Args:
+        parameters: Those of a scope; see `flywheel.insight.arms.parameters_of`.
+    """
+    names = ", ".join(f"'{name}'" for name in DIMENSIONS)
+    values = ", ".join(f"toString(tupleElement(pair.2, '{name}'))" for name in DIMENSIONS)
+    firsts = (
+        f"SELECT min((time * {_RANKS} + indexOf(names, variant), first)) AS pair FROM exposures "
+        f"WHERE {OF_TEST} AND time < {{end:Int64}} GROUP BY {VISITOR_KEY}"
+    )
+    sql = (
+        f"WITH {WITH_EXPOSED} SELECT dimension, value, groupArray((names[rank], visitors)) AS arms FROM ("
+        f"SELECT dimension, value, {RANK} AS rank, count() AS visitors FROM ("
+        f"SELECT pair.1 AS least, [{names}] AS dimensions, [{values}] AS its FROM ({firsts}) "
+        f"WHERE least >= {{start:Int64}} * {_RANKS}"
+        ") ARRAY JOIN dimensions AS dimension, its AS value GROUP BY dimension, value, rank"
+        f") GROUP BY dimension, value ORDER BY dimension, sum(visitors) DESC, value LIMIT {MOST_VALUES} BY dimension "
+        f"LIMIT {_MOST_ROWS}"
+    )
+    return Statement(sql, parameters)
+
+
+def shape_causes(rows: Rows) -> Causes:
+    """Put the answer together."""
+    found: dict[str, dict[str, dict[str, int]]] = {name: {} for name in DIMENSIONS}
+    for row in rows:
+        arms = {str(arm): int(visitors) for arm, visitors in row["arms"]}
+        found[str(row["dimension"])][str(row["value"]) or _UNKNOWN] = dict(sorted(arms.items()))
+    return found

@@ -6,11 +6,11 @@ from flywheel.campaign.reconcile import CampaignReconciler
 from flywheel.campaign.stages import beginning_of
 from flywheel.campaign.testreconcile import ABTestReconciler
 from flywheel.events.reconcile import WorkerReconciler
-from flywheel.experiment.asking import ArmsStore
 from flywheel.kube.gateway import Gateway
 from flywheel.kube.tokens import own_account
 from flywheel.plan import Images
 from flywheel.release.process import Receiver, ReleaseProcess
+from flywheel.runtime.arms_store import EventStores
 from flywheel.runtime.clock import Clock
 from flywheel.runtime.metrics import Metrics
 from flywheel.runtime.store import SHARED, Store, test_of
@@ -52,7 +52,11 @@ class Reconcilers:
         )
 
         self._tests = ABTestReconciler(
-            gateway, store, ArmsStore(self._releases.client, self._releases.token), clock=clock.now
+            gateway,
+            store,
+            EventStores(self._releases.client, self._releases.token),
+            clock=clock.now,
+            on_look=metrics.observe_look,
         )
 
     async def reconcile(self, namespace: str, name: str) -> datetime | None:

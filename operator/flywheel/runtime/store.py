@@ -43,6 +43,7 @@ class Store:
         self._children: dict[Owner, dict[ObjectKey, LiveObject]] = {}
         self._owner_of: dict[ObjectKey, Owner] = {}
         self._tests: dict[Owner, Manifest] = {}
+        self._tests_by_campaign: dict[Owner, set[str]] = {}
         self._troubles: dict[str, str] = {}
         self._gone: OrderedDict[str, None] = OrderedDict()
         self._unsynced: set[object] = set()
@@ -98,9 +99,8 @@ class Store:
 
     def tests_of(self, namespace: str, campaign: str) -> tuple[Manifest, ...]:
         """Give the A/B tests of a campaign, as last seen."""
-        return tuple(
-            held for (where, _), held in sorted(self._tests.items()) if where == namespace and _tested(held) == campaign
-        )
+        names = self._tests_by_campaign.get((namespace, campaign), ())
+        return tuple(self._tests[namespace, name] for name in sorted(names))
 
     def knows(self, owner: Owner) -> bool:
         """Tell whether anything is there of what a key stands for."""
@@ -186,7 +186,10 @@ class Store:
         held = self._tests.get(owner)
         if metadata["uid"] in self._gone or (held is not None and not _is_newer(metadata, held["metadata"])):
             return
+        if held is not None:
+            self._unlist(held)
         self._tests[owner] = trim_campaign(manifest)
+        self._tests_by_campaign.setdefault((owner[0], _tested(manifest)), set()).add(owner[1])
         self._tell((owner[0], test_key(owner[1])))
         if held is None or _test_orders(manifest) != _test_orders(held):
             self._tell_tested(manifest, held)
@@ -197,8 +200,16 @@ class Store:
         held = self._tests.get((namespace, name))
         if held is not None and held["metadata"]["uid"] == uid:
             del self._tests[namespace, name]
+            self._unlist(held)
             self._tell((namespace, test_key(name)))
             self._tell_tested(held)
+
+    def _unlist(self, test: Manifest) -> None:
+        campaign = (test["metadata"]["namespace"], _tested(test))
+        names = self._tests_by_campaign[campaign]
+        names.discard(test["metadata"]["name"])
+        if not names:
+            del self._tests_by_campaign[campaign]
 
     def retain_tests(self, namespace: str | None, uids: frozenset[str], resource_version: int) -> None:
         """Forget the A/B tests that a complete list does not show, but for those newer than the list."""

@@ -9,7 +9,9 @@ from tests.unit.campaign.test_variants import abtest, landing
 from tests.unit.campaign.world import campaign
 
 from flywheel.campaign.testreconcile import ABTestReconciler
-from flywheel.experiment.asking import NotAsked
+from flywheel.experiment.asking import Answers, NotAsked, Question, Step
+from flywheel.experiment.report_model import read_report
+from flywheel.insight.arm_sums import PartFigures
 from flywheel.insight.arms import ArmFigures, Sums
 from flywheel.plan import LiveObject, Manifest, Notice, ObjectKey
 
@@ -28,6 +30,10 @@ class Stage:
         self.pods = 1
         self.now = NOON
         self.arms: Mapping[str, ArmFigures] | str = {}
+        self.causes: dict[str, dict[str, dict[str, int]]] = {}
+        self.reports: dict[str, Manifest] = {}
+        self.series: list[Step] = []
+        self.batches: list[dict[str, PartFigures]] = []
         self.asked: list[tuple[datetime, datetime]] = []
         self.events: list[Notice] = []
         self.writes = 0
@@ -49,21 +55,30 @@ class Stage:
     def put_test(self, manifest: Manifest) -> None:
         self.tests[manifest["metadata"]["name"]] = manifest
 
-    async def apply(self, body: Manifest, *, subresource: str) -> Manifest:
+    async def get(self, key: ObjectKey) -> Manifest | None:
+        return self.reports.get(key.name)
+
+    async def apply(self, body: Manifest, *, subresource: str = "") -> Manifest:
         self.writes += 1
+        if body["kind"] == "ConfigMap":
+            self.reports[body["metadata"]["name"]] = body
+            return body
         held = self.tests[body["metadata"]["name"]]
         return {**held, "status": body["status"]}
 
     async def record_event(self, involved: Manifest, notice: Notice, now: datetime) -> None:
         self.events.append(notice)
 
-    async def ask(
-        self, namespace: str, name: str, test: str, since: datetime, until: datetime, within: int, questions: object
-    ) -> Mapping[str, ArmFigures]:
-        self.asked.append((since, until))
+    async def ask(self, question: Question) -> Answers:
+        self.asked.append((question.since, question.until))
         if isinstance(self.arms, str):
             raise NotAsked(self.arms)
-        return self.arms
+        return Answers(
+            dict(self.arms),
+            batches=self.batches if question.batches else [],
+            series=self.series if question.steps else [],
+            causes=self.causes,
+        )
 
     async def step(self, after: float = 15.0, name: str = "button") -> dict[str, Any]:
         self.now += timedelta(seconds=after)
@@ -166,6 +181,7 @@ async def test_a_spec_that_no_model_takes_is_stalled_and_what_stood_stays() -> N
     stage = Stage(new())
     await stage.step()
     stage.tests["button"]["spec"]["variants"][0]["weight"] = "40%"
+    stage.tests["button"]["metadata"]["generation"] = 2
     status = await stage.step()
     assert status["state"] == "Running"
     assert (
@@ -191,3 +207,112 @@ async def test_a_guardrail_that_breaks_before_the_size_is_known_ends_it_at_once(
     assert (status["state"], status["decision"]["verdict"]) == ("Decided", "StoppedByGuardrail")
     assert "sizing" not in status["record"]
     assert list(status["record"]["withdrawn"]) == ["green-button"]
+
+
+async def test_a_sample_ratio_that_does_not_hold_ends_it_and_names_where_it_comes_from() -> None:
+    stage = Stage(new(decision={"minimumDuration": "0s"}))
+    await stage.step()
+    stage.arms = {"red": share(20_000, 1000), "green-button": share(17_000, 850)}
+    stage.causes = {
+        "browser": {
+            "Chrome": {"red": 15_000, "green-button": 15_010},
+            "Safari": {"red": 5000, "green-button": 1990},
+        }
+    }
+    status = await stage.step()
+    assert (status["state"], status["decision"]["verdict"]) == ("Decided", "Invalid")
+    ratio = status["checks"]["sampleRatio"]
+    assert ratio["verdict"] == "Violated"
+    assert ratio["hint"].startswith("browser Safari has red 71.5%, green-button 28.5%, and without it all is as it")
+
+
+async def test_other_weights_on_the_way_are_no_mismatch() -> None:
+    stage = Stage(new(decision={"minimumDuration": "0s"}))
+    await stage.step()
+    stage.tests["button"]["spec"]["variants"][0]["weight"] = "20%"
+    stage.tests["button"]["spec"]["variants"][1]["weight"] = "80%"
+    stage.tests["button"]["metadata"]["generation"] = 2
+    stage.arms = {"red": share(1000, 50), "green-button": share(1000, 50)}
+    status = await stage.step()
+    assert [each["weights"]["red"] for each in status["record"]["stretches"]] == [5000, 2000]
+    stage.arms = {"red": share(3000, 150), "green-button": share(9000, 450)}
+    part = {name: PartFigures(1000, Sums()) for name in stage.arms}
+    rest = {"red": PartFigures(2000, Sums()), "green-button": PartFigures(8000, Sums())}
+    stage.batches = [part, rest]
+    status = await stage.step()
+    assert (status["state"], status["checks"]["sampleRatio"]["verdict"]) == ("Running", "Holds")
+
+
+async def test_a_bandit_sends_new_visitors_where_it_is_better_and_decides_by_its_batches() -> None:
+    stage = Stage(new(statistics={"method": "Bandit"}, decision={"minimumDuration": "0s"}))
+    await stage.step()
+    batches: list[dict[str, PartFigures]] = []
+    status: dict[str, Any] = {}
+    for _ in range(40):
+        weights = stage.tests["button"]["status"]["record"]["stretches"][-1]["weights"]
+        new_visitors = {name: weights[name] * 2 for name in ("red", "green-button")}
+        batches = batches[: len(stage.tests["button"]["status"]["record"]["stretches"]) - 1]
+        batches.append(
+            {
+                name: PartFigures(count, Sums(y=count * chance, yy=count * chance))
+                for (name, count), chance in zip(new_visitors.items(), (0.05, 0.075), strict=True)
+            }
+        )
+        stage.batches = batches
+        totals = {name: sum(each[name].visitors for each in batches) for name in new_visitors}
+        converted = {name: sum(each[name].sums.y for each in batches) for name in new_visitors}
+        stage.arms = {name: share(totals[name], round(converted[name])) for name in new_visitors}
+        status = await stage.step(60)
+        if status["state"] != "Running":
+            break
+    assert (status["state"], status["decision"]["verdict"], status["decision"]["winner"]) == (
+        "Decided",
+        "Ship",
+        "green-button",
+    )
+    assert status["record"]["stretches"][-1]["weights"]["green-button"] > 8000
+    assert status["checks"]["sampleRatio"]["verdict"] == "Holds"
+
+
+async def test_the_report_is_kept_with_the_course_of_the_test_also_when_the_store_has_gone() -> None:
+    stage = Stage(new(decision={"minimumDuration": "1m", "promote": "Manual"}))
+    await stage.step()
+    for visitors in (5000, 10_000):
+        arms = {"red": PartFigures(visitors, Sums(y=visitors * 0.05, yy=visitors * 0.05))}
+        arms["green-button"] = PartFigures(visitors, Sums(y=visitors * 0.06, yy=visitors * 0.06))
+        at = int((NOON + timedelta(seconds=visitors / 100)).timestamp() * 1000)
+        stage.series.append(Step(at, arms))
+    stage.arms = {"red": share(10_000, 500), "green-button": share(10_000, 600)}
+    status = await stage.step(120)
+    assert status["report"] == "button-abtest-report"
+    kept = read_report(stage.reports["button-abtest-report"]["data"]["report.json"])
+    assert [each.arms["red"].visitors for each in kept.looks] == [5000, 10_000]
+    last = kept.looks[-1].variants["green-button"]
+    assert last.lift == pytest.approx(0.2)
+    assert last.lift_lower is not None
+    assert last.lift_upper is not None
+    assert last.lift_lower < 0.2 < last.lift_upper
+    assert kept.notes[0].startswith("The test ran for 0.0 days, so not every day of the week is in it")
+    # The campaign ends, and its store with it: what was kept stays, and the report says how the test ended.
+    assert stage.held is not None
+    stage.held["status"]["stage"] = "Retained"
+    stage.arms = "nobody there"
+    assert (await stage.step(60))["record"]["reason"] == "FiguresUnavailable"
+    status = await stage.step(301)
+    assert status["state"] == "Stopped"
+    kept = read_report(stage.reports["button-abtest-report"]["data"]["report.json"])
+    assert (kept.state, len(kept.looks)) == ("Stopped", 2)
+    assert kept.decision is not None
+    assert kept.decision.verdict == "Inconclusive"
+
+
+async def test_a_report_is_not_written_at_each_look() -> None:
+    stage = Stage(new())
+    await stage.step()
+    stage.arms = {"red": share(1000, 50), "green-button": share(1010, 55)}
+    written = 0
+    for _ in range(40):
+        before = stage.reports.get("button-abtest-report")
+        await stage.step()
+        written += stage.reports.get("button-abtest-report") is not before
+    assert 8 <= written <= 12, "once a minute in ten minutes"

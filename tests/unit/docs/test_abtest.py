@@ -1,6 +1,7 @@
 """The page about tests is true: every field is told and shown, and what is shown loads."""
 
 import re
+from typing import get_args
 
 import pytest
 from tests.unit.docs.fields import field_paths, is_used
@@ -10,6 +11,7 @@ from tests.unit.docs.test_docs import CAMPAIGN, code_words
 from flywheel.api.abtest import ABTestSpec
 from flywheel.api.abtest_status import ABTestStatus
 from flywheel.api.load import load_abtest
+from flywheel.experiment.state import Standing
 
 ABTEST = ROOT / "docs/abtest.md"
 SPEC_FIELDS = list(field_paths(ABTestSpec))
@@ -61,3 +63,14 @@ def test_every_field_of_the_status_is_described() -> None:
     assert [path for path in top if f"status.{path}" not in code_words(ABTEST)] == []
     nested = {path.rpartition(".")[2].removesuffix("[]") for path in STATUS_FIELDS if not path.startswith("conditions")}
     assert sorted(nested - words) == []
+
+
+def test_every_condition_reason_and_state_is_described() -> None:
+    code = (ROOT / "operator/flywheel/campaign/testing.py").read_text("utf-8")
+    code += (ROOT / "operator/flywheel/experiment/machine.py").read_text("utf-8")
+    types = set(re.findall(r'Condition\(\s*"(\w+)"', code))
+    reasons = set(re.findall(r'Condition\(\s*"\w+",\s*"\w+",\s*"(\w+)"', code))
+    reasons |= set(re.findall(r'^        \("([A-Z]\w+)", ', code, re.MULTILINE))
+    assert {"Ready", "Stalled", "Measured"} <= types
+    assert {"InvalidTest", "NotYet", "PodsNotReady"} <= reasons
+    assert sorted((types | reasons | set(get_args(Standing))) - code_words(ABTEST)) == []

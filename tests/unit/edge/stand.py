@@ -5,7 +5,7 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,14 +18,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from flywheel.edge.agent import Agent, Observer
 from flywheel.edge.document import (
+    BUCKETS,
     Backend,
     Collect,
     EdgeDocument,
     EdgeRoute,
     EdgeService,
+    Segment,
     Trouble,
+    VariantRange,
     encode,
 )
+from flywheel.edge.document import Test as Trial
 from flywheel.edge.render import Layout
 from flywheel.edge.runtime_api import RuntimeApi
 
@@ -241,6 +245,12 @@ def document(**changes: Any) -> EdgeDocument:
         "store": "http://127.0.0.1:1",
     }
     return EdgeDocument(**(plain | changes)).stamped()
+
+
+def trial(name: str, ranges: Sequence[VariantRange], *, salt: str = "s", service: str = "web", **more: Any) -> Trial:
+    """A test that has the whole layer of its service, if nothing else is said."""
+    given = {"layer_salt": f"layer/{service}", "segments": (Segment(start=0, end=BUCKETS),), **more}
+    return Trial(name=name, service=service, salt=salt, ranges=tuple(ranges), **given)
 
 
 def live(given: EdgeDocument, **changes: Any) -> EdgeDocument:

@@ -14,7 +14,7 @@ from tests.unit.edge.stand import Connection, free_port, until
 from flywheel.edge.bucket import bucket
 from flywheel.edge.document import BUCKETS
 from flywheel.edge.quoting import percent_encoded
-from flywheel.edge.rules import bucket_of
+from flywheel.edge.testrules import bucket_of
 
 SEED = 20270616
 IDS = 10_000
@@ -87,9 +87,9 @@ defaults
     timeout http-request 10s
 frontend f
     bind 127.0.0.1:{port}
-    http-request set-var(txn.vid) req.hdr(x-visitor)
+    http-request set-var(txn.who) req.hdr(x-visitor)
     http-request set-var(txn.t0) req.hdr(x-salt),map({tmp_path}/tests.map)
-    http-request return status 200 content-type text/plain lf-string %[{bucket_of("txn.t0")}]
+    http-request return status 200 content-type text/plain lf-string %[{bucket_of("t0", 3)}]
 """)
     haproxy = await asyncio.create_subprocess_exec("haproxy", "-db", "-f", tmp_path / "haproxy.cfg")
     try:

@@ -5,10 +5,10 @@ import uuid
 from collections import Counter
 from pathlib import Path
 
-from tests.unit.edge.stand import Connection, Edge, Service, document, edge, endpoint_slice, live, until
+from tests.unit.edge.stand import Connection, Edge, Service, document, edge, endpoint_slice, live, trial, until
 
 from flywheel.edge.bucket import bucket, share_salt
-from flywheel.edge.document import EdgeRoute, Limits, Share, VariantRange, Weight
+from flywheel.edge.document import EdgeRoute, Limits, Segment, Share, VariantRange, Weight
 from flywheel.edge.document import Test as Trial
 
 FAST = Limits(requests_per_second=100_000)
@@ -59,7 +59,7 @@ async def test_tests_come_change_and_go(tmp_path: Path) -> None:
         assert given is not None
         connection = await stand.connect()
         for salt, ranges in (("s;1 ü\\\"'%|", arms(2500, 2500)), ("other", arms(0, 5000, start=5000))):
-            await stand.give(live(given, tests=(Trial(name="button", service="web", salt=salt, ranges=ranges),)))
+            await stand.give(live(given, tests=(trial("button", ranges, salt=salt),)))
             for visitor, slot in (await slots(connection, visitors)).items():
                 at = bucket(salt, visitor)
                 variant = next((arm.variant for arm in ranges if arm.start <= at < arm.end), "")
@@ -68,13 +68,18 @@ async def test_tests_come_change_and_go(tmp_path: Path) -> None:
                 assert (record["test"], record["var"]) == ("button" if variant else "", variant)
             stand.records.clear()
         two = (
-            Trial(name="first", service="web", salt="a", ranges=(arms(1000, 1000)[1],)),
-            Trial(name="second", service="web", salt="b", ranges=arms(0, 10_000)),
+            trial("first", arms(0, 10_000), salt="a", segments=(Segment(start=1000, end=2000),)),
+            trial(
+                "second",
+                arms(0, 10_000),
+                salt="b",
+                segments=(Segment(start=0, end=1000), Segment(start=2000, end=10_000)),
+            ),
         )
         await stand.give(live(given, tests=two))
         await slots(connection, visitors)
         for visitor in visitors:
-            expected = "first" if 1000 <= bucket("a", visitor) < 2000 else "second"
+            expected = "first" if 1000 <= bucket("layer/web", visitor) < 2000 else "second"
             assert (await stand.record(vid=visitor))["test"] == expected
         await stand.give(live(given))
         assert set((await slots(connection, visitors)).values()) == {"blue"}
@@ -89,7 +94,7 @@ async def test_a_test_that_changes_never_shows_a_visitor_a_third_thing(tmp_path:
 
     def form(salt: str, middle: int) -> tuple[Trial, ...]:
         green = VariantRange(variant="green", slot="green", start=0, end=middle)
-        return (Trial(name="t", service="web", salt=salt, ranges=(green,)),)
+        return (trial("t", [green], salt=salt),)
 
     async with edge(tmp_path, document(limits=FAST)) as stand:
         given = stand.document

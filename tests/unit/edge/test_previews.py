@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.unit.edge.stand import Answer, document, edge, live, until
+from tests.unit.edge.stand import Answer, document, edge, live, trial, until
 
 from flywheel.edge.document import (
     Block,
@@ -17,7 +17,6 @@ from flywheel.edge.document import (
     Share,
     VariantRange,
 )
-from flywheel.edge.document import Test as Trial
 from flywheel.events.access_log import AccessLog, LogRules, Record
 from flywheel.events.meters import Meters
 
@@ -111,7 +110,7 @@ async def test_a_preview_is_no_visit_and_takes_no_part_in_tests_and_shares(tmp_p
     arms = (VariantRange(variant="red", slot="blue", start=0, end=10_000),)
     changes = {
         "previews": (WEB,),
-        "tests": (Trial(name="button", service="web", salt="s", ranges=arms),),
+        "tests": (trial("button", arms),),
         "shares": (Share(service="web", slot="blue", basis_points=10_000),),
     }
     async with edge(tmp_path, live(FAST, **changes)) as stand:

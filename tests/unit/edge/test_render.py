@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.unit.edge.stand import certificate, document, live
+from tests.unit.edge.stand import certificate, document, live, trial
 
 from flywheel.edge.document import (
     Backend,
@@ -21,10 +21,14 @@ from flywheel.edge.document import (
     EdgeDocument,
     EdgeRoute,
     EdgeService,
+    ForcedVariant,
     Limits,
     Live,
     Preview,
+    Segment,
     Share,
+    Target,
+    TargetHeader,
     Tls,
     VariantRange,
     Visitor,
@@ -54,6 +58,32 @@ hosts = st.lists(st.sampled_from(["a.example", "*.a.example", "b"]) | nasty, max
 texts = st.lists(nasty, max_size=3).map(tuple)
 paths = st.sampled_from(["/", "/a", "/a/b/", "/%41"]) | nasty.map("/{}".format) | nasty
 numbers = st.integers(-5, 5) | st.integers(1, 20_000)
+Text = st.SearchStrategy[str]
+
+
+def trials(text: Text, service: Text, ranges: st.SearchStrategy[Any]) -> st.SearchStrategy[Trial]:
+    """Tests, most of them of nonsense."""
+    target = st.builds(
+        Target,
+        paths=texts,
+        headers=st.lists(st.builds(TargetHeader, name=st.just("X-App") | text, values=texts), max_size=2).map(tuple),
+        devices=st.sampled_from([(), ("Phone",), ("Tablet", "Desktop")]),
+        regions=texts,
+        visitors=st.sampled_from(["All", "New", "Returning"]),
+    )
+    return st.builds(
+        Trial,
+        name=text,
+        service=service,
+        salt=text,
+        layer_salt=text,
+        segments=st.lists(st.builds(Segment, start=numbers, end=numbers), max_size=2).map(tuple),
+        ranges=ranges,
+        holdout=st.just(0) | numbers,
+        target=st.none() | target,
+        sticky=st.booleans(),
+        forced=st.lists(st.builds(ForcedVariant, token=text, variant=text, slot=text), max_size=2).map(tuple),
+    )
 
 
 @st.composite
@@ -112,9 +142,7 @@ def documents(draw: st.DrawFn) -> EdgeDocument:
                 fallbacks=st.just({pair[0]: pair[1]}) | st.just({}) | st.dictionaries(nasty, nasty, max_size=1),
                 shares=st.just((Share(service=pair[0], slot=pair[1], basis_points=draw(numbers)),)),
                 weights=st.just((Weight(service=pair[0], slot=pair[1], weight=draw(numbers)),)),
-                tests=st.builds(Trial, name=nasty, service=st.just(pair[0]), salt=nasty, ranges=ranges).map(
-                    lambda t: (t,)
-                ),
+                tests=trials(nasty, st.just(pair[0]), ranges).map(lambda t: (t,)),
                 blocks=st.lists(
                     st.builds(
                         Block,
@@ -204,6 +232,30 @@ odd = printable.filter(bool)
 
 
 @st.composite
+def sound_trials(draw: st.DrawFn, service: str, slot: str, arms: tuple[VariantRange, ...]) -> Trial:
+    """A test in order, of odd texts."""
+    target = Target(
+        paths=draw(st.sampled_from([(), ("/coupon", "/a*"), ("/*",)])),
+        headers=tuple(TargetHeader(name="X-App", values=(each,)) for each in draw(words) if each),
+        devices=draw(st.sampled_from([(), ("Phone",), ("Tablet", "Desktop")])),
+        regions=tuple(each for each in draw(words) if each),
+        visitors=draw(st.sampled_from(["All", "New", "Returning"])),
+    )
+    return Trial(
+        name=draw(odd),
+        service=service,
+        salt=draw(nasty.filter(bool)),
+        layer_salt=draw(nasty.filter(bool)),
+        segments=draw(st.sampled_from([(), (Segment(start=0, end=5000), Segment(start=6000, end=10_000))])),
+        ranges=arms,
+        holdout=draw(st.sampled_from([0, 500])),
+        target=draw(st.none() | st.just(target)),
+        sticky=draw(st.booleans()),
+        forced=draw(st.sampled_from([(), (ForcedVariant(token="0123456789abcdef", variant="v", slot=slot),)])),
+    )
+
+
+@st.composite
 def sound_documents(draw: st.DrawFn) -> EdgeDocument:
     """Documents that can be carried out, with the oddest text in every place that may have any."""
     slots_ = st.lists(st.builds(Backend, slot=odd, service=odd, port=odd, capacity=st.integers(1, 4)), min_size=1)
@@ -243,7 +295,7 @@ def sound_documents(draw: st.DrawFn) -> EdgeDocument:
         live=Live(
             active={service.name: slot},
             shares=(Share(service=service.name, slot=slot, basis_points=draw(st.integers(0, 10_000))),),
-            tests=(Trial(name=draw(odd), service=service.name, salt=draw(nasty.filter(bool)), ranges=arms),),
+            tests=(draw(sound_trials(service.name, slot, arms)),),
             blocks=(Block(kind="visitor", value=draw(nasty), until=1),),
             previews=(
                 Preview(
@@ -278,7 +330,7 @@ def test_hostile_text_in_every_place_that_takes_any_text(text: str) -> None:
         "visitor": Visitor(consent=Consent(granted=(text,))),
     }
     arms = (VariantRange(variant=text, slot="green", start=0, end=10),)
-    given_document = live(document(**changes), tests=(Trial(name=text, service="web", salt=text or "s", ranges=arms),))
+    given_document = live(document(**changes), tests=(trial(text, arms, salt=text or "s", layer_salt=text or "l"),))
     try:
         _is_sound(render(given_document, {}))
     except DocumentProblem:
@@ -353,6 +405,11 @@ def changed(**changes: Any) -> Preview:
     return msgspec.structs.replace(HOSTED, **changes)
 
 
+def forced(**changes: Any) -> ForcedVariant:
+    given = {"token": "0123456789abcdef", "variant": "v", "slot": "blue", **changes}
+    return ForcedVariant(**given)
+
+
 PROBLEMS: dict[str, EdgeDocument] = {
     "services": document(services=()),
     "services[0].backends": document(services=(EdgeService(name="web", backends=()),)),
@@ -365,15 +422,21 @@ PROBLEMS: dict[str, EdgeDocument] = {
     "live.shares[0]": live(document(), shares=(Share(service="web", slot="red", basis_points=1),)),
     "live.tests[0].ranges": live(
         document(),
-        tests=(
-            Trial(
-                name="t",
-                service="web",
-                salt="s",
-                ranges=tuple(VariantRange(variant="v", slot="blue", start=0, end=9) for _ in range(2)),
-            ),
-        ),
+        tests=(trial("t", [VariantRange(variant="v", slot="blue", start=0, end=9) for _ in range(2)]),),
     ),
+    "live.tests[0].segments": live(document(), tests=(trial("t", []), trial("u", []))),
+    "live.tests[1].layerSalt": live(document(), tests=(trial("t", []), trial("u", [], layer_salt="other"))),
+    "live.tests[0].salt": live(document(), tests=(trial("t", [], salt=""),)),
+    "live.tests[0].layerSalt": live(document(), tests=(trial("t", [], layer_salt=""),)),
+    "live.tests[0].holdout": live(document(), tests=(trial("t", [], holdout=-1),)),
+    "live.tests[0].service": live(document(), tests=(trial("t", [], service="nowhere"),)),
+    "live.tests[0].forced[0].token": live(document(), tests=(trial("t", [], forced=(forced(token="short"),)),)),
+    "live.tests[0].forced[0].slot": live(document(), tests=(trial("t", [], forced=(forced(slot="red"),)),)),
+    "live.tests[0].target.paths": live(document(), tests=(trial("t", [], target=Target(paths=("/a\n",))),)),
+    "live.tests[0].target.headers[0].name": live(
+        document(), tests=(trial("t", [], target=Target(headers=(TargetHeader(name="a b", values=("x",)),))),)
+    ),
+    "live.tests[16]": live(document(), tests=tuple(trial(f"t{number}", [], segments=()) for number in range(17))),
     "live.previews[0]": previewing(changed(slot="red")),
     "live.previews[1]": previewing(HOSTED, changed(slot="blue", hosts=())),
     "live.previews[1].hosts": previewing(HOSTED, changed(revision="0" * 16)),

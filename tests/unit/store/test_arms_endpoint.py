@@ -31,7 +31,12 @@ async def worker(tmp_path_factory: pytest.TempPathFactory):
             await started.ready(client)
             seen = [
                 request(
-                    each, test="button", variant=arm, visitor=f"{arm}{each % 10}", status=500 if each == 45 else 200
+                    each,
+                    test="button",
+                    variant=arm,
+                    visitor=f"{arm}{each % 10}",
+                    status=500 if each == 45 else 200,
+                    device="Phone",
                 )
                 for arm, numbers in (("red", range(40)), ("green", range(40, 60)))
                 for each in numbers
@@ -73,6 +78,33 @@ async def test_times_and_cut_values(worker: WorkerProcess) -> None:
     assert arms["green"]["outcomes"][1]["y"] == 0
 
 
+async def test_what_may_be_the_cause(worker: WorkerProcess) -> None:
+    causes = (await ask(worker, QUESTION | {"causes": True})).json()["causes"]
+    assert causes["device"] == {"Phone": {"green": 10, "red": 10}}
+    assert causes["fallback"] == {"0": {"green": 10, "red": 10}}
+    assert set(causes) == {"browser", "channel", "device", "fallback", "pod"}
+
+
+async def test_how_the_sums_came_about(worker: WorkerProcess) -> None:
+    steps = [NOON + 5, NOON + 45, NOON + 3_600_000]
+    answer = (await ask(worker, QUESTION | {"steps": steps, "days": True, "offset": 480, "batches": steps[:2]})).json()
+    assert [each["at"] for each in answer["series"]] == steps
+    assert [{arm: each["visitors"] for arm, each in one["arms"].items()} for one in answer["series"]] == [
+        {"red": 5},
+        {"green": 5, "red": 10},
+        {"green": 10, "red": 10},
+    ]
+    # What is asked for at the end is what the sums are.
+    assert answer["series"][-1]["arms"]["green"]["sums"] == answer["arms"]["green"]["outcomes"][0]
+    # It is a late evening in Greenwich, and past midnight in the East.
+    assert [each["day"] for each in answer["days"]] == ["2023-11-15"]
+    assert answer["days"][0]["arms"]["green"]["sums"] == answer["arms"]["green"]["outcomes"][0]
+    assert [{arm: each["visitors"] for arm, each in one.items()} for one in answer["batches"]] == [
+        {"red": 5, "green": 5},
+        {"green": 5},
+    ]
+
+
 async def test_errors_and_latencies_only_where_they_are_asked_for(worker: WorkerProcess) -> None:
     arms = (await ask(worker, QUESTION)).json()["arms"]
     assert {arm: (each["requesters"], each["latencies"]) for arm, each in arms.items()} == {
@@ -108,6 +140,10 @@ async def test_nobody_else_does(worker: WorkerProcess) -> None:
         ({"outcomes": [CLAIMED | {"winsorise": 0.4}]}, "from 0.5 to 0.9999"),
         ({"outcomes": [CLAIMED | {"winsorise": 0.99, "over": CLAIMED["amount"]}]}, "beside no `over`"),
         ({"outcomes": [{"amount": {"event": "a", "of": "TimeTo"}, "over": CLAIMED["amount"]}]}, "counts and sums"),
+        ({"steps": [NOON + each for each in range(61)]}, "at most 60"),
+        ({"steps": [NOON + 2, NOON + 1]}, "one after the other"),
+        ({"batches": [NOON - 1]}, "between `since` and `until`"),
+        ({"offset": 10_000}, "minutes"),
         ({"more": 1}, "not what is wanted"),
     ],
 )
