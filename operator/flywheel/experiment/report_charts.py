@@ -1,5 +1,6 @@
 """The two drawings of a report: how sure the change became, and how many visitors were there. Pure; SVG."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
@@ -44,21 +45,21 @@ def colour_of(report: Report, variant: str) -> str:
 
 def effect_chart(report: Report, variant: str, zone: tzinfo) -> Markup | None:
     """Draw the change of one variant over time, in its band; None while there is nothing to draw."""
-    seen = [(look.at, found) for look in report.looks if (found := look.variants.get(variant)) and _is_known(found)]
+    seen = [
+        (look.at, found) for look in report.looks if (found := look.variants.get(variant)) and found.lift is not None
+    ]
     if len(seen) < 2:
         return None
     planned = planned_lift(report)
     frame = _frame(report, _reach(seen, planned), zone)
     colour = colour_of(report, variant)
-    band = [(frame.x(at), frame.up(each.lift_upper or 0.0)) for at, each in seen]
-    band += [(frame.x(at), frame.up(each.lift_lower or 0.0)) for at, each in reversed(seen)]
     line = [(frame.x(at), frame.up(each.lift or 0.0)) for at, each in seen]
     at, last = seen[-1]
     return _drawing(
         f"Change with {variant} over time, with what the truth very likely lies in",
         _percents(frame),
         _days(frame, report),
-        element("polygon", points=_points(band), fill="currentColor", class_=colour, opacity=0.18),
+        _band(frame, seen, colour),
         _across(frame, 0.0, "axis"),
         _across(frame, planned, "goal"),
         _line(line, colour),
@@ -111,8 +112,19 @@ def small_interval(
     return element("svg", *parts, viewBox="0 0 140 22", class_="small", aria_hidden="true")
 
 
-def _is_known(found: VariantAt) -> bool:
-    return None not in (found.lift, found.lift_lower, found.lift_upper)
+def _band(frame: Frame, seen: Sequence[tuple[datetime, VariantAt]], colour: str) -> Markup | None:
+    """Draw what the truth very likely lies in. A bound that is not known yet is beyond the axis; a bandit has none."""
+    if all(each.lift_lower is None and each.lift_upper is None for _, each in seen):
+        return None
+    upper = [(frame.x(at), frame.up(_or(each.lift_upper, math.inf))) for at, each in seen]
+    lower = [(frame.x(at), frame.up(_or(each.lift_lower, -math.inf))) for at, each in seen]
+    return element(
+        "polygon", points=_points([*upper, *reversed(lower)]), fill="currentColor", class_=colour, opacity=0.18
+    )
+
+
+def _or(value: float | None, otherwise: float) -> float:
+    return otherwise if value is None else value
 
 
 def _reach(seen: Sequence[tuple[datetime, VariantAt]], planned: float) -> tuple[float, float]:
@@ -121,7 +133,7 @@ def _reach(seen: Sequence[tuple[datetime, VariantAt]], planned: float) -> tuple[
     last = settled[-1]
     near = [0.0, planned, last.lift_lower or 0.0, last.lift_upper or 0.0]
     most = FARTHEST * max(abs(each) for each in near)
-    ends = [end or 0.0 for each in settled for end in (each.lift_lower, each.lift_upper)]
+    ends = [end or 0.0 for each in settled for end in (each.lift_lower, each.lift, each.lift_upper)]
     return bounds([*near, *(max(-most, min(most, each)) for each in ends)])
 
 

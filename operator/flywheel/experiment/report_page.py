@@ -17,7 +17,6 @@ from flywheel.experiment.report_words import (
     duration_told,
     method,
     moment,
-    notes,
     span,
     what_next,
     zone_of,
@@ -157,7 +156,7 @@ def _trust(report: Report) -> Markup:
         }.get(ratio.verdict, "too few visitors to tell.")
         cause = f" Where it comes from: {ratio.hint}" if ratio.hint else ""
         items.append(element("li", tag(ratio.verdict or "Undecided"), f" Sample ratio: {shared}{cause}"))
-    items += [element("li", each) for each in notes(report)]
+    items += [element("li", each) for each in report.notes]
     if not items:
         items.append(element("li", "Nothing is known yet."))
     return _section("Can it be trusted?", element("ul", items))

@@ -1,19 +1,11 @@
 """What a report says in plain words: the verdict, how it came about, and what to be careful of. Pure."""
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, tzinfo
+from datetime import datetime, tzinfo
 from zoneinfo import ZoneInfo
 
-from flywheel.experiment.report_model import Day, Report
-
-WEEK = 7
-LEAST_CONVERSIONS = 50
-"""Of each half and arm, before the change of the first days is compared with that of the later ones."""
-SURELY = 2.5
-"""Standard errors between both, from which on people are told."""
-WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+from flywheel.experiment.report_model import Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,77 +158,7 @@ def _figure(value: float, kind: str) -> str:
     return f"{value * 100:.3g}%" if kind == "event" else f"{value:,.4g}"
 
 
-def notes(report: Report) -> Iterator[str]:
-    """Say what to be careful of: what the operator has noted, missing weekdays, and a change that wears off."""
-    yield from report.notes
-    yield from _weekdays(report)
-    for variant in challengers_of(report):
-        yield from _novelty(report, variant)
-
-
-def _weekdays(report: Report) -> Iterator[str]:
-    seen = [found for each in report.days if (found := _date(each.day)) is not None]
-    if not seen or (report.decision is None and report.state != "Stopped"):
-        return
-    missing = [name for at, name in enumerate(WEEKDAYS) if at not in {each.weekday() for each in seen}]
-    if missing:
-        names = f"{', '.join(missing[:-1])} or {missing[-1]}" if len(missing) > 1 else missing[0]
-        yield f"The test had no {names}, and people of other weekdays may act otherwise."
-    elif running_seconds(report) % (WEEK * 86400) > 86400:
-        yield "The test did not end with a whole week, so some weekdays count more than others."
-
-
-def _date(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        return None
-
-
-def _novelty(report: Report, variant: str) -> Iterator[str]:
-    """Compare the change for visitors of the first half of the days with that for the later ones."""
-    if report.design.kind != "event" or len(report.days) < 4:
-        return
-    half = len(report.days) // 2
-    control = control_of(report)
-    early, late = (_log_ratio(part, variant, control) for part in (report.days[:half], report.days[half:]))
-    if early is None or late is None:
-        yield (
-            f"Whether the change with {variant} is only news that wears off cannot be told: too few came in each half "
-            "of the test."
-        )
-        return
-    difference, error = early[0] - late[0], math.hypot(early[1], late[1])
-    first, second = (f"{math.expm1(each[0]) * 100:+.3g}%" for each in (early, late))
-    told = f"{first} for visitors of the first half of the days and {second}"
-    if abs(difference) > SURELY * error:
-        yield (
-            f"The change with {variant} was {told} for later ones. That is more than chance: it may be news that wears "
-            "off, or something that happened meanwhile. Look at it again in some weeks."
-        )
-    else:
-        yield f"The change with {variant} was {told} for later ones: no sign of news that wears off."
-
-
-def _log_ratio(days: Sequence[Day], variant: str, control: str) -> tuple[float, float] | None:
-    """Give the logarithm of the ratio of two shares, and its standard error."""
-    sums = []
-    for name in (variant, control):
-        arms = [each.arms[name] for each in days if name in each.arms]
-        visitors, total = sum(each.visitors for each in arms), sum(each.total or 0.0 for each in arms)
-        if total < LEAST_CONVERSIONS or visitors <= total:
-            return None
-        sums.append((total / visitors, (1 / total - 1 / visitors)))
-    (mine, spread), (other, noise) = sums
-    return math.log(mine / other), math.sqrt(spread + noise)
-
-
 def duration_told(report: Report) -> str:
     """Say how long it ran."""
     paused = f", {span(report.paused_seconds)} of pauses not counted" if report.paused_seconds else ""
     return f"{span(running_seconds(report))}{paused}" if report.started_at else "not begun"
-
-
-def longest(report: Report) -> timedelta:
-    """Give how long it was allowed to run."""
-    return timedelta(seconds=report.design.maximum_duration)

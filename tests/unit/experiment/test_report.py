@@ -28,7 +28,6 @@ from flywheel.experiment.report_model import (
 )
 from flywheel.experiment.report_page import page
 from flywheel.experiment.report_scales import Scale, moments, ticks
-from flywheel.experiment.report_words import notes
 from flywheel.experiment.told_model import Bounds, ToldComparison, ToldMetric, ToldVariant
 
 VOID = {"meta", "br", "hr"}
@@ -269,24 +268,19 @@ def test_no_text_breaks_an_element(text: str, value: str) -> None:
     assert [each.name for each in reader.nodes] == ["p"]
 
 
-def test_visitors_who_came_later_and_act_otherwise_are_noted() -> None:
-    def days(early: float, late: float) -> tuple[Day, ...]:
-        def day(number: int, share: float) -> Day:
-            arms = {"red": ArmAt(visitors=5000, total=400.0), "lime": ArmAt(visitors=5000, total=5000 * share)}
-            return Day(day=f"2027-06-{16 + number}", arms=arms)
-
-        return tuple(day(each, early if each < 4 else late) for each in range(8))
-
+def test_without_bounds_only_the_line_is_drawn() -> None:
     report = Story().run(14).report()
-    [told] = [each for each in notes(replace(report, days=days(0.12, 0.08))) if "with lime" in each]
-    assert "+50% for visitors of the first half" in told
-    assert "more than chance" in told
-    [told] = [each for each in notes(replace(report, days=days(0.09, 0.09))) if "with lime" in each]
-    assert "no sign of news" in told
-    [told] = [each for each in notes(replace(report, days=days(0.001, 0.001))) if "with lime" in each]
-    assert "cannot be told" in told
-    assert not any("The test had no" in each for each in notes(replace(report, days=days(0.09, 0.09))))
-    assert any("had no Monday or Tuesday" in each for each in notes(replace(report, days=days(0.1, 0.1)[:5])))
+
+    def bare(look: LookAt) -> LookAt:
+        variants = {name: VariantAt(lift=each.lift) for name, each in look.variants.items()}
+        return replace(look, variants=variants)
+
+    effect, _ = drawings(replace(report, looks=tuple(map(bare, report.looks))))
+    assert list(effect.iter("polygon")) == []
+    assert len(list(effect.iter("polyline"))) == 1
+    effect, _ = drawings(replace(report, looks=(bare(report.looks[0]), *report.looks[1:])))
+    [band] = effect.iter("polygon")
+    assert len(band.attrib["points"].split()) == 2 * len(report.looks)
 
 
 def test_a_report_is_read_as_it_was_written() -> None:
