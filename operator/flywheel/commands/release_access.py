@@ -17,9 +17,10 @@ CONNECTIONS = 4
 WRITE_ATTEMPTS = 10
 """The status moves while a release is at work, and each move of it makes a write conflict."""
 LONGEST_PAUSE = 1.0
-RESOURCES = {"Campaign": f"campaigns.{GROUP}", "ConfigMap": "configmaps"}
+RESOURCES = {"Campaign": f"campaigns.{GROUP}", "ABTest": f"abtests.{GROUP}", "ConfigMap": "configmaps"}
 RIGHTS = {
     "Campaign": "the chart's role that ends in -view lets people read Campaigns, the one in -edit command releases",
+    "ABTest": "the chart's role that ends in -view lets people read ABTests, the one in -edit command them",
     "ConfigMap": "Kubernetes' role `view` has it",
 }
 
@@ -88,7 +89,7 @@ class Reach:
                 )
             except ApiError as error:
                 if not error.is_conflict:
-                    raise refused(error, "patch", "Campaign", place) from error
+                    raise refused(error, "patch", "Campaign", place.namespace) from error
             longest = min(LONGEST_PAUSE, 0.02 * 2.0**attempt)
             await asyncio.sleep(self._random.uniform(longest / 2, longest))
         raise Unanswered(f"The Campaign {place.campaign} is changed all the time; nothing is written. Try again.")
@@ -97,7 +98,7 @@ class Reach:
         try:
             return await self._gateway.get(key)
         except ApiError as error:
-            raise refused(error, "get", key.kind, self.place) from error
+            raise refused(error, "get", key.kind, self.place.namespace) from error
 
 
 @asynccontextmanager
@@ -119,13 +120,13 @@ async def reach(place: Place) -> AsyncIterator[Reach]:
         await gateway.close()
 
 
-def refused(error: ApiError, verb: str, kind: str, place: Place) -> click.ClickException:
+def refused(error: ApiError, verb: str, kind: str, namespace: str) -> click.ClickException:
     """Say to a person why a call failed, and what to do."""
     if error.status == 401:
         return Forbidden(f"The API server does not accept your credentials: {error}. Log in anew, or mend KUBECONFIG.")
     if error.status == 403:
         return Forbidden(
-            f"You lack the right `{verb}` on {RESOURCES[kind]} in the namespace {place.namespace}: {RIGHTS[kind]}. "
+            f"You lack the right `{verb}` on {RESOURCES[kind]} in the namespace {namespace}: {RIGHTS[kind]}. "
             f"The API server says: {error}"
         )
     if error.is_retryable:

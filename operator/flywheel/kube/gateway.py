@@ -105,10 +105,17 @@ class Gateway:
                 self._served.pop((resource.group, resource.version), None)
             raise
 
-    async def merge_patch(self, key: ObjectKey, patch: Manifest, *, subresource: str | None = None) -> Manifest:
+    async def merge_patch(
+        self,
+        key: ObjectKey,
+        patch: Manifest,
+        *,
+        subresource: str | None = None,
+        field_manager: str = FIELD_MANAGER,
+    ) -> Manifest:
         """Merge a patch into an object; with `metadata.resourceVersion` in it, 409 if another was faster."""
         path = resource_of(key).path(key.namespace, key.name, subresource)
-        query = (("fieldManager", FIELD_MANAGER),)
+        query = (("fieldManager", field_manager),)
         return await self._client.call("patch", "PATCH", path, query=query, body=patch, content_type=MERGE_PATCH)
 
     async def strategic_patch(self, key: ObjectKey, patch: Manifest) -> Manifest:

@@ -23,7 +23,9 @@ from flywheel.insight.rules import rules
 
 EDGE, EVENTS = ROOT / "docs/edge.md", ROOT / "docs/events.md"
 RELEASES, CONTENT = ROOT / "docs/releases.md", ROOT / "docs/content.md"
+ABTEST = ROOT / "docs/abtest.md"
 PEOPLE_AND_PODS = {
+    "abtest": ABTEST,
     "analytics": EVENTS,
     "browser-gate": RELEASES,
     "content-fetch": CONTENT,
@@ -47,7 +49,7 @@ def code(*folders: str) -> str:
 
 
 def test_every_command_is_described_somewhere() -> None:
-    pages = (EDGE, EVENTS, RELEASES, CONTENT, ROOT / "docs/operating.md", ROOT / "README.md")
+    pages = (EDGE, EVENTS, RELEASES, CONTENT, ABTEST, ROOT / "docs/operating.md", ROOT / "README.md")
     said = "".join(text(page) for page in pages)
     own = {"operator", "check-install", "check-uninstall", "version"}
     assert sorted(main.commands.keys() - own - PEOPLE_AND_PODS.keys()) == []
@@ -66,7 +68,7 @@ def test_every_option_is_described(name: str) -> None:
     assert sorted(options(main.commands[name]) - set(re.findall(r"--[a-z-]+", text(page)))) == []
 
 
-@pytest.mark.parametrize("page", [EDGE, EVENTS, RELEASES, CONTENT], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [EDGE, EVENTS, RELEASES, CONTENT, ABTEST], ids=lambda page: page.name)
 def test_no_command_is_described_that_does_not_exist(page: Path) -> None:
     named = set(re.findall(r"flywheel ([a-z][a-z-]+) (?:-|`|\")", text(page)))
     assert "query" in named or page is not EVENTS
