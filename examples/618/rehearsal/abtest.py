@@ -12,8 +12,8 @@ from rehearsal.releases import Told
 SHOWN = {"red": "red", "green-button": "green"}
 """What shoppers see of each variant, by the names that shoppers.yaml has for it."""
 WINNER = "green-button"
-LAG = timedelta(seconds=5)
-"""How long an exposure may take until the event store has it."""
+LAG = timedelta(seconds=15)
+"""How long an exposure may take until the event store has it, on a node that is busy with a crowd."""
 GUESTS = 5
 """People who were there and are no shoppers of the crowd: the visitor at this machine, and whom the demo invited."""
 

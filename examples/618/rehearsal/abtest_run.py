@@ -16,7 +16,7 @@ from rehearsal.visitor import BROWSER
 
 VERDICT_SECONDS = 150.0
 """How long the test may take from the opening of the sale until it is decided."""
-PROMOTION_SECONDS = 75.0
+PROMOTION_SECONDS = 90.0
 """How long the winner may take until it has passed its gates and is what the service runs."""
 LOOK_SECONDS = 0.3
 NEW_VISITORS = 25

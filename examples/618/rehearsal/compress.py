@@ -22,7 +22,7 @@ class Pace:
     scheduled: int = 10
     preparing: int = 30
     warm: int = 30
-    live: int = 220
+    live: int = 240
     hold: int = 20
     draining: int = 15
     retained: int = 15

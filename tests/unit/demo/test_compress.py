@@ -61,7 +61,7 @@ def test_every_stage_gets_its_seconds(pace: Pace, now: datetime) -> None:
 
 
 def test_the_default_pace_leaves_room_in_six_minutes() -> None:
-    assert 180 <= Pace().total <= 330
+    assert 180 <= Pace().total <= 345
     assert Pace().live > SHOW_SECONDS + GOING_HOME_SECONDS + 120, "a test and three releases have their time"
 
 
