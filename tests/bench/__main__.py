@@ -13,6 +13,7 @@ BENCHMARKS = (
     "experiment",
     "running_tests",
     "edge",
+    "edge_tests",
     "edge_map",
     "sidecar",
     "store",

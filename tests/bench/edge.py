@@ -19,12 +19,11 @@ from pathlib import Path
 
 from tests.bench import edge_orders
 from tests.bench.rows import Row, median
-from tests.unit.edge.stand import document, free_port, live
+from tests.unit.edge.stand import document, free_port, live, trial
 from tools.bootstrap.debian import ensure_packages
 from tools.bootstrap.steps import REPOSITORY
 
 from flywheel.edge.document import ChannelRule, EdgeDocument, Limits, VariantRange
-from flywheel.edge.document import Test as Trial
 from flywheel.edge.endpoints import Server
 from flywheel.edge.files import take_structure, write_structure
 from flywheel.edge.render import Layout, render

@@ -129,3 +129,23 @@ def test_a_slow_variant_loses_its_visitors_at_once(installed: Cluster, shop: Exp
     within(installed, lambda: after.visit(40))
     assert (after.failures, dict(after.saw)) == ([], {"red": 40})
     shop.serves("red")
+
+
+def test_a_variant_that_crashes_turns_nobody_away(installed: Cluster, shop: Experiments) -> None:
+    shop.comes_to_rest("red")
+    crashing = {"env": [{"name": "VERSION", "value": "lime"}, {"name": "CRASH_WHEN_LIVE", "value": "1"}]}
+    metrics = {"primary": {"event": "Coupon Claimed", "minimumEffect": "1%"}}
+    shop.test("crash", crashing, metrics=metrics)
+    shop.runs("crash")
+    crowd = shop.crowd({"red": 0.3, "lime": 0.3}, SEED + 2)
+
+    def has_crashed() -> bool:
+        pods = shop.objects.select("Pod", f"flywheel.dev/campaign={shop.name},flywheel.dev/service=app-lime")
+        told = [each for pod in pods for each in pod.get("status", {}).get("containerStatuses", [])]
+        return any(each.get("restartCount", 0) > 0 for each in told)
+
+    shop.visited_until(crowd, has_crashed, "crash")
+    within(installed, lambda: crowd.visit(60))
+    print(crowd.saw)
+    assert crowd.failures == []
+    assert shop.status("crash")["state"] == "Running"

@@ -22,7 +22,7 @@ class Pace:
     scheduled: int = 10
     preparing: int = 30
     warm: int = 30
-    live: int = 160
+    live: int = 240
     hold: int = 20
     draining: int = 15
     retained: int = 15
@@ -61,6 +61,12 @@ class Cut:
     store_size: str = "1Gi"
     looked_every: str = "10s"
     """How often content in Git is looked at."""
+    least_effect: str = "30%"
+    """Of the A/B test: more people must claim the coupon by so much."""
+    most_latency: str = "300%"
+    """Of the A/B test: of the median, as the p95 of a few hundred requests is a matter of luck."""
+    least_test: str = "20s"
+    """How long the A/B test runs at least."""
     kept: str = "20s"
     """How long a slot that has lost the traffic, or never had it, stays: the node has two cores for both."""
 
@@ -102,6 +108,26 @@ def compress(campaign: Manifest, now: datetime, pace: Pace, cut: Cut, image: str
                 variable["value"] = after[moved].astimezone(zone).isoformat()
             elif variable["name"] == "FLASH_STOCK":
                 variable["value"] = str(cut.flash_stock)
+    return made
+
+
+def compress_test(test: Manifest, cut: Cut, repository: str) -> Manifest:
+    """Return the A/B test `test` of a few minutes and a few hundred visitors.
+
+    What is asked stays; how small a difference is worth knowing, and how much harm is ruled out, becomes what so few
+    can tell.
+    """
+    made = copy.deepcopy(test)
+    spec = made["spec"]
+    for variant in spec["variants"]:
+        if "override" in variant:
+            variant["override"]["content"]["git"] |= {"url": repository, "interval": cut.looked_every}
+            variant["replicas"] = 1
+    spec["metrics"]["primary"]["minimumEffect"] = cut.least_effect
+    for guardrail in spec["metrics"]["guardrails"]:
+        guardrail |= {"latency": "p50", "maxIncrease": cut.most_latency} if "latency" in guardrail else {}
+    spec["metrics"]["window"] = "10m"
+    spec["decision"] |= {"minimumDuration": cut.least_test, "maximumDuration": "10m"}
     return made
 
 

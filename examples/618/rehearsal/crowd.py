@@ -5,12 +5,25 @@ this machine leads to one pod only.
 """
 
 import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 Manifest = dict[str, Any]
 NAME = "crowd"
 FILE = "shoppers.yaml"
 DIRECTORY = "/behaviour"
+SAW = re.compile(r"([0-9,]+) saw ([a-z][a-z0-9_-]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """How many visitors had seen what at a moment, as the shoppers count it."""
+
+    at: datetime
+    counts: Mapping[str, int]
 
 
 def crowd(namespace: str, image: str, behaviour: str, url: str, rate: float, seconds: int) -> Manifest:
@@ -81,3 +94,25 @@ def read_report(log: str) -> Manifest | None:
 def read_progress(log: str) -> str:
     """Find the last line in which the crowd said how it fares; empty while it has said nothing."""
     return next((line for line in reversed(log.splitlines()) if " here, " in line), "")
+
+
+def unstamped(log: str) -> str:
+    """Take the time of each line away, with which Kubernetes gives a log if it is asked to."""
+    return "\n".join(line.partition(" ")[2] for line in log.splitlines())
+
+
+def read_sightings(log: str) -> list[Sighting]:
+    """Find what shoppers had seen, in a log whose lines have their times."""
+    return list(_sightings(log))
+
+
+def _sightings(log: str) -> Iterator[Sighting]:
+    for line in log.splitlines():
+        stamp, _, said = line.partition(" ")
+        if " here, " not in said:
+            continue
+        counts = {name: int(count.replace(",", "")) for count, name in SAW.findall(said)}
+        try:
+            yield Sighting(datetime.fromisoformat(stamp), counts)
+        except ValueError:
+            continue

@@ -21,8 +21,12 @@ AUTHOR = b"Yougou Marketing <marketing@yougou.example>"
 READY = "--timeout=90s"
 PUSH_SECONDS = 20.0
 """A pod that is ready is not reachable everywhere in the same moment."""
+MAIN, VARIANT = "main", "green"
+"""The branch that the campaign serves, and the one with green buttons, which the A/B test is about."""
 RED, GREEN = "--claim:#d6123a", "--claim:#0b7a3b"
-"""The colour of the page's buttons, and the one that the demo pushes."""
+"""The colour of the page's buttons on either branch."""
+SOON, NOW = "6 月 16 日零点 开抢", "正在抢购，抢完为止"
+"""When the sale opens; and what the demo pushes once it is open."""
 
 
 def git_server(namespace: str, image: str) -> Manifest:
@@ -95,6 +99,12 @@ class WorkTree:
         with Repo(str(self.path)) as repository:
             repository.refs.set_symbolic_ref(b"HEAD", b"refs/heads/main")  # type: ignore[arg-type]
 
+    def switch(self, branch: str) -> None:
+        """Go on with another branch, as `git switch` does; one that is not there begins here."""
+        if branch.encode() not in porcelain.branch_list(self.path):
+            porcelain.branch_create(self.path, branch)
+        porcelain.checkout(self.path, branch)
+
     def change(self, name: str, before: str, after: str) -> None:
         """Edit a file.
 
@@ -114,13 +124,14 @@ class WorkTree:
         return commit.decode()
 
     def push(self, url: str) -> None:
-        """Push the branch main, as `git push` does.
+        """Push all branches, as `git push --all` does.
 
         Raises:
             dulwich.errors.GitProtocolError: the server refuses.
             OSError: it cannot be reached.
         """
-        porcelain.push(self.path, url, b"refs/heads/main:refs/heads/main", BytesIO(), BytesIO())
+        heads = [b"refs/heads/" + branch for branch in porcelain.branch_list(self.path)]
+        porcelain.push(self.path, url, [head + b":" + head for head in heads], BytesIO(), BytesIO())
 
     def close(self) -> None:
         self._folder.cleanup()
@@ -135,19 +146,21 @@ class Landing:
         """Its address within the cluster."""
         self._tree: WorkTree | None = None
 
-    def open(self) -> str:
-        """Put up the server and push the page as it is written; returns the commit."""
+    def open(self) -> tuple[str, str]:
+        """Put up the server, push the page as it is written, and a branch with green buttons; returns the commits."""
         tree = self._tree = WorkTree()
         made = git_server(self._namespace, self._cluster.images["operator"])
         self._cluster.kubectl("apply", "-n", self._namespace, "-f", "-", input=json.dumps(made))
         self._cluster.kubectl("rollout", "status", f"deployment/{NAME}", "-n", self._namespace, READY)
         commit = tree.commit("The front page of 618")
+        green = self.change(VARIANT, RED, GREEN, "Green buttons: are they pressed more often?")
         self.push()
-        return commit
+        return commit, green
 
-    def change(self, before: str, after: str, message: str) -> str:
-        """Commit a change of the page, and do not push it yet; returns the commit."""
+    def change(self, branch: str, before: str, after: str, message: str) -> str:
+        """Commit a change of the page on a branch, and do not push it yet; returns the commit."""
         tree = self._opened()
+        tree.switch(branch)
         tree.change("index.html", before, after)
         return tree.commit(message)
 

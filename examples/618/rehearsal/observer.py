@@ -78,13 +78,15 @@ class Observer:
         """Take a snapshot; None while the campaign does not exist."""
         mine = f"?labelSelector={LABEL}%3D{self._name}"
         space = f"namespaces/{self._namespace}"
-        campaign, deployments, autoscalers, events = await asyncio.gather(
+        campaign, deployments, autoscalers, events, abtests = await asyncio.gather(
             self.get(f"/apis/flywheel.dev/v1alpha1/{space}/campaigns/{self._name}"),
             self._items(f"/apis/apps/v1/{space}/deployments{mine}"),
             self._items(f"/apis/autoscaling/v2/{space}/horizontalpodautoscalers{mine}"),
             self._items(f"/apis/events.k8s.io/v1/{space}/events"),
+            self._items(f"/apis/flywheel.dev/v1alpha1/{space}/abtests"),
         )
-        return snapshot(campaign, deployments, autoscalers, filter(_is_news, events)) if campaign else None
+        mine_too = [each for each in abtests if each["spec"]["campaign"] == self._name]
+        return snapshot(campaign, deployments, autoscalers, filter(_is_news, events), mine_too) if campaign else None
 
     async def _items(self, path: str) -> list[dict[str, Any]]:
         found = await self.get(path)

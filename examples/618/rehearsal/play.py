@@ -11,10 +11,11 @@ import httpx
 import yaml
 from tests.lab.cluster.client import Cluster, CommandFailedError
 
+from rehearsal.abtest_run import ABTestRun
 from rehearsal.accounts import Account, of_crowd
 from rehearsal.books import Books
-from rehearsal.compress import Cut, Manifest, Pace, compress
-from rehearsal.landing import Landing
+from rehearsal.compress import Cut, Manifest, Pace, compress, compress_test
+from rehearsal.landing import VARIANT, Landing
 from rehearsal.leftovers import leftovers
 from rehearsal.observer import Observer
 from rehearsal.regular import Regular
@@ -28,6 +29,7 @@ from rehearsal.view import frame
 from rehearsal.visitor import Visitor
 
 CAMPAIGN_FILE = Path(__file__).resolve().parents[1] / "campaign.yaml"
+ABTEST_FILE = CAMPAIGN_FILE.with_name("abtest.yaml")
 GROWING = "seckill"
 ENTRY, ENTRY_PORT = "edge", 80
 """What visitors come through."""
@@ -36,7 +38,8 @@ RETIREMENT_SECONDS = 90
 STARTING_SECONDS = 4
 """How long a pod of the crowd takes to begin."""
 SHOW_SECONDS = 40
-"""After the opening the releases begin: the flash sale has grown with the flood, and the crowd is still there."""
+"""After the opening the releases begin: the flash sale has grown with the flood, and the crowd is still there. That of
+the page waits for the A/B test, which is about the page."""
 GOING_HOME_SECONDS = 30
 """Before the sale ends the crowd comes no more: the last pay, and the autoscaler has its time."""
 ACCOUNTS_SECONDS = 60
@@ -62,6 +65,7 @@ class Play:
         self._cluster, self._screen, self.namespace = cluster, screen, namespace
         self._pace, self._cut = pace or Pace(), cut or Cut()
         self.written: Manifest = yaml.safe_load(CAMPAIGN_FILE.read_text())
+        self.written_test: Manifest = yaml.safe_load(ABTEST_FILE.read_text())
         self.name: str = self.written["metadata"]["name"]
         self.seen = Seen(GROWING, self._cut.autoscaled[GROWING].warm)
         self._shoppers = Shoppers(cluster, namespace, f"http://{self.name}-{ENTRY}")
@@ -75,8 +79,9 @@ class Play:
 
     async def perform(self) -> Seen:
         """Apply the campaign, watch it through all of its stages, and look whether anything is left."""
-        commit = await asyncio.to_thread(self.landing.open)
+        commit, green = await asyncio.to_thread(self.landing.open)
         self._screen.say(f"pushed    examples/landing to {self.landing.url}: {commit}")
+        self._screen.say(f"pushed    branch {VARIANT}, the same page with green buttons: {green}")
         image, url = self._cluster.images["shop"], self.landing.url
         made = compress(self.written, datetime.now(UTC), self._pace, self._cut, image, url)
         self._show = Show(self._cluster, self.namespace, made, self.landing, self._screen)
@@ -84,6 +89,7 @@ class Play:
         self._cluster.kubectl("apply", "-n", self.namespace, "-f", "-", input=first)
         starts_at = made["spec"]["schedule"]["startsAt"]
         self._screen.say(f"applied   campaign {self.name}: starts {starts_at}")
+        self._apply_test()
         self._crowd_at = datetime.fromisoformat(starts_at) - timedelta(seconds=self._shoppers.lead + STARTING_SECONDS)
         async with Observer(self._cluster, self.namespace, self.name) as observer:
             beside = [asyncio.create_task(each) for each in (self._visit(), self._release(observer))]
@@ -97,6 +103,11 @@ class Play:
         self._screen.end()
         await asyncio.to_thread(self._look_back)
         return self.seen
+
+    def _apply_test(self) -> None:
+        made = compress_test(self.written_test, self._cut, self.landing.url)
+        self._cluster.kubectl("apply", "-n", self.namespace, "-f", "-", input=json.dumps(made))
+        self._screen.say(f"applied   abtest {made['metadata']['name']}: {made['spec']['hypothesis']}")
 
     async def _watch(self, observer: Observer) -> None:
         loop = asyncio.get_running_loop()
@@ -135,6 +146,7 @@ class Play:
         if self._looks % LISTENED_EVERY or not self._shoppers.sent:
             return
         await self._shoppers.listen(observer)
+        self.seen.abtest.sightings = self._shoppers.sightings
         if self._shoppers.report and not self.seen.crowd:
             self._take_report(self._shoppers.report)
         if self._shown.stage not in ("Retained", "Retired"):
@@ -177,14 +189,28 @@ class Play:
             self._url = ""
 
     async def _release(self, observer: Observer) -> None:
-        """Release what is to be released while the crowd shops."""
+        """Release what is to be released while the crowd shops, and what the A/B test finds better."""
         await self._until(lambda: self._shown.stage == "Live")
-        await asyncio.sleep(SHOW_SECONDS)
         try:
             async with Regular(self._cluster, self.namespace, f"{self.name}-{ENTRY}", ENTRY_PORT) as regular:
-                await self._show.perform(observer, regular, self.seen.releases)
-        except (httpx.HTTPError, CommandFailedError) as error:
+                testing = asyncio.create_task(self._test().perform(observer, regular, self.seen.abtest))
+                try:
+                    await asyncio.sleep(SHOW_SECONDS)
+                    await self._show.perform(observer, regular, self.seen.releases, ("fix", "bad"))
+                    await testing
+                finally:
+                    testing.cancel()
+                if self.seen.abtest.told.line:
+                    await self._show.adopt(VARIANT)
+                await self._show.perform(observer, regular, self.seen.releases, ("page",))
+        except (httpx.HTTPError, CommandFailedError, TimeoutError) as error:
             self._screen.say(f"release   {type(error).__name__}: {error}")
+
+    def _test(self) -> ABTestRun:
+        name = self.written_test["spec"]["service"]
+        service = next(each for each in self.written["spec"]["services"] if each["name"] == name)
+        gates = [each["name"] for each in service["release"]["before"]]
+        return ABTestRun(self._show.path, name, gates, self._screen)
 
     def _serves(self, service: str) -> bool:
         return self._shown.service(service).ready > 0

@@ -20,7 +20,9 @@ class Regular:
     def __init__(self, cluster: Cluster, namespace: str, service: str, port: int) -> None:
         self._cluster, self._namespace, self._service, self._port = cluster, namespace, service, port
         self._forward = ExitStack()
-        self._told: Told | None = None
+        self._told: list[Told] = []
+        self.url = ""
+        """Where the shop can be reached while this is used."""
         self.version = ""
         """The coupon service that has answered last."""
         self.versions: set[str] = set()
@@ -32,8 +34,8 @@ class Regular:
     async def __aenter__(self) -> Self:
         opening = self._cluster.forward(self._service, self._port, self._namespace)
         port = await asyncio.to_thread(self._forward.enter_context, opening)
-        self._url = f"http://127.0.0.1:{port}"
-        self._http = httpx.AsyncClient(base_url=self._url, timeout=10)
+        self.url = f"http://127.0.0.1:{port}"
+        self._http = httpx.AsyncClient(base_url=self.url, timeout=10)
         self._tasks = [asyncio.create_task(each()) for each in (self._ask_for_terms, self._ask_for_page)]
         return self
 
@@ -44,9 +46,14 @@ class Regular:
         await self._http.aclose()
         await asyncio.to_thread(self._forward.close)
 
-    def note_for(self, told: Told | None) -> None:
-        """Count what is asked from now on for this release; None: for none."""
-        self._told, self.versions = told, set()
+    def note_for(self, told: Told) -> None:
+        """Count what is asked from now on for this release, too."""
+        self._told.append(told)
+        self.versions = set()
+
+    def note_no_more(self, told: Told) -> None:
+        """Count no more for this release."""
+        self._told.remove(told)
 
     async def claim(self) -> int:
         """Claim the coupon of the text message as somebody new; returns what it takes off, in cents.
@@ -54,7 +61,7 @@ class Regular:
         Raises:
             httpx.HTTPError: it was refused.
         """
-        async with httpx.AsyncClient(base_url=self._url, timeout=10, headers=JSON) as somebody:
+        async with httpx.AsyncClient(base_url=self.url, timeout=10, headers=JSON) as somebody:
             answer = await somebody.post("/coupon", data={"code": CODE})
         answer.raise_for_status()
         return int(answer.json()["coupon"]["off_cents"])
@@ -75,14 +82,14 @@ class Regular:
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _ask(self, path: str, headers: dict[str, str]) -> httpx.Response | None:
-        told, problem, answer = self._told, "", None
+        noting, problem, answer = tuple(self._told), "", None
         try:
             answer = await self._http.get(path, headers=headers)
             if answer.status_code != httpx.codes.OK:
                 problem = f"GET {path}: HTTP status {answer.status_code}"
         except httpx.HTTPError as error:
             problem = f"GET {path}: {type(error).__name__} {error}"
-        if told is not None:
+        for told in noting:
             told.asked += 1
             told.failed += [problem] if problem else []
         return None if problem else answer

@@ -1,13 +1,14 @@
 """The shoppers of `shoppers.yaml`, sent from a Job in the cluster, and what they tell of themselves."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.lab.cluster.client import Cluster
 
 from flywheel.simulation.read import read_behaviour
-from rehearsal.crowd import NAME, crowd, read_progress, read_report
+from rehearsal.crowd import NAME, Sighting, crowd, read_progress, read_report, read_sightings, unstamped
 from rehearsal.observer import Observer
 
 FILE = Path(__file__).resolve().parents[1] / "shoppers.yaml"
@@ -30,6 +31,8 @@ class Shoppers:
         self.progress = ""
         """How they fare, in their own words."""
         self.report: dict[str, Any] | None = None
+        self.sightings: Sequence[Sighting] = ()
+        """What they had seen when."""
 
     def send(self, seconds: int) -> None:
         """Let them come for `seconds`."""
@@ -48,6 +51,8 @@ class Shoppers:
         pods = f"/api/v1/namespaces/{self._namespace}/pods"
         found = await observer.get(f"{pods}?labelSelector=batch.kubernetes.io%2Fjob-name%3D{NAME}")
         for pod in (found or {}).get("items", []):
-            log = await observer.text(f"{pods}/{pod['metadata']['name']}/log?tailLines={LINES}")
-            self.report = read_report(log)
-            self.progress = read_progress(log) or self.progress
+            log = await observer.text(f"{pods}/{pod['metadata']['name']}/log?tailLines={LINES}&timestamps=true")
+            said = unstamped(log)
+            self.report = read_report(said)
+            self.progress = read_progress(said) or self.progress
+            self.sightings = read_sightings(log) or self.sightings

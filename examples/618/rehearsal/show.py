@@ -3,19 +3,29 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import httpx
 from tests.lab.cluster.client import Cluster, CommandFailedError
 
-from rehearsal.landing import GREEN, RED, Landing
+from rehearsal.landing import NOW, SOON, Landing
 from rehearsal.observer import Observer
 from rehearsal.regular import Regular
 from rehearsal.releases import Release, Told, releases
 from rehearsal.screen import Screen
-from rehearsal.versions import CODE, COUPON, TOO_MUCH, Manifest, Version, version_of, with_version
+from rehearsal.versions import (
+    CODE,
+    COUPON,
+    PAGE,
+    TOO_MUCH,
+    Manifest,
+    Version,
+    branch_of,
+    version_of,
+    with_branch,
+    with_version,
+)
 
-PAGE = "landing"
 STEP_SECONDS = 60.0
 """How long a release may take until it has arrived, or is stopped."""
 LOOK_SECONDS = 0.15
@@ -28,21 +38,24 @@ class Show:
     def __init__(self, cluster: Cluster, namespace: str, written: Manifest, landing: Landing, screen: Screen) -> None:
         self._cluster, self._namespace, self._written = cluster, namespace, written
         self._landing, self._screen = landing, screen
-        self._path = f"/apis/flywheel.dev/v1alpha1/namespaces/{namespace}/campaigns/{written['metadata']['name']}"
+        self.path = f"/apis/flywheel.dev/v1alpha1/namespaces/{namespace}/campaigns/{written['metadata']['name']}"
 
-    async def perform(self, observer: Observer, regular: Regular, told: Mapping[str, Told]) -> None:
-        """Show all three, one after the other, and write down what was seen."""
+    async def perform(
+        self, observer: Observer, regular: Regular, told: Mapping[str, Told], names: Sequence[str]
+    ) -> None:
+        """Show those of the three that are named, one after the other, and write down what was seen."""
         self._observer, self._regular = observer, regular
         await self._until(lambda: _now(bool(regular.version and regular.commit)), "an answer of coupon and page")
-        for name, release in (("fix", self._fix), ("bad", self._bad), ("page", self._push)):
+        shown = {"fix": self._fix, "bad": self._bad, "page": self._push}
+        for name in names:
             regular.note_for(told[name])
             try:
-                await release(told[name])
+                await shown[name](told[name])
             except (TimeoutError, httpx.HTTPError, CommandFailedError, OSError, ValueError) as problem:
                 told[name].amiss.append(f"{type(problem).__name__}: {problem}")
                 self._say(f"{told[name].title}: {problem}")
             finally:
-                regular.note_for(None)
+                regular.note_no_more(told[name])
 
     async def _fix(self, told: Told) -> None:
         fixed, off = version_of(self._written), await self._regular.claim()
@@ -74,19 +87,38 @@ class Show:
         await self._apply(good)
         await self._reaches(COUPON, lambda now: now.phase == "Stable", "at rest again")
 
+    async def adopt(self, branch: str) -> None:
+        """Write into the campaign what an A/B test has found better: the page of another branch.
+
+        Raises:
+            TimeoutError: the Campaign goes on to say that it does not run what its spec says.
+        """
+        self._written = with_branch(self._written, branch)
+        before = (await self._releases())[PAGE]
+        await self._apply(version_of(self._written))
+        await self._until(self._runs_its_spec, "a Campaign that runs what its spec says")
+        again = (await self._releases())[PAGE].number - before.number
+        self._say(f"kubectl apply: {PAGE} from branch {branch}, as it is already: {again} releases follow from it")
+
+    async def _runs_its_spec(self) -> bool:
+        seen = await self._observer.get(self.path) or {}
+        status, generation = seen.get("status") or {}, seen.get("metadata", {}).get("generation")
+        return "winners" not in status and status.get("observedGeneration") == generation
+
     async def _push(self, told: Told) -> None:
-        old, new = self._regular.commit, self._landing.change(RED, GREEN, "Green buttons: they are pressed more often")
-        self._say(f"git push: {PAGE} {old[:SHORT]} -> {new[:SHORT]}, green buttons")
+        branch = branch_of(self._written)
+        old, new = self._regular.commit, self._landing.change(branch, SOON, NOW, "The sale is open")
+        self._say(f"git push: {PAGE} {old[:SHORT]} -> {new[:SHORT]} on branch {branch}, the sale is open")
         await asyncio.to_thread(self._landing.push)
         pushed = time.monotonic()
         await self._until(
-            lambda: _now(self._regular.commit == new and GREEN in self._regular.page),
+            lambda: _now(self._regular.commit == new and NOW in self._regular.page),
             f"page {new[:SHORT]} for customers",
         )
         took = time.monotonic() - pushed
         release = await self._arrived(PAGE)
         told.line = (
-            f"{PAGE} {old[:SHORT]} -> {new[:SHORT]} (button green) live {took:.1f} s after git push;"
+            f"{PAGE} {old[:SHORT]} -> {new[:SHORT]} ({NOW}) live {took:.1f} s after git push;"
             f" browser gates {_names(release)} passed"
         )
         self._say(told.line)
@@ -120,7 +152,7 @@ class Show:
         return last
 
     async def _releases(self) -> dict[str, Release]:
-        return releases(((await self._observer.get(self._path)) or {}).get("status") or {})
+        return releases(((await self._observer.get(self.path)) or {}).get("status") or {})
 
     async def _until(self, look: Callable[[], Awaitable[bool]], what: str) -> None:
         deadline = time.monotonic() + STEP_SECONDS

@@ -8,6 +8,7 @@ from typing import Any
 
 from flywheel.events.volumeclaim import amount
 from flywheel.metrics.naming import EVENTS_PER_SECOND, REQUESTS_PER_SECOND
+from rehearsal.abtest import ABTestView, abtest_changes, abtest_view
 from rehearsal.releases import releases
 
 Manifest = dict[str, Any]
@@ -97,6 +98,7 @@ class Snapshot:
     services: tuple[ServiceView, ...] = ()
     events: tuple[EventView, ...] = ()
     figures: KeyFigures | None = None
+    abtest: ABTestView | None = None
 
     def service(self, name: str) -> ServiceView:
         """The service `name`; at zero when it does not exist."""
@@ -104,7 +106,11 @@ class Snapshot:
 
 
 def snapshot(
-    campaign: Manifest, deployments: Iterable[Manifest], autoscalers: Iterable[Manifest], events: Iterable[Manifest]
+    campaign: Manifest,
+    deployments: Iterable[Manifest],
+    autoscalers: Iterable[Manifest],
+    events: Iterable[Manifest],
+    abtests: Iterable[Manifest] = (),
 ) -> Snapshot:
     """Read one moment from the objects of the API server."""
     status = campaign.get("status", {})
@@ -134,6 +140,7 @@ def snapshot(
         services=tuple(sorted(services, key=lambda each: _place(each.name, order))),
         events=tuple(_event(each) for each in sorted(events, key=_event_time)),
         figures=key_figures(status.get("kpis")),
+        abtest=next((abtest_view(each) for each in abtests), None),
     )
 
 
@@ -178,6 +185,7 @@ def changes(before: Snapshot, after: Snapshot) -> Sequence[str]:
         lines += _service_changes(before.service(name), after.service(name))
     if after.figures and after.figures != before.figures:
         lines.append(f"kpis      {figures_in_words(after.figures)}")
+    lines += abtest_changes(before.abtest, after.abtest)
     known = {condition[:3] for condition in before.conditions}
     for kind, state, reason, message in after.conditions:
         if (kind, state, reason) not in known:

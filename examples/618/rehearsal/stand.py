@@ -69,6 +69,7 @@ class Stand:
     def stay(self, play: Play) -> None:
         """Bring the shop up again, without an end, and say how to look around."""
         image = self.cluster.images["shop"]
+        self.cluster.kubectl("delete", "abtests", "--all", "-n", self.namespace, "--timeout=60s")
         self.cluster.kubectl("delete", "campaign", play.name, "-n", self.namespace, "--wait", "--timeout=60s")
         cut = Cut(kept=KEPT)
         made = without_end(compress(play.written, datetime.now(UTC), Pace(), cut, image, play.landing.url))

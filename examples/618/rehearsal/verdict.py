@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from rehearsal.abtest import ABTestSeen
 from rehearsal.accounts import Accounts
 from rehearsal.releases import Told, three
 from rehearsal.snapshot import STAGES, Load, Snapshot
@@ -32,6 +33,7 @@ class Seen:
     channels: dict[str, int] = field(default_factory=dict)
     """Visitors of each channel, as the event store's worker tells Prometheus."""
     releases: dict[str, Told] = field(default_factory=three)
+    abtest: ABTestSeen = field(default_factory=ABTestSeen)
     accounts: Accounts = field(default_factory=Accounts)
     report: dict[str, Any] | None = None
     leftovers: list[str] | None = None
@@ -41,6 +43,7 @@ class Seen:
         """Take one snapshot into account."""
         if shown.stage and shown.stage not in self.stages:
             self.stages.append(shown.stage)
+        self.abtest.note(shown.abtest)
         now = shown.service(self.service)
         if shown.stage == "Warm" and now.ready >= self.warm:
             self.warm_before_start = True
@@ -68,6 +71,7 @@ class Seen:
         if self.unanswered:
             found.append(f"{len(self.unanswered)} requests to the shop failed; the first: {self.unanswered[0]}")
         found += [each for told in self.releases.values() for each in told.problems()]
+        found += self.abtest.problems()
         return found + self._problems_of_the_crowd() + self._problems_of_the_end()
 
     def _problems_of_scaling(self) -> list[str]:

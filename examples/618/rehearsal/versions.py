@@ -1,4 +1,4 @@
-"""The coupon service in three versions: as the demo begins, mended, and broken in another way."""
+"""The coupon service in three versions: as the demo begins, mended, and broken in another way; the page's branches."""
 
 import copy
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from typing import Any
 
 Manifest = dict[str, Any]
 COUPON, CODE = "coupon", "VIP618"
+PAGE = "landing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,23 @@ def with_version(campaign: Manifest, version: Version) -> Manifest:
     return made
 
 
+def branch_of(campaign: Manifest) -> str:
+    """Read the branch that a campaign has its page from."""
+    ref: str = _service(campaign, PAGE)["content"]["git"]["ref"]
+    return ref
+
+
+def with_branch(campaign: Manifest, branch: str) -> Manifest:
+    """Return `campaign` with its page from another branch, and nothing else changed."""
+    made = copy.deepcopy(campaign)
+    _service(made, PAGE)["content"]["git"]["ref"] = branch
+    return made
+
+
 def _coupon(campaign: Manifest) -> Manifest:
-    found: Manifest = next(each for each in campaign["spec"]["services"] if each["name"] == COUPON)
+    return _service(campaign, COUPON)
+
+
+def _service(campaign: Manifest, name: str) -> Manifest:
+    found: Manifest = next(each for each in campaign["spec"]["services"] if each["name"] == name)
     return found

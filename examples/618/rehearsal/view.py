@@ -4,6 +4,7 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
+from rehearsal.abtest import ABTestView, in_words
 from rehearsal.snapshot import STAGES, Autoscaler, KeyFigures, ServiceView, Snapshot
 
 Paint = Callable[[str], str]
@@ -62,6 +63,8 @@ def frame(
     if shown.figures:
         lines += [_fit(parts, width) for parts in (*_figures(shown.figures, ink), *_channels(channels or {}, ink))]
         lines.append("")
+    if shown.abtest and shown.abtest.state:
+        lines += [_fit(_abtest(shown.abtest, ink), width), ""]
     for kind, state, reason, message in shown.conditions:
         good = kind.endswith("Ready") or kind == "Released"
         alarming = good != (state == "True") and state != "Unknown"
@@ -125,6 +128,12 @@ def _figures(figures: KeyFigures, ink: Ink) -> list[list[tuple[str, Paint]]]:
     done = min(GOAL_BAR, figures.reached * GOAL_BAR // figures.goal)
     bar = "█" * done + "░" * (GOAL_BAR - done)
     return [parts, [(" goal      ", ink.bold), (bar, ink.good), (f" {figures.progress} of {figures.goal}", str)]]
+
+
+def _abtest(view: ABTestView, ink: Ink) -> list[tuple[str, Paint]]:
+    paint = ink.good if view.winner else str
+    told = view.reason if view.verdict else in_words(view) if view.visitors else view.message
+    return [(" abtest    ", ink.bold), (view.name, ink.bold), (f" {view.state}  ", paint), (told, str)]
 
 
 def _channels(channels: Mapping[str, int], ink: Ink) -> list[list[tuple[str, Paint]]]:

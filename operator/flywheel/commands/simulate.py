@@ -160,9 +160,10 @@ def _renew(progress: "Progress", bar: "TaskID", crowd: "Crowd", done: float) -> 
 
 def _counts(crowd: "Crowd") -> str:
     tally = crowd.tally
+    sights = ", ".join(f"{len(each.visitors):,} saw {name}" for name, each in sorted(tally.sights.items()))
     return (
         f"{crowd.present} here, {tally.started:,} came, {tally.requests:,} requests, {tally.failed:,} failed, "
-        f"{tally.orders:,} orders, {tally.revenue:,.2f}"
+        f"{tally.orders:,} orders, {tally.revenue:,.2f}" + (f"; {sights}" if sights else "")
     )
 
 
@@ -187,6 +188,9 @@ def _print(report: dict[str, Any]) -> None:
     console.print(made)
     latencies = ", ".join(f"{name[:-3]} {report[name]} ms" for name in ("p50_ms", "p95_ms", "p99_ms"))
     console.print(f"{latencies}; {report['failed']:,} requests failed; {report['visits']['bots']:,} visits were bots'")
+    for name, seen in report["sights"].items():
+        ways = ", ".join(f"{step} ({count:,})" for step, count in seen["next"].items())
+        console.print(f"{seen['visitors']:,} visitors saw {name}; then: {ways}", markup=False, highlight=False)
     for title in ("failures", "refusals", "event_failures"):
         if report[title]:
             told = ", ".join(f"{kind} ({count:,})" for kind, count in list(report[title].items())[:8])

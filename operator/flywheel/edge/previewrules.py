@@ -22,17 +22,22 @@ CACHES = "^(expires|pragma|surrogate-control|([a-z0-9]+-)*cdn-cache-control)$"
 """Headers that caches would believe over Cache-Control."""
 
 
+def conditions(directory: str) -> Iterator[str]:
+    """Give the conditions under which a request may want a preview; those of rules must be written before them."""
+    yield f"acl asks {ASKED} -m found"
+    hosts = f"{directory}/{livemaps.PREVIEW_HOSTS}.map"
+    yield f"acl hosted var(txn.host),concat(/,txn.svc),map_str({hosts}),set-var(txn.seen) -m found"
+
+
 def request_rules(directory: str) -> Iterator[str]:
     """Give the last rules of a request, of which only one that may want a preview gets beyond the first.
 
     So nobody else pays for previews. What has been done before for a visit is taken back: cookies and the access log
     have of it only what is in `txn.more`.
     """
-    named, hosts = (f"{directory}/{name}.map" for name in (livemaps.PREVIEWS, livemaps.PREVIEW_HOSTS))
+    named = f"{directory}/{livemaps.PREVIEWS}.map"
     each = f"req.hdr({HEADER.lower()})"
     new = "{ var(txn.nv) -m found }"
-    yield f"acl asks {ASKED} -m found"
-    yield f"acl hosted var(txn.host),concat(/,txn.svc),map_str({hosts}),set-var(txn.seen) -m found"
     yield "http-request allow if !asks !hosted"
     yield f"acl few req.hdr_cnt({HEADER.lower()}) le {MOST_NAMED}"
     # Only with a default does a condition go on to the next revision where one is not found.

@@ -68,17 +68,21 @@ def request_rules(document: EdgeDocument, directory: str) -> Iterator[str]:
 
 
 def _seldom(document: EdgeDocument, directory: str) -> Iterator[str]:
-    """What a known visitor who goes from page to page has no need of."""
-    yield "acl seldom query -m found"
-    yield "acl seldom var(txn.out) -m found"
-    yield f"acl seldom var(txn.pick),field({livemaps.BUSY_FIELD},|) -m found"
-    yield f"acl seldom {previewrules.ASKED} -m found"
-    yield "http-request allow if { var(txn.vid) -m found } !seldom"
-    yield from channelrules.arrivals(document)
+    """What a known visitor who goes from page to page has no need of; where a test runs, they need that alone."""
+    yield "acl arriving query -m found"
+    yield "acl arriving var(txn.out) -m found"
+    yield f"acl arriving {previewrules.ASKED} -m found"
+    yield from previewrules.conditions(directory)
+    busy = f"{{ var(txn.pick),field({livemaps.BUSY_FIELD},|) -m found }}"
+    yield f"http-request allow if {{ var(txn.vid) -m found }} !arriving !{busy}"
     yield from _newcomer(document)
     yield f"http-request set-var(txn.share) var(txn.svc),map({directory}/{livemaps.SHARES}.map)"
     yield from _share(document)
     yield from testrules.request_rules(document, directory)
+    tested = '"test":%{+Q}[var(txn.test)],"var":%{+Q}[var(txn.var)]'
+    yield f"""http-request set-var-fmt(txn.more) '0,{tested},"_":' if {{ var(txn.test) -m found }}"""
+    yield "http-request allow if !{ var(txn.nv) -m found } !arriving !hosted"
+    yield from channelrules.arrivals(document)
     yield f"http-request set-var-fmt(txn.more) '{seldom_logged()}'"
     yield from previewrules.request_rules(directory)
 

@@ -93,6 +93,24 @@ class Sale(Model):
     """The value, as a rule a placeholder such as {total}."""
 
 
+class Preference(Model):
+    """Where shoppers go who have seen a certain thing in an answer, such as a button of another colour."""
+
+    name: Name
+    """What the report calls it."""
+    sees: Line
+    """A regex, looked for in the body. It may name values that were found, as that of an extract."""
+    next: Weights
+
+    @model_validator(mode="after")
+    def _compiles(self) -> Self:
+        try:
+            re.compile(self.sees)
+        except re.error as error:
+            raise broken([("sees", f"no regular expression: {error}")]) from error
+        return self
+
+
 class Step(Model):
     """One thing that a shopper does: a request, what is kept of its answer, and where they may go from there."""
 
@@ -119,8 +137,18 @@ class Step(Model):
     think: Span = Span()
     """How long a shopper looks at the answer."""
     next: Weights = Field(default_factory=lambda: {LEAVE: 1.0})
+    prefers: Annotated[
+        tuple[Preference, ...], Field(max_length=8), KeyedBy(("name",), "give each preference its own name")
+    ] = ()
+    """The first whose text is in the answer takes the place of `next`."""
     otherwise: Name = LEAVE
     """Where a shopper goes whom the shop refused, as when all is sold out."""
+
+    def ways(self) -> Iterable[tuple[str, Weights]]:
+        """Give all weights of steps that may follow, with the paths of their fields."""
+        yield "next", self.next
+        for index, preference in enumerate(self.prefers):
+            yield f"prefers[{index}].next", preference.next
 
     def texts(self) -> Iterable[tuple[str, str]]:
         """Give all texts that may have placeholders, with the paths of their fields."""
@@ -128,6 +156,8 @@ class Step(Model):
         yield "sale.revenue", self.sale.revenue if self.sale else ""
         for name, each in self.extract.items():
             yield f"extract.{name}.regex", each.regex or ""
+        for index, preference in enumerate(self.prefers):
+            yield f"prefers[{index}].sees", preference.sees
         for field, value in (("headers", self.headers), ("form", self.form), ("json", self.body)):
             yield from _texts(field, value)
         for index, track in enumerate(self.track):
@@ -188,6 +218,8 @@ class Flood(Model):
     factor: Annotated[float, Field(gt=0, le=1000)]
     journeys: Annotated[dict[Name, Weight], Field(max_length=32)] = Field(default_factory=dict)
     """What they come for; by default what everybody comes for."""
+    channels: Annotated[dict[Name, Weight], Field(max_length=64)] = Field(default_factory=dict)
+    """What they come over, as when a text message goes out; by default as everybody."""
 
 
 class Day(Model):
@@ -238,7 +270,12 @@ class Behaviour(Model):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        complaints = [*self._unknown_steps(), *self._unknown_journeys(), *self._unknown_placeholders()]
+        complaints = [
+            *self._unknown_steps(),
+            *self._unknown_journeys(),
+            *self._unknown_channels(),
+            *self._unknown_placeholders(),
+        ]
         if not any(not each.bot for each in self.agents):
             complaints.append(("agents", "all are bots: add a browser"))
         if complaints:
@@ -251,9 +288,10 @@ class Behaviour(Model):
             if journey.start not in self.steps:
                 yield f"journeys[{index}].start", f"no such step; {there}"
         for name, step in self.steps.items():
-            for target in step.next:
-                if target != LEAVE and target not in self.steps:
-                    yield f"steps.{name}.next.{target}", f"no such step; {there}, {LEAVE}"
+            for path, weights in step.ways():
+                for target in weights:
+                    if target != LEAVE and target not in self.steps:
+                        yield f"steps.{name}.{path}.{target}", f"no such step; {there}, {LEAVE}"
             if step.otherwise != LEAVE and step.otherwise not in self.steps:
                 yield f"steps.{name}.otherwise", f"no such step; {there}, {LEAVE}"
 
@@ -269,6 +307,14 @@ class Behaviour(Model):
             for name in flood.journeys:
                 if name not in known:
                     yield f"floods[{index}].journeys.{name}", there
+
+    def _unknown_channels(self) -> Iterable[tuple[str, str]]:
+        known = {channel.name for channel in self.channels}
+        for index, flood in enumerate(self.floods):
+            for name in flood.channels:
+                if name not in known:
+                    there = f"no such channel; there are: {', '.join(sorted(known))}"
+                    yield f"floods[{index}].channels.{name}", there
 
     def _unknown_placeholders(self) -> Iterable[tuple[str, str]]:
         known = {*BUILT_IN, *(name for step in self.steps.values() for name in step.extract)}

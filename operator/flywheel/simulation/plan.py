@@ -91,7 +91,7 @@ def _shopper(
     behaviour: Behaviour, rng: random.Random, number: int, at: float, own: float, latest: "deque[int]"
 ) -> Shopper:
     agent: Agent = choose(rng, ((each, each.weight) for each in behaviour.agents))
-    channel: Channel = choose(rng, ((each, each.weight) for each in behaviour.channels))
+    channel = _channel(behaviour, rng, own)
     journey = _journey(behaviour, rng, agent, own)
     earlier = None
     if not agent.bot and behaviour.returning and latest and rng.random() * 100 < behaviour.returning.share:
@@ -111,6 +111,13 @@ def _shopper(
         start=journey.start,
         earlier=earlier,
     )
+
+
+def _channel(behaviour: Behaviour, rng: random.Random, own: float) -> Channel:
+    weights: Mapping[str, float] = {each.name: each.weight for each in behaviour.channels}
+    for flood in _floods(behaviour, own):
+        weights = flood.channels or weights
+    return choose(rng, ((each, weights[each.name]) for each in behaviour.channels if each.name in weights))
 
 
 def _journey(behaviour: Behaviour, rng: random.Random, agent: Agent, own: float) -> Journey:

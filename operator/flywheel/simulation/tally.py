@@ -33,6 +33,19 @@ class ChannelTally:
         }
 
 
+@dataclass(slots=True)
+class SightTally:
+    """The people who have seen a thing that shoppers have a preference about."""
+
+    visitors: set[str] = field(default_factory=set)
+    next: Counter[str] = field(default_factory=Counter)
+    """Where they went from there, by step."""
+
+    def plain(self) -> dict[str, Any]:
+        """Give it for JSON."""
+        return {"visitors": len(self.visitors), "next": dict(sorted(self.next.items()))}
+
+
 class Tally:
     """Counts while shoppers are about. Bots are counted apart, as the campaign does."""
 
@@ -49,6 +62,7 @@ class Tally:
         self.events: Counter[str] = Counter()
         self.event_failures: Counter[str] = Counter()
         self.channels: defaultdict[str, ChannelTally] = defaultdict(ChannelTally)
+        self.sights: defaultdict[str, SightTally] = defaultdict(SightTally)
         self._milliseconds = array("d")
 
     def request(self, channel: str, milliseconds: float, status: int, *, bot: bool, page: bool) -> None:
@@ -81,6 +95,15 @@ class Tally:
         """Note the visitor as whom the site knows a shopper."""
         if visitor:
             self.channels[channel].visitors.add(visitor)
+
+    def saw(self, sight: str, visitor: str) -> None:
+        """Note what a visitor has seen."""
+        if visitor:
+            self.sights[sight].visitors.add(visitor)
+
+    def went(self, sight: str, step: str) -> None:
+        """Count where somebody went who had seen a thing."""
+        self.sights[sight].next[step] += 1
 
     @property
     def orders(self) -> int:
@@ -134,5 +157,6 @@ class Tally:
             **self.percentiles(),
             "events": dict(self.events.most_common()),
             "event_failures": dict(self.event_failures.most_common()),
+            "sights": {name: each.plain() for name, each in sorted(self.sights.items())},
             "channels": {name: each.plain() for name, each in sorted(self.channels.items())},
         }

@@ -67,6 +67,11 @@ def extract(what: Extract, body: str, url: str, values: Values, rng: random.Rand
         return None
 
 
+def sees(pattern: str, body: str, values: Values) -> bool:
+    """Tell whether an answer shows what a regex describes."""
+    return _compiled(_filled(pattern, values)).search(body) is not None
+
+
 def _filled(pattern: str, values: Values) -> str:
     """Put values in place of those placeholders that have one; `{3}` and the like are left as they are."""
     return PLACEHOLDER.sub(lambda found: re.escape(str(values[found[1]])) if found[1] in values else found[0], pattern)

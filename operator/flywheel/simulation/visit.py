@@ -12,10 +12,10 @@ from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
-from flywheel.simulation.behaviour import LEAVE, VISITOR_COOKIE, Behaviour, Sale, Span, Step, Track
+from flywheel.simulation.behaviour import LEAVE, VISITOR_COOKIE, Behaviour, Preference, Sale, Span, Step, Track
 from flywheel.simulation.plan import Shopper, choose
 from flywheel.simulation.tally import Tally
-from flywheel.simulation.texts import Missing, extract, fill, fill_all
+from flywheel.simulation.texts import Missing, extract, fill, fill_all, sees
 
 MOST_BODY = 4 << 20
 MOST_HOPS = 5
@@ -72,38 +72,49 @@ class Visit:
             step = self.behaviour.steps[name]
             self.values["uuid"] = uuid.UUID(int=rng.getrandbits(128), version=4).hex
             try:
-                went_well = await self._take(name, step, rng)
+                answer = await self._take(name, step, rng)
             except Unanswered:
                 return
+            seen = self._preference(step, answer)
             if not shopper.bot:
                 self.tally.seen(shopper.channel, self._visitor())
+                if seen:
+                    self.tally.saw(seen.name, self._visitor())
             await asyncio.sleep(_between(step.think, rng) / self.speed)
-            name = choose(rng, step.next.items()) if went_well else step.otherwise
+            weights = seen.next if seen else step.next
+            name = choose(rng, weights.items()) if answer else step.otherwise
+            if seen and not shopper.bot:
+                self.tally.went(seen.name, name)
             if name == LEAVE:
                 return
 
-    async def _take(self, name: str, step: Step, rng: random.Random) -> bool:
-        """Take one step; tell whether it went well."""
+    def _preference(self, step: Step, answer: Answer | None) -> Preference | None:
+        """Give the first preference about what an answer shows; None where it shows nothing of the kind."""
+        body = answer.body if answer else ""
+        return next((each for each in step.prefers if answer and sees(each.sees, body, self.values)), None)
+
+    async def _take(self, name: str, step: Step, rng: random.Random) -> Answer | None:
+        """Take one step; give its answer, or None where it did not go well."""
         try:
             answer = await self._request(step)
         except Missing as error:
             self.tally.refusals[f"{name}: {error}"] += 1
-            return False
+            return None
         if answer.status not in step.expect:
             if answer.status < 500:
                 self.tally.refusals[f"{name}: {answer.status}"] += 1
-            return False
+            return None
         for variable, what in step.extract.items():
             found = extract(what, answer.body, answer.url, self.values, rng)
             if found is not None:
                 self.values[variable] = found
             elif what.required:
                 self.tally.refusals[f"{name}: no {variable} in the answer"] += 1
-                return False
+                return None
         self._note_sale(step.sale)
         for track in step.track:
             await self._track(name, track, rng)
-        return True
+        return answer
 
     async def _request(self, step: Step) -> Answer:
         method, url = step.method, urljoin(self.origin, fill(step.path, self.values, in_path=True))

@@ -9,12 +9,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flywheel.api.load import load_campaign
+from flywheel.api.load import load_abtest, load_campaign
+from flywheel.campaign.abtests import problems_of
 from flywheel.campaign.stages import Stage, Timeline, resolve
-from rehearsal.compress import Cut, Pace, Size, compress, without_end
-from rehearsal.play import CAMPAIGN_FILE, GOING_HOME_SECONDS, SHOW_SECONDS
+from rehearsal.compress import Cut, Pace, Size, compress, compress_test, without_end
+from rehearsal.play import ABTEST_FILE, CAMPAIGN_FILE, GOING_HOME_SECONDS, SHOW_SECONDS
 from rehearsal.snapshot import STAGES
-from rehearsal.versions import TOO_LITTLE, TOO_MUCH, Version, version_of, with_version
+from rehearsal.versions import TOO_LITTLE, TOO_MUCH, Version, branch_of, version_of, with_branch, with_version
 
 NOW = datetime(2026, 11, 23, 14, 5, 9, 250_000, tzinfo=UTC)
 seconds = st.integers(1, 600)
@@ -60,8 +61,8 @@ def test_every_stage_gets_its_seconds(pace: Pace, now: datetime) -> None:
 
 
 def test_the_default_pace_leaves_room_in_six_minutes() -> None:
-    assert 180 <= Pace().total <= 270
-    assert Pace().live > SHOW_SECONDS + GOING_HOME_SECONDS + 60, "three releases have their time"
+    assert 180 <= Pace().total <= 345
+    assert Pace().live > SHOW_SECONDS + GOING_HOME_SECONDS + 120, "a test and three releases have their time"
 
 
 def test_sizes_are_cut_and_the_image_is_ours(written: dict[str, Any]) -> None:
@@ -139,3 +140,40 @@ def test_without_an_end_it_is_live_until_deleted(written: dict[str, Any]) -> Non
     assert [each.stage for each in _timeline(made).transitions] == [Stage.LIVE]
     store = next(service for service in made["spec"]["services"] if service["name"] == "store")
     assert [variable["name"] for variable in store["env"]] == ["FLASH_STOCK"], "the shop's sale has no bounds either"
+
+
+def test_the_written_test_fits_the_written_campaign(written: dict[str, Any]) -> None:
+    test, campaign = load_abtest(yaml.safe_load(ABTEST_FILE.read_text())), load_campaign(written)
+    assert problems_of(test, campaign, []) == ()
+    assert test.spec.decision.promote == "Automatic"
+    service = next(each for each in campaign.spec.services if each.name == test.spec.service)
+    assert [gate.name for gate in service.release.before] == ["claim", "form"], "a winner passes these"
+    (variant,) = [each for each in test.spec.variants if not each.control]
+    assert variant.override
+    assert variant.override.content == service.content.model_copy(  # type: ignore[union-attr]
+        update={"git": service.content.git.model_copy(update={"ref": "green"})}  # type: ignore[union-attr]
+    ), "nothing differs but the branch"
+
+
+def test_the_test_of_minutes_asks_what_the_written_one_asks(written: dict[str, Any]) -> None:
+    manifest = yaml.safe_load(ABTEST_FILE.read_text())
+    made = compress_test(manifest, Cut(), PAGE)
+    assert manifest == yaml.safe_load(ABTEST_FILE.read_text())
+    assert problems_of(load_abtest(made), load_campaign(compress(written, NOW, Pace(), Cut(), "shop", PAGE)), []) == ()
+    before, after = manifest["spec"], made["spec"]
+    for kept in ("campaign", "service", "hypothesis", "traffic"):
+        assert after[kept] == before[kept]
+    assert [each["name"] for each in after["variants"]] == [each["name"] for each in before["variants"]]
+    assert after["variants"][1]["override"]["content"]["git"] == {"url": PAGE, "ref": "green", "interval": "10s"}
+    assert after["metrics"]["primary"]["event"] == before["metrics"]["primary"]["event"]
+    assert after["metrics"]["secondary"] == before["metrics"]["secondary"]
+    assert [each.keys() for each in after["metrics"]["guardrails"]] == [
+        each.keys() for each in before["metrics"]["guardrails"]
+    ]
+    assert after["decision"]["promote"] == before["decision"]["promote"]
+
+
+def test_the_page_comes_from_another_branch_and_nothing_else_changes(written: dict[str, Any]) -> None:
+    made = with_branch(written, "green")
+    assert (branch_of(written), branch_of(made)) == ("main", "green")
+    assert with_branch(made, "main") == written == _written()

@@ -12,7 +12,7 @@ from flywheel.release.content.fetch import Order, fetch
 from flywheel.release.content.resolve import Resolver
 from flywheel.release.content.source import ANONYMOUS, GitSource
 from rehearsal.git_server import make
-from rehearsal.landing import GREEN, PAGE, RED, REPOSITORY, WorkTree, git_server
+from rehearsal.landing import GREEN, MAIN, NOW, PAGE, RED, REPOSITORY, SOON, VARIANT, WorkTree, git_server
 
 
 @pytest.fixture
@@ -49,6 +49,22 @@ async def test_a_push_is_what_the_campaign_fetches(url: str, tree: WorkTree, tmp
         assert {"index.html", "404.html", "icon.svg"} <= {each.name for each in site.iterdir()}
 
 
+async def test_a_variant_is_a_branch_of_the_one_page(url: str, tree: WorkTree, tmp_path: Path) -> None:
+    commits = {MAIN: tree.commit("red")}
+    tree.switch(VARIANT)
+    tree.change("index.html", RED, GREEN)
+    commits[VARIANT] = tree.commit("green")
+    tree.push(url)
+    resolver, pages = Resolver(allow_loopback=True), {}
+    for branch, commit in commits.items():
+        assert (await resolver.resolve(GitSource("default", url, branch), ANONYMOUS)).commit == commit
+        fetch(Order(url, commit, allow_loopback=True), tmp_path / branch)
+        pages[branch] = (tmp_path / branch / "site" / "index.html").read_text("utf-8")
+    assert pages[VARIANT] == pages[MAIN].replace(RED, GREEN) != pages[MAIN]
+    tree.switch(MAIN)
+    assert (tree.path / "index.html").read_text("utf-8") == pages[MAIN]
+
+
 def test_git_itself_clones_and_pushes(url: str, tree: WorkTree, tmp_path: Path) -> None:
     first = tree.commit("the first")
     tree.push(url)
@@ -72,7 +88,7 @@ def test_the_page_calls_no_other_host_and_needs_no_build() -> None:
     page = (PAGE / "index.html").read_text("utf-8")
     assert "http://" not in page
     assert "https://" not in page
-    assert page.count(RED) == 1
+    assert (page.count(RED), page.count(SOON), page.count(NOW)) == (1, 1, 0)
     for needed in ('action="/coupon"', 'action="/notify"', 'href="/browse"', 'href="/seckill"', 'src="/fw.js"'):
         assert needed in page
 

@@ -1,12 +1,15 @@
 """The demo says that all went well only when it did."""
 
 import json
+from collections import Counter
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from rehearsal.abtest import ABTestSeen, ABTestView, Arm
 from rehearsal.accounts import Account, Accounts
-from rehearsal.crowd import crowd, read_progress, read_report
+from rehearsal.crowd import Sighting, crowd, read_progress, read_report
 from rehearsal.releases import Told
 from rehearsal.snapshot import STAGES, Autoscaler, Load, ServiceView, Snapshot
 from rehearsal.verdict import Seen
@@ -20,6 +23,15 @@ REPORT: dict[str, Any] = {
     "failures": {},
     "event_failures": {},
 }
+
+
+def promoted() -> ABTestSeen:
+    """A test as it should have been; what else may become of it is another file's."""
+    arms = (Arm("red", 210, 60), Arm("green-button", 205, 120))
+    came = datetime(2026, 11, 23, 14, 9, tzinfo=UTC)
+    view = ABTestView("claim-button", "Promoted", "", arms, came, came, "Ship", "green-button", "it is better")
+    told = Told("the A/B test", "green-button has won", 900)
+    return ABTestSeen(told, view, [Sighting(came, {"red": 205, "green": 204})], Counter({"green-button": 25}))
 
 
 def shown(stage: str, ready: int, orders: float | None = None) -> Snapshot:
@@ -40,6 +52,7 @@ def perfect(**differently: Any) -> Seen:
     sold = Account(4, 400)
     seen.accounts = Accounts(sold, Account(), sold, sold, {"orders": 4, "revenue": "4.00"})
     seen.releases = {"fix": Told("coupon 1.0.1", "coupon 1.0.1 live", asked=7)}
+    seen.abtest = promoted()
     for name, value in differently.items():
         setattr(seen, name, value)
     return seen
@@ -77,6 +90,7 @@ def test_a_perfect_rehearsal_has_no_problems() -> None:
             {"releases": {"page": Told("the page", amiss=["TimeoutError: not seen"])}},
             "the page: TimeoutError: not seen",
         ),
+        ({"abtest": ABTestSeen()}, "nothing was seen of the A/B test"),
         ({"report": None}, "no report"),
         ({"report": {"teardown": {"remaining": 1}}}, "no report"),
         ({"leftovers": None}, "nobody looked"),

@@ -8,6 +8,7 @@ from io import StringIO
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rehearsal.abtest import ABTestView, Arm
 from rehearsal.screen import Screen
 from rehearsal.snapshot import STAGES, Autoscaler, EventView, KeyFigures, Load, ServiceView, Snapshot
 from rehearsal.view import Ink, frame
@@ -16,6 +17,8 @@ NOW = datetime(2026, 11, 23, 14, 9, tzinfo=UTC)
 text = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]) | st.just(" "), max_size=90)
 counts = st.integers(0, 1000)
 loads = st.lists(st.builds(Load, text, st.floats(0.001, 1e6), st.none() | st.floats(0, 1e9)), max_size=2).map(tuple)
+arms = st.lists(st.builds(Arm, text, counts, st.none() | counts, text, text, text, text), max_size=3).map(tuple)
+abtests = st.builds(ABTestView, text, text, text, arms, verdict=text, winner=text, reason=text)
 figures = st.builds(KeyFigures, counts, counts, counts, text, text, text, text, text, counts, counts, text)
 snapshots = st.builds(
     Snapshot,
@@ -30,6 +33,7 @@ snapshots = st.builds(
     ).map(tuple),
     events=st.lists(st.builds(EventView, text, text, text, text), max_size=6).map(tuple),
     figures=st.none() | figures,
+    abtest=st.none() | abtests,
 )  # fmt: skip
 
 
@@ -57,6 +61,7 @@ def test_the_view_of_a_busy_moment() -> None:
         services=(ServiceView("landing", 1, 1), ServiceView("seckill", 5, 3, scaler)),
         figures=KeyFigures(412, 120, 31, "8123", "CNY", "22.1%", "0%", "35ms", 60, 31, "51.6%"),
         events=(EventView("a", "Normal", "Live", "Warm -> Live"),),
+        abtest=ABTestView("claim-button", "Running", "", (Arm("red", 103, 29), Arm("green-button", 98, 51))),
     )
     channels = {"wechat": 20, "sms": 0, "direct": 30}
     drawn = "\n".join(frame(shown, "优购网 618", NOW, ["shop    http://127.0.0.1:1234"], 110, Ink(False), channels))
@@ -69,6 +74,7 @@ def test_the_view_of_a_busy_moment() -> None:
     assert "PV 412  UV 120  orders 31  revenue 8123 CNY  conversion 22.1%  errors 0%  p95 35ms" in drawn
     assert "goal      ██████████░░░░░░░░░░ 51.6% of 60" in drawn
     assert "channels  direct 30, wechat 20\n" in drawn
+    assert "claim-button Running  red 103 visitors, 29 claimed; green-button 98 visitors, 51 claimed\n" in drawn
     assert "Ready=True Running  all services are ready" in drawn
 
 

@@ -11,7 +11,7 @@ from tests.unit.simulation.test_simulate_plan import EXAMPLE, SHOPPERS
 
 from flywheel.simulation.behaviour import Extract
 from flywheel.simulation.read import InvalidBehaviour, read_behaviour
-from flywheel.simulation.texts import Missing, extract, fill, fill_all
+from flywheel.simulation.texts import Missing, extract, fill, fill_all, sees
 
 SMALLEST: dict[str, Any] = {
     "channels": [{"name": "direct"}],
@@ -56,6 +56,31 @@ STEP = SMALLEST["steps"]["front"]
         ({"steps": {"front": {**STEP, "extract": {"a": {"regex": "a"}}}}}, "steps.front.extract.a.regex", "one group"),
         ({"steps": {"front": {**STEP, "extract": {"a": {}}}}}, "steps.front.extract.a", "exactly one"),
         ({"steps": {"front": {**STEP, "think": {"least": "5s", "most": "1s"}}}}, "steps.front.think.least", "swap"),
+        (
+            {"steps": {"front": {**STEP, "prefers": [{"name": "green", "sees": "(", "next": {"leave": 1}}]}}},
+            "steps.front.prefers[0].sees",
+            "no regular",
+        ),
+        (
+            {"steps": {"front": {**STEP, "prefers": [{"name": "green", "sees": "{hue}", "next": {"leave": 1}}]}}},
+            "steps.front.prefers[0].sees",
+            "nothing gives {hue}",
+        ),
+        (
+            {"steps": {"front": {**STEP, "prefers": [{"name": "green", "sees": "a", "next": {"nowhere": 1}}]}}},
+            "steps.front.prefers[0].next.nowhere",
+            "there are: front",
+        ),
+        (
+            {"steps": {"front": {**STEP, "prefers": [{"name": "green", "sees": "a"}]}}},
+            "steps.front.prefers[0].next",
+            "is required",
+        ),
+        (
+            {"steps": {"front": {**STEP, "prefers": [{"name": "g", "sees": s, "next": {"leave": 1}} for s in "ab"]}}},
+            "steps.front.prefers[1].name",
+            "duplicate",
+        ),
         ({"journeys": [{"name": "look", "start": "back"}]}, "journeys[0].start", "no such step"),
         ({"agents": [{"agent": "B", "bot": True}]}, "agents[0].journey", "name a journey"),
         ({"agents": [{"agent": "B", "bot": True, "journey": "look"}]}, "agents", "add a browser"),
@@ -65,6 +90,7 @@ STEP = SMALLEST["steps"]["front"]
         ({"day": {"hours": [1] * 24, "timeZone": "Mars/Olympus"}}, "day.timeZone", "Asia/Shanghai"),
         ({"returning": {"share": "95%"}}, "returning.share", "new"),
         ({"floods": [{"at": "1s", "for": "1s", "factor": 2, "journeys": {"x": 1}}]}, "floods[0].journeys.x", "look"),
+        ({"floods": [{"at": "1s", "for": "1s", "factor": 2, "channels": {"x": 1}}]}, "floods[0].channels.x", "direct"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_path(changes: dict[str, Any], path: str, words: str) -> None:
@@ -131,3 +157,11 @@ def test_values_are_found_in_bodies_addresses_and_json() -> None:
     assert extract(Extract(regex="¥([0-9,.]+)", number=True), "¥1,299.50", "", {}, rng) == 1299.5
     assert extract(Extract(regex="(x)", number=True), "x", "", {}, rng) is None
     assert extract(Extract(json_path="a.b"), "[]", "", {}, rng) is None
+
+
+def test_what_an_answer_shows_is_a_regex_with_values() -> None:
+    page = '<style>:root{--claim:#0b7a3b}</style><b data-sku="a+b">'
+    assert sees("--claim:#0b[0-9a-f]{4}", page, {})
+    assert sees('data-sku="{sku}"', page, {"sku": "a+b"})
+    assert not sees('data-sku="{sku}"', page, {"sku": "aab"})
+    assert not sees("--claim:#d6123a", page, {})

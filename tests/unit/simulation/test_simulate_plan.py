@@ -75,3 +75,12 @@ def test_a_flood_comes_for_its_own() -> None:
     plan = [each for each in until(own, Pace(10), 20) if not each.bot]
     assert {each.journey for each in plan if 10 <= each.at < 15} == {"flash"}
     assert {each.journey for each in plan if each.at < 10} == {"flash", "stroll"}
+
+
+def test_a_flood_comes_over_its_own_channels() -> None:
+    own = behaviour(floods=[{"at": "10s", "for": "5s", "factor": 20, "channels": {"sms": 3, "email": 1}}], day=None)
+    plan = until(own, Pace(10), 20)
+    flooded = Counter(each.channel for each in plan if 10 <= each.at < 15)
+    assert flooded.keys() == {"sms", "email"}
+    assert abs(flooded["sms"] / flooded.total() - 0.75) < 0.06
+    assert len({each.channel for each in plan if each.at < 10}) > 3
