@@ -13,6 +13,7 @@ from flywheel.experiment.analysis import Analysis, Design, Finding, analyse
 from flywheel.experiment.asking import Day as DayOfVisitors
 from flywheel.experiment.asking import Step, as_arms
 from flywheel.experiment.figures import best
+from flywheel.experiment.novelty import novelty
 from flywheel.experiment.plan import design_of, is_bandit, sums_of
 from flywheel.experiment.report_model import (
     MOST_DAYS,
@@ -25,15 +26,12 @@ from flywheel.experiment.report_model import (
     VariantAt,
     VariantDesign,
 )
-from flywheel.experiment.sentences import percent
 from flywheel.experiment.state import ABTestState, Sizing
 from flywheel.experiment.told_model import read_told
 from flywheel.insight.arms import ArmFigures, Sums
 
 STEPS = 60
 WEEK_DAYS = 7
-NOVELTY_DAYS = 4
-"""Days from which on the first ones are compared with the rest."""
 _SPARE = timedelta(seconds=1)
 
 
@@ -201,37 +199,10 @@ def _weekdays(state: ABTestState, now: datetime) -> list[str]:
 
 
 def _novelty(test: ABTest, days: Sequence[Day]) -> list[str]:
-    """Compare what the visitors of the first third of the days did with those who came later."""
-    if len(days) < NOVELTY_DAYS:
+    if test.spec.metrics.primary.event is None:
         return []
-    first, rest = days[: len(days) // 3], days[len(days) // 3 :]
-    control, found = test.spec.control.name, []
-    for variant in test.spec.variants:
-        early, late = (_lift(part, variant.name, control) for part in (first, rest))
-        if variant.control or early is None or late is None:
-            continue
-        if abs(early - late) > max(0.05, test.spec.metrics.primary.minimum_effect):
-            found.append(
-                f"{variant.name} differed by {_signed(early)} among visitors of the first {len(first)} days and by "
-                f"{_signed(late)} later: what is new may draw attention, or need time to be learnt (novelty)."
-            )
-    return found
-
-
-def _lift(days: Sequence[Day], variant: str, control: str) -> float | None:
-    sums = []
-    for name in (variant, control):
-        arms = [each.arms[name] for each in days if name in each.arms]
-        visitors = sum(each.visitors for each in arms)
-        total = sum(each.total or 0.0 for each in arms)
-        if visitors < 100 or total <= 0:
-            return None
-        sums.append(total / visitors)
-    return sums[0] / sums[1] - 1
-
-
-def _signed(value: float) -> str:
-    return f"{'+' if value >= 0 else '-'}{percent(abs(value))}"
+    others = [each.name for each in test.spec.variants if not each.control]
+    return list(novelty(days, test.spec.control.name, others))
 
 
 def _arm(arm: ArmFigures, design: Design) -> ArmAt:
