@@ -146,6 +146,8 @@ def over(test: ABTest, campaign: Campaign | None, stage: str, state: ABTestState
     """
     if stage in {each.value for each in OVER}:
         return f"the campaign is {stage}"
+    if campaign is None and not stage and state.started_at is not None:
+        return "the campaign is gone"
     own = span_of(test, campaign) if campaign is not None else None
     if isinstance(own, Span) and now >= own.closes and state.state in ("Waiting", "Paused"):
         return "the time of its schedule is over"

@@ -178,6 +178,8 @@ class Store:
             del self._campaigns[namespace, name]
             self._tell((namespace, name))
             self._tell_shared(held)
+            for test in self.tests_of(namespace, name):
+                self._tell((namespace, test_key(test["metadata"]["name"])))
 
     def put_test(self, manifest: Manifest) -> None:
         """Remember an A/B test unless something newer is known; its campaign hears of what concerns it."""

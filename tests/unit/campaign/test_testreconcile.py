@@ -316,3 +316,13 @@ async def test_a_report_is_not_written_at_each_look() -> None:
         await stage.step()
         written += stage.reports.get("button-abtest-report") is not before
     assert 8 <= written <= 12, "once a minute in ten minutes"
+
+
+async def test_a_test_whose_campaign_is_deleted_is_over() -> None:
+    stage = Stage(new())
+    await stage.step()
+    stage.held = None
+    status = await stage.step()
+    assert (status["state"], status["record"]["reason"]) == ("Stopped", "OutOfTime")
+    assert status["decision"]["reason"] == "No verdict: the campaign is gone."
+    assert status["report"] == "button-abtest-report"

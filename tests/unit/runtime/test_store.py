@@ -9,6 +9,7 @@ import pytest
 from flywheel.kube.resources import DEPLOYMENT, SERVICE
 from flywheel.plan import LiveObject, Manifest, ObjectKey
 from flywheel.runtime.store import MOST_TOMBSTONES, SHARED, Owner, Store
+from flywheel.runtime.store import test_key as key_of_test
 
 SPRING: Owner = ("shop", "spring")
 
@@ -268,3 +269,66 @@ def test_the_campaigns_of_a_namespace(store: Store) -> None:
     elsewhere["metadata"]["namespace"] = "stage"
     store.put_campaign(elsewhere)
     assert [each["metadata"]["uid"] for each in store.campaigns_in("shop")] == ["uid-of-spring"]
+
+
+BUTTON: Owner = ("shop", key_of_test("button"))
+
+
+def abtest(version: int, record: Manifest | None = None, uid: str = "t1", of: str = "spring") -> Manifest:
+    metadata = {"namespace": "shop", "name": "button", "uid": uid, "resourceVersion": str(version), "generation": 1}
+    status = {"record": record or {}, "updatedAt": str(version)}
+    return {"kind": "ABTest", "metadata": metadata, "spec": {"campaign": of}, "status": status}
+
+
+def test_a_campaign_hears_of_its_tests_when_that_changes_what_runs(store: Store, told: list[Owner]) -> None:
+    store.put_campaign(campaign(1))
+    told.clear()
+    store.put_test(abtest(1))
+    assert told == [BUTTON, SPRING]
+    told.clear()
+    store.put_test(abtest(2))
+    assert told == [BUTTON], "a look alone changes nothing that runs"
+    told.clear()
+    store.put_test(abtest(3, {"state": "Running"}))
+    assert told == [BUTTON, SPRING]
+    told.clear()
+    asked = abtest(4, {"state": "Running"})
+    asked["metadata"]["annotations"] = {"flywheel.dev/promote": ""}
+    store.put_test(asked)
+    assert told == [BUTTON, SPRING]
+    assert [each["metadata"]["resourceVersion"] for each in store.tests_of(*SPRING)] == ["4"]
+    told.clear()
+    store.put_test(abtest(3))
+    assert told == [], "an older state"
+    store.remove_test("shop", "button", "t1")
+    assert told == [BUTTON, SPRING]
+    assert store.tests_of(*SPRING) == ()
+    store.put_test(abtest(5))
+    assert store.test("shop", "button") is None, "what is gone does not come back"
+
+
+def test_tests_hear_of_their_campaign(store: Store, told: list[Owner]) -> None:
+    store.put_test(abtest(1))
+    told.clear()
+    store.put_campaign(campaign(1))
+    assert BUTTON in told
+    told.clear()
+    store.put_campaign({**campaign(2), "status": {"stage": "Live"}})
+    assert BUTTON in told
+    told.clear()
+    store.put_campaign({**campaign(3), "status": {"stage": "Live", "kpis": {}}})
+    assert BUTTON not in told
+    store.remove_campaign("shop", "spring", "c1")
+    assert BUTTON in told
+    assert BUTTON in store.owners()
+    assert store.knows(BUTTON)
+
+
+def test_a_test_that_is_made_anew_for_another_campaign_moves(store: Store, told: list[Owner]) -> None:
+    store.put_test(abtest(1))
+    store.remove_test("shop", "button", "t1")
+    store.put_test(abtest(2, uid="t2", of="summer"))
+    assert store.tests_of(*SPRING) == ()
+    assert [each["metadata"]["uid"] for each in store.tests_of("shop", "summer")] == ["t2"]
+    store.retain_tests(None, frozenset(), 9)
+    assert store.tests() == ()
