@@ -25,7 +25,8 @@ async def test_the_618_campaign_lives_and_leaves_nothing(installed: Cluster, res
 
     # Then every stage came in order, the flash sale was warm before its start, the autoscaler followed orders and
     # requests up and down, shoppers, shop and Campaign agree on every order, our own search finds nothing; and while
-    # the crowd shopped a fix and a push went live and a bad release was stopped, without a failed request
+    # the crowd shopped an A/B test was decided by it and its winner released, a fix and a push went live and a bad
+    # release was stopped, without a failed request
     assert seen.problems() == []
     assert tuple(seen.stages) == STAGES
     assert [each.amiss for each in seen.releases.values()] == [[], [], []]

@@ -37,9 +37,9 @@ RETIREMENT_SECONDS = 90
 """How long the removal may take before the rehearsal gives up waiting for Retired."""
 STARTING_SECONDS = 4
 """How long a pod of the crowd takes to begin."""
-SHOW_SECONDS = 40
-"""After the opening the releases begin: the flash sale has grown with the flood, and the crowd is still there. That of
-the page waits for the A/B test, which is about the page."""
+SHOW_SECONDS = 55
+"""After the opening the releases begin: the flash sale has grown with the flood, so that new pods no longer have the node
+to themselves, and the crowd is still there. That of the page waits for the A/B test, which is about the page."""
 GOING_HOME_SECONDS = 30
 """Before the sale ends the crowd comes no more: the last pay, and the autoscaler has its time."""
 ACCOUNTS_SECONDS = 60
