@@ -8,7 +8,6 @@ from rehearsal.accounts import Accounts
 from rehearsal.releases import Told, three
 from rehearsal.snapshot import STAGES, Load, Snapshot
 
-
 MOST_CUT_OFF = 0.02
 """Share of visits that may last longer than the simulator waits: somebody always looks around for minutes."""
 
