@@ -20,6 +20,7 @@ from flywheel.edge.document import (
     EdgeService,
     Live,
     Property,
+    Segment,
     Test,
     VariantRange,
     Visitor,
@@ -49,6 +50,8 @@ TEST = Test(
     name="button",
     service="landing",
     salt="s1",
+    layer_salt="layer",
+    segments=(Segment(start=0, end=10_000),),
     ranges=(
         VariantRange(variant="red", slot="red", start=0, end=5_000),
         VariantRange(variant="green", slot="green", start=5_000, end=10_000),
