@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from flywheel.edge.document import BUCKETS, EdgeDocument, EdgeService, Test
 from flywheel.edge.quoting import DocumentProblem, between, percent_encoded, token
@@ -11,9 +11,9 @@ from flywheel.edge.routing import slot_destination
 TESTS = "tests"
 """Service -> `base|salt` of the layer of its tests: where its buckets begin in `segments`, and the salt."""
 SEGMENTS = "segments"
-"""`<from>:<to>` -> `test|base|salt`, where the test's buckets begin in `ranges`; and `|holdout|salt` behind it."""
+"""Beginning of a number -> `base|salt|test`: where the test's buckets begin in `ranges`; `|holdout|salt` behind it."""
 RANGES = "ranges"
-"""`<from>:<to>` -> `test|variant|backend|slot`."""
+"""Beginning of a number -> `test|variant|backend|slot`; `|1` behind it where the control stands in for the variant."""
 VARIANTS = "variants"
 """`<test>/<variant>` -> likewise, of tests that remember who is in."""
 FORCED = "forced"
@@ -38,7 +38,7 @@ def test_maps(document: EdgeDocument, services: Mapping[str, EdgeService]) -> di
         layers.setdefault(test.service, []).append((index, test))
         arms = _arms(test, services, path)
         base = _base(test.service, test.name, test.salt, sorted(arms.items()))
-        found[RANGES] |= {f"{base + start}:{base + end - 1}": value for (start, end), value in arms.items()}
+        found[RANGES] |= _entries(base, arms)
         if test.remembers:
             found[VARIANTS] |= {f"{token(test.name)}/{value.split('|')[1]}": value for value in arms.values()}
         for number, forced in enumerate(test.forced):
@@ -51,7 +51,7 @@ def test_maps(document: EdgeDocument, services: Mapping[str, EdgeService]) -> di
     for service, tests in layers.items():
         segments = _segments(document, tests, services)
         base = _base(service, tests[0][1].layer_salt, sorted(segments.items()))
-        found[SEGMENTS] |= {f"{base + start}:{base + end - 1}": value for (start, end), value in segments.items()}
+        found[SEGMENTS] |= _entries(base, segments)
         found[TESTS][token(service)] = f"{base}|{percent_encoded(tests[0][1].layer_salt)}"
     # HAProxy knows the maps alone that its configuration names.
     return found if any(test.remembers for test in document.live.tests) else _without(found, VARIANTS)
@@ -82,7 +82,8 @@ def _arms(test: Test, services: Mapping[str, EdgeService], path: str) -> dict[tu
         last = arm.end
         where = slot_destination(services, test.service, arm.slot, f"{path}.ranges")
         if arm.end > arm.start:
-            arms[arm.start, arm.end] = f"{token(test.name)}|{token(arm.variant)}|{where}"
+            away = "|1" if arm.fallback else ""
+            arms[arm.start, arm.end] = f"{token(test.name)}|{token(arm.variant)}|{where}{away}"
     return arms
 
 
@@ -99,7 +100,7 @@ def _segments(
         if test.layer_salt != tests[0][1].layer_salt:
             raise DocumentProblem(f"{path}.layerSalt", f"is not that of the other tests of {test.service!r}")
         base = _base(test.service, test.name, test.salt, sorted(_arms(test, services, path).items()))
-        value = f"{token(test.name)}|{base}|{percent_encoded(test.salt)}"
+        value = f"{base}|{percent_encoded(test.salt)}|{token(test.name)}"
         if test.holdout:
             value += f"|{test.holdout}|{percent_encoded(document.live.holdout_salt)}"
         found += [(each.start, each.end, value) for each in test.segments if each.end > each.start]
@@ -112,6 +113,26 @@ def _segments(
     return {(start, end): value for start, end, value in found}
 
 
+def _entries(base: int, values: Mapping[tuple[int, int], str]) -> Entries:
+    return {prefix: value for (start, end), value in values.items() for prefix in prefixes(base, start, end)}
+
+
+def prefixes(base: int, start: int, end: int) -> Iterator[str]:
+    """Write the numbers from `base + start` to before `base + end` as the fewest beginnings of decimal numbers.
+
+    HAProxy finds the longest beginning in a tree, and a range of numbers only by trying one range after the other.
+    """
+    while start < end:
+        size = 1
+        while start % (size * 10) == 0 and start + size * 10 <= end and size < BUCKETS:
+            size *= 10
+        yield str((base + start) // size)
+        start += size
+
+
 def _base(*parts: object) -> int:
-    """Give each form of a test its own stretch of numbers, so that an old and a new one never mix while maps change."""
-    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:5]) * BUCKETS
+    """Give each form of a test its own stretch of numbers, so that an old and a new one never mix while maps change.
+
+    All have as many digits: none begins with all digits of another one.
+    """
+    return (10**12 + int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:5])) * BUCKETS
