@@ -74,11 +74,12 @@ def _seldom(document: EdgeDocument, directory: str) -> Iterator[str]:
     yield f"acl arriving {previewrules.ASKED} -m found"
     yield from previewrules.conditions(directory)
     busy = f"{{ var(txn.pick),field({livemaps.BUSY_FIELD},|) -m found }}"
-    yield f"http-request allow if {{ var(txn.vid) -m found }} !arriving !{busy}"
+    yield f"http-request allow if {{ var(txn.vid) -m found }} !{busy} !arriving"
+    yield from testrules.quick_rules(directory)
     yield from _newcomer(document)
+    yield from testrules.request_rules(document, directory)
     yield f"http-request set-var(txn.share) var(txn.svc),map({directory}/{livemaps.SHARES}.map)"
     yield from _share(document)
-    yield from testrules.request_rules(document, directory)
     yield f"""http-request set-var-fmt(txn.more) '0,{testrules.LOGGED},"_":' if {{ var(txn.arm) -m found }}"""
     yield f"http-request allow if !{{ var(txn.nv) -m found }} !arriving !hosted !{testrules.MAY_TEST}"
     yield from channelrules.arrivals(document)
@@ -253,7 +254,9 @@ def _share(document: EdgeDocument) -> Iterator[str]:
             f"http-request set-var(txn.at) str({salt}),concat(,txn.svc,:),concat(,txn.{who}),xxh32(0),mod({BUCKETS}) "
             f"if {condition}"
         )
-    yield "http-request set-var(txn.pick) var(txn.share),field(2,|,2) if { var(txn.share),field(1,|),sub(txn.at) gt 0 }"
+    taken = "{ var(txn.share),field(1,|),sub(txn.at) gt 0 }"
+    # Whoever is in a test sees what that says.
+    yield f"http-request set-var(txn.pick) var(txn.share),field(2,|,2) if {taken} !{{ var(txn.arm) -m found }}"
 
 
 def answer_rules(document: EdgeDocument, directory: str) -> Iterator[str]:

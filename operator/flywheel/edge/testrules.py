@@ -8,16 +8,16 @@ import hashlib
 from collections.abc import Iterator
 
 from flywheel.edge.document import BUCKETS, EdgeDocument, Target, Test
-from flywheel.edge.livemaps import VISITOR_PATTERN
+from flywheel.edge.livemaps import BUSY_FIELD, MORE_FIELD, VISITOR_PATTERN
 from flywheel.edge.naming import FORCED_COOKIE, FORCED_PARAMETER, NEW_COOKIE, SAME_PERSON_COOKIE
 from flywheel.edge.quoting import DocumentProblem, acl_lines, header_name, token
-from flywheel.edge.testmaps import FORCED, RANGES, SEGMENTS, TESTS, VARIANTS
+from flywheel.edge.testmaps import FORCED, RANGES, SEGMENTS, VARIANTS
 
 HEADER = "X-FW-Variant"
 OFF = "off"
-LOGGED = ",".join(
-    f'"{key}":%{{+Q}}[var(txn.arm),field({field},|)]' for key, field in (("test", 1), ("var", 2), ("fb", 5))
-)
+_SAID = "%[var(txn.arm),field(3,|)]"
+_LOGGED = {"test": "field(3,|),field(1,=)", "var": "field(3,|),field(2,=)"}
+LOGGED = ",".join(f'"{key}":%{{+Q}}[var(txn.arm),{part}]' for key, part in (_LOGGED | {"fb": "field(4,|)"}).items())
 """Of the access log: the test, the variant that was assigned, and `1` where the control answers in its place."""
 MAY_TEST = f"{{ req.cook({FORCED_COOKIE}) -m found }}"
 """The condition that a request without a query may be a tester's."""
@@ -28,27 +28,56 @@ SHOWN = f"{{ {_SEES} }}"
 _IN = "{ var(txn.arm) -m found }"
 
 
+def quick_rules(directory: str) -> Iterator[str]:
+    """Give the rules for a known visitor on the way from page to page, of whom tests ask for nothing but the bucket.
+
+    That is most requests to a tested service. Each rule and each condition costs: `lay` is there only for such
+    requests, one look at the cookies tells those who need more of them, and a test that asks for more has no ranges.
+    """
+    cookies = "|".join((SAME_PERSON_COOKIE, FORCED_COOKIE))
+    yield f"acl linked req.fhdr(cookie) -m reg (?:{cookies})="
+    yield f"acl more var(txn.pick),field({MORE_FIELD},|) -m found"
+    yield "http-request set-var(txn.who) var(txn.vid) if !arriving !more !linked"
+    known = "!{ var(txn.who) -m found } { var(txn.vid) -m found }"
+    yield f"http-request set-var(txn.as) req.cook({SAME_PERSON_COOKIE}) if {known} !arriving !more !{MAY_TEST}"
+    yield f"http-request set-var(txn.who) var(txn.as) if {{ var(txn.as) -m reg ^{VISITOR_PATTERN}$ }}"
+    layer = f"var(txn.pick),field({BUSY_FIELD},|,2),set-var(txn.lay)"
+    segment = f"{_bucket(layer)},add(txn.lay),map_beg({directory}/{SEGMENTS}.map),set-var(txn.seg)"
+    arm = f"{_bucket(segment)},add(txn.seg),map_beg({directory}/{RANGES}.map),set-var(txn.arm)"
+    yield f"http-request set-var(txn.pick) {arm} if {{ var(txn.who) -m found }}"
+    yield f"http-request add-header {HEADER} {_SAID} if {_IN}"
+    logged = ",".join(f'"{key}":"%[var(txn.arm),{part}]"' for key, part in _LOGGED.items())
+    yield f"""http-request set-var-fmt(txn.more) '0,{logged},"_":' if {_IN}"""
+    yield "http-request allow if { var(txn.lay) -m found } !{ var(txn.seg),field(3,|) -m found }"
+
+
 def request_rules(document: EdgeDocument, directory: str) -> Iterator[str]:
-    """Give the rules that choose a variant; where there is no test each of them fails at once, which costs least.
+    """Give the rules that choose a variant for all others; where there is no test each of them fails at once.
 
     HAProxy reads a text as a number up to the first character that is no digit: so entries begin with their base.
     """
     yield from _person()
-    yield f"http-request set-var(txn.lay) var(txn.svc),map({directory}/{TESTS}.map) if {{ var(txn.who) -m found }}"
+    yield f"http-request set-var(txn.lay) var(txn.pick),field({BUSY_FIELD},|,2) if {{ var(txn.who) -m found }}"
     yield f"http-request set-var(txn.seg) {bucket_of('lay', 2)},add(txn.lay),map_beg({directory}/{SEGMENTS}.map)"
-    held = f"{{ {bucket_of('seg', 5)},set-var(txn.held) -m found }}"
-    yield f"http-request unset-var(txn.seg) if {held} {{ var(txn.seg),field(4,|),sub(txn.held) gt 0 }}"
+    held = f"{{ {bucket_of('seg', 6)},set-var(txn.held) -m found }}"
+    yield f"http-request unset-var(txn.seg) if {held} {{ var(txn.seg),field(5,|),sub(txn.held) gt 0 }}"
     yield from _remembered(document, directory)
-    drawn = f"{bucket_of('seg', 2)},add(txn.seg),map_beg({directory}/{RANGES}.map)"
-    yield f"http-request set-var(txn.arm) {drawn}{f' if !{_IN}' if remembering(document) else ''}"
+    yield "http-request set-var(txn.base) var(txn.seg)"
+    yield "http-request set-var(txn.base) var(txn.seg),field(4,|)"
+    drawn = f"{bucket_of('seg', 2)},add(txn.base),map_beg({directory}/{RANGES}.map)"
+    yield f"http-request set-var(txn.arm) {drawn} if !{_IN}"
     yield from _kept(document)
-    yield "http-request set-var(txn.pick) var(txn.arm),field(3,|,2)"
-    yield f"http-request add-header {HEADER} {_said('arm')} if {_IN}"
+    yield "http-request set-var(txn.pick) var(txn.arm)"
+    yield f"http-request add-header {HEADER} {_SAID} if {_IN}"
 
 
 def bucket_of(entry: str, salt: int) -> str:
     """Give a bucket of the person, with the salt in a field of the map's entry that a variable has."""
-    return f"var(txn.{entry}),field({salt},|),url_dec,concat(:,txn.who),xxh32(0),mod({BUCKETS})"
+    return _bucket(f"var(txn.{entry})", salt)
+
+
+def _bucket(fetch: str, salt: int = 2) -> str:
+    return f"{fetch},field({salt},|),url_dec,concat(:,txn.who),xxh32(0),mod({BUCKETS})"
 
 
 def _person() -> Iterator[str]:
@@ -154,19 +183,15 @@ def tester_rules(directory: str) -> Iterator[str]:
     yield f"http-request set-var({APART}) int(1) if shown"
     for name in ("arm", "keep"):
         yield f"http-request unset-var(txn.{name}) if shown"
-    yield "http-request set-var(txn.pick) var(txn.shown),field(3,|,2)"
-    yield f"http-request set-header {HEADER} {_said('shown')} if shown"
-
-
-def _said(entry: str) -> str:
-    return f"%[var(txn.{entry}),field(1,|)]=%[var(txn.{entry}),field(2,|)]"
+    yield "http-request set-var(txn.pick) var(txn.shown)"
+    yield f"http-request set-header {HEADER} %[var(txn.shown),field(3,|)] if shown"
 
 
 def cookies(document: EdgeDocument, age: int) -> Iterator[tuple[str, str]]:
     """Give the cookies that an answer may set, each with the condition: name and value, and how long it lives."""
     tests = remembering(document)
     for digest, _, _ in tests:
-        value = f"{_cookie_of(digest)}=%[var(txn.arm),field(2,|)]; Max-Age={age}"
+        value = f"{_cookie_of(digest)}=%[var(txn.arm),{_LOGGED['var']}]; Max-Age={age}"
         yield value, f"{{ var(txn.keep) -m str {digest} }}"
     if any(test.target and test.target.visitors != "All" for _, _, test in tests):
         yield f"{NEW_COOKIE}=1", "{ var(txn.nv) -m found }"
@@ -182,4 +207,4 @@ def backend_rules(condition: str) -> Iterator[str]:
 
 def answer_rules() -> Iterator[str]:
     """Give the rule of an answer to a tester."""
-    yield f"http-after-response set-header {HEADER} {_said('shown')}%[var(txn.away)] if {SHOWN}"
+    yield f"http-after-response set-header {HEADER} %[var(txn.shown),field(3,|)]%[var(txn.away)] if {SHOWN}"

@@ -25,6 +25,7 @@ from flywheel.edge.document import (
     Limits,
     Preview,
     Segment,
+    Share,
     Target,
     TargetHeader,
     VariantRange,
@@ -96,14 +97,27 @@ async def test_layers_holdouts_and_variants_are_as_python_reckons(tmp_path: Path
     async with edge(tmp_path, shared) as stand:
         connection = await stand.connect()
         counted: Counter[str] = Counter()
-        for visitor in people(1500):
+        for number, visitor in enumerate(people(1500)):
             wanted = assigned(shared.live, "web", visitor)
-            seen = await variant(connection, visitor)
+            # With a query other rules decide, as of somebody who arrives: alike.
+            seen = await variant(connection, visitor, "/?a=b" if number % 2 else "/")
             assert seen == ("=".join(wanted) if wanted else "")
             counted[seen.partition("=")[0]] += 1
         assert 200 < counted["first"] < 480, "a quarter, less the holdout"
         assert 850 < counted["second"] < 1100
         assert not stand.reloads
+
+
+async def test_a_share_is_of_those_who_are_in_no_test(tmp_path: Path) -> None:
+    test = trial("button", halves(10_000), segments=(Segment(start=0, end=5000),))
+    shared = given(test, shares=(Share(service="web", slot="lime", basis_points=10_000),))
+    async with edge(tmp_path, shared) as stand:
+        connection = await stand.connect()
+        for visitor in people(40):
+            inside = assigned(shared.live, "web", visitor) is not None
+            for path in ("/", "/?a=b"):
+                answer = await connection.ask(path, Cookie=f"fw_vid={visitor}")
+                assert answer.echo["service"] == ("web-blue" if inside else "web-green")
 
 
 async def test_more_traffic_takes_visitors_in_and_moves_nobody(tmp_path: Path) -> None:
@@ -131,7 +145,9 @@ async def test_a_person_is_assigned_alike_on_all_devices(tmp_path: Path) -> None
         assert await variant(connection, laptop) != seen
         assert await variant(connection, laptop, cookie=f"fw_as={phone}") == seen
         assert (await stand.record(vid=laptop))["vid"] == laptop
-        assert await variant(connection, laptop, cookie="fw_as=nonsense") != seen
+        assert await variant(connection, laptop, "/?a=b", cookie=f"fw_as={phone}") == seen
+        for path in ("/", "/?a=b"):
+            assert await variant(connection, laptop, path, cookie="fw_as=nonsense") != seen
 
 
 @pytest.mark.parametrize(
