@@ -38,8 +38,8 @@ RETIREMENT_SECONDS = 90
 STARTING_SECONDS = 4
 """How long a pod of the crowd takes to begin."""
 SHOW_SECONDS = 55
-"""After the opening the releases begin: the flash sale has grown with the flood, so that new pods no longer have the node
-to themselves, and the crowd is still there. That of the page waits for the A/B test, which is about the page."""
+"""After the opening the releases begin: the flash sale has grown with the flood, so that new pods need no longer share
+the node with it, and the crowd is still there. That of the page waits for the A/B test, which is about the page."""
 GOING_HOME_SECONDS = 30
 """Before the sale ends the crowd comes no more: the last pay, and the autoscaler has its time."""
 ACCOUNTS_SECONDS = 60

@@ -17,7 +17,7 @@ from rehearsal.verdict import Seen
 SIZES = {"Preparing": [1], "Warm": [3], "Live": [3, 5, 2], "Draining": [1]}
 REPORT: dict[str, Any] = {
     "seed": 618,
-    "visits": {"turned_away": 0, "cut_off": 0},
+    "visits": {"started": 100, "turned_away": 0, "cut_off": 2},
     "requests": 100,
     "failed": 0,
     "failures": {},
@@ -73,7 +73,14 @@ def test_a_perfect_rehearsal_has_no_problems() -> None:
         ({"unanswered": ["HTTP status 503"]}, "1 requests to the shop failed; the first: HTTP status 503"),
         ({"crowd": None}, "the crowd left no report"),
         ({"crowd": REPORT | {"failed": 2}}, "2 of the crowd's 100 requests failed"),
-        ({"crowd": REPORT | {"visits": {"turned_away": 1, "cut_off": 2}}}, "3 visits of the crowd were turned away"),
+        (
+            {"crowd": REPORT | {"visits": {"started": 100, "turned_away": 1, "cut_off": 0}}},
+            "1 visits of the crowd were turned away",
+        ),
+        (
+            {"crowd": REPORT | {"visits": {"started": 100, "turned_away": 0, "cut_off": 3}}},
+            "3 of 100 visits of the crowd were cut off",
+        ),
         ({"crowd": REPORT | {"event_failures": {"Coupon Claimed: status 400": 1}}}, "events of the crowd were refused"),
         ({"crowd": REPORT | {"seed": 7}}, "the crowd had seed 7, not 618"),
         ({"busiest": {"orders/s": Load("orders/s", 0.3, 0.2)}}, "neither orders nor requests asked for more"),

@@ -24,7 +24,7 @@ def test_visitors_outside_of_a_test_and_held_out_ones_have_no_variant() -> None:
     test = msgspec.structs.replace(TEST, segments=(Segment(start=2_000, end=6_000),), holdout=3_000)
     placement = Placement(with_trials(test, holdout_salt="held"))
     for visitor in VISITORS:
-        takes_part = 2_000 <= bucket("layer", visitor) < 6_000 and bucket("held", visitor) >= 3_000
+        takes_part = 2_000 <= bucket("layer/landing", visitor) < 6_000 and bucket("held", visitor) >= 3_000
         wanted = "red" if bucket("s1", visitor) < 5_000 else "green"
         assert placement.variant("landing", visitor) == (wanted if takes_part else "")
     assert placement.variant("seckill", VISITORS[0]) == ""
@@ -39,7 +39,7 @@ def test_of_several_tests_it_is_the_one_whose_part_of_the_layer_the_visitor_is_i
     )
     placement = Placement(with_trials(first, second))
     for visitor in VISITORS:
-        in_second = bucket("layer", visitor) >= 5_000
+        in_second = bucket("layer/landing", visitor) >= 5_000
         assert placement.variant("landing", visitor).startswith("second-") == in_second
 
 

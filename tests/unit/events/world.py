@@ -50,7 +50,7 @@ TEST = Test(
     name="button",
     service="landing",
     salt="s1",
-    layer_salt="layer",
+    layer_salt="layer/landing",
     segments=(Segment(start=0, end=10_000),),
     ranges=(
         VariantRange(variant="red", slot="red", start=0, end=5_000),

@@ -66,7 +66,7 @@ def test_everybody_comes_as_the_weights_say() -> None:
         share = sum(each.channel == channel["name"] for each in plan) / len(plan)
         assert abs(share - channel["weight"] / total) < 0.03, channel["name"]
     assert {each.journey for each in plan if each.bot} == {"crawl"}
-    assert {each.journey for each in people} == {"stroll", "flash"}
+    assert {each.journey for each in people} == {"stroll", "flash", "coupon"}
     assert abs(sum(each.earlier is not None for each in people) / len(people) - 0.2) < 0.03
 
 
