@@ -432,6 +432,16 @@ async def test_caches_do_not_keep_what_testers_see_and_others_are_not_told(tmp_p
         assert elsewhere.all("cache-control") == ["public, max-age=600"]
 
 
+async def test_a_link_works_without_consent_and_keeps_nothing_of_the_person(tmp_path: Path) -> None:
+    shop = document(limits=FAST, services=(WEB, PAY), visitor=Visitor(consent=Consent()))
+    forced = (ForcedVariant(token=TOKEN, variant="lime", slot="lime"),)
+    async with edge(tmp_path, live(shop, tests=(trial("button", halves(), forced=forced),))) as stand:
+        answer = await stand.ask(f"/?fw_variant={TOKEN}", Cookie=f"fw_vid={people(1)[0]}; fw_as={people(1)[0]}")
+        assert answer.one("x-fw-variant") == "button=lime"
+        assert answer.cookies == {"fw_forced": TOKEN}
+        assert "x-fw-visitor" not in answer.echo["headers"]
+
+
 async def test_no_request_is_lost_when_all_pods_of_a_variant_crash_under_load(tmp_path: Path) -> None:
     visitors = people(8)
     async with edge(tmp_path, given(all_lime())) as stand:
