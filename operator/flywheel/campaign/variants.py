@@ -265,6 +265,7 @@ def _edge_test(
                 slot=control if own[one.name].control or not serving[one.name] else one.name,
                 start=one.start,
                 end=one.end,
+                fallback=not serving[one.name],
             )
             for one in shares
         ),

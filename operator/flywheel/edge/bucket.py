@@ -27,8 +27,6 @@ def assigned(live: Live, service: str, visitor: str) -> tuple[str, str] | None:
 
 
 def _test_of(tests: Sequence[Test], visitor: str) -> Test | None:
-    for test in tests:
-        at = bucket(test.layer_salt, visitor)
-        if any(each.start <= at < each.end for each in test.segments):
-            return test
-    return None
+    """Find the test of a visitor among those of one service, which are all of one layer."""
+    at = bucket(tests[0].layer_salt, visitor) if tests else 0
+    return next((test for test in tests if any(each.start <= at < each.end for each in test.segments)), None)

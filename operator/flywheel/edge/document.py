@@ -160,6 +160,8 @@ class VariantRange(Struct, frozen=True, kw_only=True):
     """Where its visitors go: its own pods, or the control's where it has none."""
     start: int
     end: int
+    fallback: bool = False
+    """Whether the slot is the control's for want of pods: the exposure then says so."""
 
 
 class Segment(Struct, frozen=True, kw_only=True):

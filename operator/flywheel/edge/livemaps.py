@@ -9,11 +9,15 @@ from typing import NamedTuple
 from flywheel.edge.document import BUCKETS, Block, EdgeDocument, EdgeService, Preview
 from flywheel.edge.quoting import DocumentProblem, between, host_name, network, token
 from flywheel.edge.routing import ANY, destination, host_classes, own_class, routes_by_host, slot_destination
-from flywheel.edge.testmaps import FORCED, RANGES, SEGMENTS, TESTS, VARIANTS, test_maps
+from flywheel.edge.testmaps import FORCED, RANGES, SEGMENTS, VARIANTS, test_maps
 
 ACTIVE = "active"
-"""Service -> `backend|slot`, and `|busy` behind it where shares, tests or hosts of previews are to be looked for."""
+"""Service -> `backend|slot`; behind it `|base|salt` of the layer of its tests, where it has any, and `|more`.
+
+`more` is there where shares or hosts of previews are to be looked for: `|0||more` without tests.
+"""
 BUSY_FIELD = 3
+MORE_FIELD = 5
 FALLBACKS = "fallbacks"
 """Service -> `backend|slot` that answers where the active slot has nobody left."""
 SHARES = "shares"
@@ -29,13 +33,12 @@ PREVIEW_HOSTS = "preview-hosts"
 HOSTS = "hosts"
 """Host name -> class of hosts that are routed alike. There only where a route is for some hosts alone."""
 LIVE_MAPS = (
-    ACTIVE,
-    FALLBACKS,
-    SHARES,
     RANGES,
     VARIANTS,
     SEGMENTS,
-    TESTS,
+    ACTIVE,
+    FALLBACKS,
+    SHARES,
     FORCED,
     ADDRESSES,
     VISITORS,
@@ -43,8 +46,8 @@ LIVE_MAPS = (
     PREVIEW_HOSTS,
     HOSTS,
 )
-"""In the order in which they are brought up to date: a test is known only once its ranges are, and a revision that
-becomes the active one is so before it ceases to be a preview."""
+"""In the order in which they are brought up to date: tests of a service are known only once their buckets are, and a
+revision that becomes the active one is so before it ceases to be a preview."""
 MOST_PREVIEWS = 64
 HOSTS_PER_PREVIEW = 8
 KNOWN = "known"
@@ -79,13 +82,14 @@ def live_maps(document: EdgeDocument) -> Maps:
     previews, preview_hosts = _previews(document, services)
     hosts = {HOSTS: _hosts(document)} if routes_by_host(document) else {}
     fallbacks = _fallbacks(document, services)
+    tests, layers = test_maps(document, services)
     # HAProxy knows the maps alone that its configuration names.
     slotted = any(len(service.backends) > 1 for service in document.services)
     return {
-        ACTIVE: _active(document, services),
+        ACTIVE: _active(document, services, layers),
         **({FALLBACKS: fallbacks} if slotted else {}),
         SHARES: _shares(document, services),
-        **test_maps(document, services),
+        **tests,
         ADDRESSES: addresses,
         VISITORS: visitors,
         PREVIEWS: previews,
@@ -94,14 +98,15 @@ def live_maps(document: EdgeDocument) -> Maps:
     }
 
 
-def _active(document: EdgeDocument, services: Mapping[str, EdgeService]) -> dict[str, str]:
+def _active(document: EdgeDocument, services: Mapping[str, EdgeService], layers: Mapping[str, str]) -> dict[str, str]:
     chosen = {token(name): destination(name, service.backends[0].slot) for name, service in services.items()}
     for service, slot in document.live.active.items():
         chosen[token(service)] = slot_destination(services, service, slot, f"live.active[{service!r}]")
     shared = {token(each.service) for each in document.live.shares}
     hosted = {token(each.service) for each in document.live.previews if each.hosts}
-    busy = shared | hosted | {token(each.service) for each in document.live.tests}
-    return {name: f"{where}|busy" if name in busy else where for name, where in chosen.items()}
+    for name in chosen.keys() & (shared | hosted | layers.keys()):
+        chosen[name] += f"|{layers.get(name, '0|')}" + ("|more" if name in shared | hosted else "")
+    return chosen
 
 
 def _fallbacks(document: EdgeDocument, services: Mapping[str, EdgeService]) -> dict[str, str]:

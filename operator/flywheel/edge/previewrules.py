@@ -5,7 +5,7 @@ It is no visit: no page view is counted, nobody becomes a visitor, no test and n
 
 from collections.abc import Iterator
 
-from flywheel.edge import livemaps
+from flywheel.edge import livemaps, testrules
 from flywheel.edge.naming import PREVIEW_CHANNEL
 
 HEADER = "X-FW-Preview"
@@ -18,7 +18,7 @@ MOST_NAMED = 8
 UNKNOWN = "unknown"
 CHANNEL = PREVIEW_CHANNEL
 """What the access log has for the channel. No campaign can declare one of this name."""
-CACHES = "^(expires|pragma|surrogate-control|([a-z0-9]+-)*cdn-cache-control)$"
+_CACHES = "^(expires|pragma|surrogate-control|([a-z0-9]+-)*cdn-cache-control)$"
 """Headers that caches would believe over Cache-Control."""
 
 
@@ -49,19 +49,23 @@ def request_rules(directory: str) -> Iterator[str]:
     yield "acl previews var(txn.pv) -m found"
     yield f"http-request set-header {HEADER} %[var(txn.pv)] if previews"
     yield f"http-request set-var(txn.ch) str({CHANNEL}) if previews"
-    yield "http-request unset-var(txn.more) if previews"
+    # Neither the variant that was found before, nor one that a tester asked for, is what is seen.
+    for name in ("more", "gives", "arm", "shown"):
+        yield f"http-request unset-var(txn.{name}) if previews"
     yield "http-request del-header X-FW-Variant if previews"
     yield f"http-request del-header X-FW-Visitor if previews {new}"
     yield f"http-request unset-var(txn.vid) if previews {new}"
+    yield f"http-request set-var({testrules.APART}) int(1) if previews"
     yield "http-request allow if previews"
-    yield f"http-request set-var(txn.pv) str({UNKNOWN}) if asks !few or asks !known"
+    yield f"http-request set-var(txn.pv) str({UNKNOWN}),set-var({testrules.APART}) if asks !few or asks !known"
     yield f"http-request del-header {HEADER} if asks"
 
 
 def answer_rules() -> Iterator[str]:
-    """Give the last rules of every answer, also of those that HAProxy gives itself."""
-    yield "http-after-response allow if !{ var(txn.pv) -m found }"
-    yield f"http-after-response set-header {HEADER} %[var(txn.pv)]"
-    yield f"http-after-response allow if {{ var(txn.pv) -m str {UNKNOWN} }}"
-    yield f"http-after-response del-header {CACHES} -m reg"
+    """Give the last rules of every answer, also of those that HAProxy gives itself: to who sees what others do not."""
+    yield f"http-after-response allow if !{{ var({testrules.APART}) -m found }}"
+    yield f"http-after-response set-header {HEADER} %[var(txn.pv)] if {{ var(txn.pv) -m found }}"
+    yield from testrules.answer_rules()
+    yield f"http-after-response allow if {{ var(txn.pv) -m str {UNKNOWN} }} !{testrules.SHOWN}"
+    yield f"http-after-response del-header {_CACHES} -m reg"
     yield "http-after-response set-header Cache-Control 'private, no-store'"

@@ -13,6 +13,7 @@ _HOST = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_]([a-z0-9_-]{0
 _DOMAIN = re.compile(r"\.?[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*")
 _PATH = re.compile(r"/[\x21-\x7e]{0,1023}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_PLAIN = frozenset(b"-._/:0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 LONGEST_TEXT = 8192
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _WORDS = 40
@@ -126,7 +127,5 @@ def between(value: float, least: float, most: float, path: str) -> float:
 
 
 def percent_encoded(text: str) -> str:
-    """Write any text in letters, digits and % alone, for a map whose lines are trimmed."""
-    return "".join(
-        chr(byte) if chr(byte).isascii() and chr(byte).isalnum() else f"%{byte:02X}" for byte in text.encode()
-    )
+    """Write any text without spaces and signs that mean something in a map; letters, digits and -._/: stay."""
+    return "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in text.encode())

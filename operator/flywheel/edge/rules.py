@@ -74,22 +74,24 @@ def _seldom(document: EdgeDocument, directory: str) -> Iterator[str]:
     yield f"acl arriving {previewrules.ASKED} -m found"
     yield from previewrules.conditions(directory)
     busy = f"{{ var(txn.pick),field({livemaps.BUSY_FIELD},|) -m found }}"
-    yield f"http-request allow if {{ var(txn.vid) -m found }} !arriving !{busy}"
+    yield f"http-request allow if {{ var(txn.vid) -m found }} !{busy} !arriving"
+    yield from testrules.quick_rules(directory)
     yield from _newcomer(document)
+    yield from testrules.request_rules(document, directory)
     yield f"http-request set-var(txn.share) var(txn.svc),map({directory}/{livemaps.SHARES}.map)"
     yield from _share(document)
-    yield from testrules.request_rules(document, directory)
-    tested = '"test":%{+Q}[var(txn.test)],"var":%{+Q}[var(txn.var)]'
-    yield f"""http-request set-var-fmt(txn.more) '0,{tested},"_":' if {{ var(txn.test) -m found }}"""
-    yield "http-request allow if !{ var(txn.nv) -m found } !arriving !hosted"
+    yield f"""http-request set-var-fmt(txn.more) '0,{testrules.LOGGED},"_":' if {{ var(txn.arm) -m found }}"""
+    yield f"http-request allow if !{{ var(txn.nv) -m found }} !arriving !hosted !{testrules.MAY_TEST}"
     yield from channelrules.arrivals(document)
+    yield from testrules.tester_rules(directory)
     yield f"http-request set-var-fmt(txn.more) '{seldom_logged()}'"
+    yield "http-request set-var(txn.gives) int(1)"
     yield from previewrules.request_rules(directory)
 
 
 def seldom_logged() -> str:
     """Give what the access log has of the few requests to which something happens beside being answered."""
-    parts = ["%[var(txn.nv)]0", *(f'"{name}":%{{+Q}}[var(txn.{name})]' for name in ("test", "var"))]
+    parts = ["%[var(txn.nv)]0", testrules.LOGGED]
     parts += [f'"{name}":%{{+Q}}[var(txn.{name}),bytes(0,128),json(utf8s)]' for name in channelrules.UTM]
     # As in `yes`: the log has a zero behind it.
     return ",".join([*parts, '"_":'])
@@ -252,7 +254,9 @@ def _share(document: EdgeDocument) -> Iterator[str]:
             f"http-request set-var(txn.at) str({salt}),concat(,txn.svc,:),concat(,txn.{who}),xxh32(0),mod({BUCKETS}) "
             f"if {condition}"
         )
-    yield "http-request set-var(txn.pick) var(txn.share),field(2,|,2) if { var(txn.share),field(1,|),sub(txn.at) gt 0 }"
+    taken = "{ var(txn.share),field(1,|),sub(txn.at) gt 0 }"
+    # Whoever is in a test sees what that says.
+    yield f"http-request set-var(txn.pick) var(txn.share),field(2,|,2) if {taken} !{{ var(txn.arm) -m found }}"
 
 
 def answer_rules(document: EdgeDocument, directory: str) -> Iterator[str]:
@@ -261,12 +265,11 @@ def answer_rules(document: EdgeDocument, directory: str) -> Iterator[str]:
     seen = "METH_GET !{ var(txn.ahead) -m found }"
     yield f"http-response {yes('page')} if {html} {seen}"
     yield f"http-response {yes('page')} if {{ status 304 }} {{ var(txn.html) -m found }} {seen}"
-    yield "http-response allow if !{ var(txn.more) -m found }"
+    yield "http-response allow if !{ var(txn.gives) -m found }"
     yield from _cookies(document)
     yield "http-after-response set-header X-Request-ID %[var(txn.id)]"
     yield from _headers(document)
     yield f"http-after-response set-header Connection close if {draining(directory)}"
-    yield from testrules.answer_rules()
     yield from previewrules.answer_rules()
 
 

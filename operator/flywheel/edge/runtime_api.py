@@ -20,7 +20,7 @@ _SINCE_START = 0x04
 """Flag of a server that the file had disabled; it stays, and says nothing of now."""
 _CAN_BE_CHECKED, _CHECKED = 0x02, 0x04
 """Flags of a server that has checks, and of one whose checks are on: else what fails is not heeded either."""
-_WORD = re.compile(r"[A-Za-z0-9._:|/%*+@-]+")
+_WORD = re.compile(r"[A-Za-z0-9._:|/%*+@=-]+")
 _PROCESS = re.compile(r"^(\d+)\s+(master|worker)\s+(\d+)(?:\s+\[failed: (\d+)\])?", re.MULTILINE)
 
 

@@ -8,6 +8,7 @@ connection that fails takes a pod out, until it listens again; without a fallbac
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from flywheel.edge import testrules
 from flywheel.edge.document import Backend, EdgeDocument, EdgeService
 from flywheel.edge.endpoints import MOST_SERVERS, Endpoints, Server, Slots
 from flywheel.edge.livemaps import ACTIVE, FALLBACKS
@@ -58,12 +59,13 @@ def server_states(document: EdgeDocument, endpoints: Endpoints) -> dict[str, dic
     for service in document.services:
         names = [backend_name(service.name, backend.slot) for backend in service.backends]
         for name in names:
-            behind = places[fallbacks[name]] if name in fallbacks else ()
+            other = _behind(name, fallbacks, places)
+            behind = places.get(other, ())
             watched = any(server is not None for server in behind)
             own = [_state(server, weights.get(name, DEFAULT_WEIGHT), watched) for server in places[name]]
             # Room for the pods of any other slot: which one it is to be must not cost a reload.
             room = max((len(places[other]) for other in names if other != name), default=0)
-            weight = weights.get(fallbacks.get(name, ""), DEFAULT_WEIGHT)
+            weight = weights.get(other, DEFAULT_WEIGHT)
             backups = [_state(server, weight, False) for server in (*behind, *[None] * (room - len(behind)))]
             found[name] = _named(OWN, own) | _named(BEHIND, backups)
     return found
@@ -103,6 +105,13 @@ def _fallbacks(document: EdgeDocument) -> dict[str, str]:
     }
 
 
+def _behind(name: str, fallbacks: Mapping[str, str], places: Mapping[str, Slots]) -> str:
+    """Give the backend whose pods stand behind another one: where a control has none either, those of its fallback."""
+    other = fallbacks.get(name, "")
+    further = fallbacks.get(other, name)
+    return other if further == name or any(places[other]) else further
+
+
 def _named(prefix: str, states: list[ServerState]) -> dict[str, ServerState]:
     return {f"{prefix}{index}": state for index, state in enumerate(states, 1)}
 
@@ -139,6 +148,8 @@ def backend_lines(servers: Shape, directory: str, *, tested: bool = False) -> It
         # A slot that has just been left falls back on the one that is active by now; a variant on its control.
         for name in (FALLBACKS, ACTIVE) if tested else (ACTIVE, FALLBACKS):
             yield f"http-response set-var(txn.pick) var(txn.svc),map({directory}/{name}.map) if {{ srv_id gt {own} }}"
+        if tested:
+            yield from testrules.backend_rules(f"{{ srv_id gt {own} }}")
     for name, state in servers.items():
         yield f"server {name}{_text(state)}{' backup no-check' if name.startswith(BEHIND) else ''}"
 

@@ -2,18 +2,19 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from flywheel.edge.document import BUCKETS, EdgeDocument, EdgeService, Test
 from flywheel.edge.quoting import DocumentProblem, between, percent_encoded, token
 from flywheel.edge.routing import slot_destination
 
-TESTS = "tests"
-"""Service -> `base|salt` of the layer of its tests: where its buckets begin in `segments`, and the salt."""
 SEGMENTS = "segments"
-"""`<from>:<to>` -> `test|base|salt`, where the test's buckets begin in `ranges`; and `|holdout|salt` behind it."""
+"""Beginning of a number -> `base|salt`: where the test's buckets begin in `ranges`, and its salt.
+
+`0|salt|test|base`, and `|holdout|salt` behind it, of a test that asks for more than the bucket: its `0` has no ranges.
+"""
 RANGES = "ranges"
-"""`<from>:<to>` -> `test|variant|backend|slot`."""
+"""Beginning of a number -> `backend|slot|test=variant`; `|1` behind it where the control stands in for the variant."""
 VARIANTS = "variants"
 """`<test>/<variant>` -> likewise, of tests that remember who is in."""
 FORCED = "forced"
@@ -24,13 +25,16 @@ _TOKEN = re.compile(r"[A-Za-z0-9]{16,64}")
 Entries = dict[str, str]
 
 
-def test_maps(document: EdgeDocument, services: Mapping[str, EdgeService]) -> dict[str, Entries]:
-    """Give the entries of all maps of tests.
+def test_maps(document: EdgeDocument, services: Mapping[str, EdgeService]) -> tuple[dict[str, Entries], Entries]:
+    """Give the entries of all maps of tests; and of each tested service `base|salt` of the layer of its tests.
+
+    The base is where the buckets of the layer begin in `segments`.
 
     Raises:
         DocumentProblem: A test is of a service or slot that is not there, or shares visitors out wrongly.
     """
-    found: dict[str, Entries] = {name: {} for name in (RANGES, VARIANTS, SEGMENTS, TESTS, FORCED)}
+    found: dict[str, Entries] = {name: {} for name in (RANGES, VARIANTS, SEGMENTS, FORCED)}
+    layered: Entries = {}
     layers: dict[str, list[tuple[int, Test]]] = {}
     for index, test in enumerate(document.live.tests):
         path = f"live.tests[{index}]"
@@ -38,27 +42,25 @@ def test_maps(document: EdgeDocument, services: Mapping[str, EdgeService]) -> di
         layers.setdefault(test.service, []).append((index, test))
         arms = _arms(test, services, path)
         base = _base(test.service, test.name, test.salt, sorted(arms.items()))
-        found[RANGES] |= {f"{base + start}:{base + end - 1}": value for (start, end), value in arms.items()}
+        found[RANGES] |= _entries(base, arms)
         if test.remembers:
-            found[VARIANTS] |= {f"{token(test.name)}/{value.split('|')[1]}": value for value in arms.values()}
+            found[VARIANTS] |= {_said(value).replace("=", "/"): value for value in arms.values()}
         for number, forced in enumerate(test.forced):
             where = f"{path}.forced[{number}]"
             if not _TOKEN.fullmatch(forced.token):
                 raise DocumentProblem(f"{where}.token", "is not 16 to 64 letters and digits")
             destination = slot_destination(services, test.service, forced.slot, f"{where}.slot")
-            value = f"{token(test.name)}|{token(forced.variant)}|{destination}"
+            value = f"{destination}|{token(test.name)}={token(forced.variant)}"
             found[FORCED][f"{forced.token}/{token(test.service)}"] = value
     for service, tests in layers.items():
         segments = _segments(document, tests, services)
         base = _base(service, tests[0][1].layer_salt, sorted(segments.items()))
-        found[SEGMENTS] |= {f"{base + start}:{base + end - 1}": value for (start, end), value in segments.items()}
-        found[TESTS][token(service)] = f"{base}|{percent_encoded(tests[0][1].layer_salt)}"
+        found[SEGMENTS] |= _entries(base, segments)
+        layered[token(service)] = f"{base}|{percent_encoded(tests[0][1].layer_salt)}"
     # HAProxy knows the maps alone that its configuration names.
-    return found if any(test.remembers for test in document.live.tests) else _without(found, VARIANTS)
-
-
-def _without(maps: dict[str, Entries], name: str) -> dict[str, Entries]:
-    return {each: entries for each, entries in maps.items() if each != name}
+    if not any(test.remembers for test in document.live.tests):
+        del found[VARIANTS]
+    return found, layered
 
 
 def _check(test: Test, services: Mapping[str, EdgeService], path: str) -> None:
@@ -82,7 +84,8 @@ def _arms(test: Test, services: Mapping[str, EdgeService], path: str) -> dict[tu
         last = arm.end
         where = slot_destination(services, test.service, arm.slot, f"{path}.ranges")
         if arm.end > arm.start:
-            arms[arm.start, arm.end] = f"{token(test.name)}|{token(arm.variant)}|{where}"
+            away = "|1" if arm.fallback else ""
+            arms[arm.start, arm.end] = f"{where}|{token(test.name)}={token(arm.variant)}{away}"
     return arms
 
 
@@ -99,7 +102,9 @@ def _segments(
         if test.layer_salt != tests[0][1].layer_salt:
             raise DocumentProblem(f"{path}.layerSalt", f"is not that of the other tests of {test.service!r}")
         base = _base(test.service, test.name, test.salt, sorted(_arms(test, services, path).items()))
-        value = f"{token(test.name)}|{base}|{percent_encoded(test.salt)}"
+        value = f"{base}|{percent_encoded(test.salt)}"
+        if test.remembers or test.holdout or any(arm.fallback for arm in test.ranges):
+            value = f"0|{percent_encoded(test.salt)}|{token(test.name)}|{base}"
         if test.holdout:
             value += f"|{test.holdout}|{percent_encoded(document.live.holdout_salt)}"
         found += [(each.start, each.end, value) for each in test.segments if each.end > each.start]
@@ -112,6 +117,30 @@ def _segments(
     return {(start, end): value for start, end, value in found}
 
 
+def _said(value: str) -> str:
+    return value.split("|")[2]
+
+
+def _entries(base: int, values: Mapping[tuple[int, int], str]) -> Entries:
+    return {prefix: value for (start, end), value in values.items() for prefix in prefixes(base, start, end)}
+
+
+def prefixes(base: int, start: int, end: int) -> Iterator[str]:
+    """Write the numbers from `base + start` to before `base + end` as the fewest beginnings of decimal numbers.
+
+    HAProxy finds the longest beginning in a tree, and a range of numbers only by trying one range after the other.
+    """
+    while start < end:
+        size = 1
+        while start % (size * 10) == 0 and start + size * 10 <= end and size < BUCKETS:
+            size *= 10
+        yield str((base + start) // size)
+        start += size
+
+
 def _base(*parts: object) -> int:
-    """Give each form of a test its own stretch of numbers, so that an old and a new one never mix while maps change."""
-    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:5]) * BUCKETS
+    """Give each form of a test its own stretch of numbers, so that an old and a new one never mix while maps change.
+
+    All have as many digits: none begins with all digits of another one.
+    """
+    return (10**12 + int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:5])) * BUCKETS

@@ -15,8 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from flywheel.edge.document import EdgeDocument, EdgeService
-from flywheel.edge.quoting import token
+from flywheel.edge.document import EdgeDocument
 from flywheel.events.addresses import Addresses
 from flywheel.events.agents import browser_of, device_of
 from flywheel.events.bots import is_bot
@@ -51,6 +50,8 @@ class Record(msgspec.Struct):
     slot: str = ""
     test: str = ""
     var: str = ""
+    fb: str = ""
+    """`1` where the control answered in place of the variant."""
     ch: str = ""
     reg: str = ""
     host: str = ""
@@ -78,25 +79,15 @@ class Record(msgspec.Struct):
 _records = msgspec.json.Decoder(Record, strict=False)
 
 
-def _slots_of(service: EdgeService) -> frozenset[str]:
-    return frozenset(token(backend.slot) for backend in service.backends)
-
-
 class LogRules:
     """What one document says about the access log."""
 
     def __init__(self, document: EdgeDocument, salt: bytes, pod: str = "") -> None:
         self._pod = pod
-        self._slots = {token(service.name): _slots_of(service) for service in document.services}
         self.vocabulary = Vocabulary(document)
         self._addresses = Addresses(document.collect.addresses, salt)
         self._keep = document.collect.retention
         self.page_events = document.collect.page_views == "Edge"
-
-    def _fell_back(self, record: Record) -> bool:
-        """Tell whether the control answered in place of a variant: in another slot than that of the variant's name."""
-        has_own = record.var in self._slots.get(record.svc, ())
-        return bool(record.test) and has_own and record.slot != record.var
 
     def request(self, record: Record, ingest: int) -> RequestRow:
         """Make the row of a request."""
@@ -110,10 +101,7 @@ class LogRules:
             slot=record.slot,
             test=record.test,
             variant=record.var,
-            # Those of a variant without pods get the control: the slot is another one than the variant's own.
-            fallback=int(
-                bool(record.test) and record.var in self._slots.get(record.svc, ()) and record.slot != record.var
-            ),
+            fallback=int(bool(record.fb)),
             channel=record.ch[:LONGEST_TEXT],
             region=record.reg[:64],
             host=record.host[:LONGEST_TEXT],

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from functools import lru_cache
 
-from flywheel.edge.bucket import bucket
-from flywheel.edge.document import EdgeDocument, EdgeRoute, Test
+from flywheel.edge.bucket import assigned
+from flywheel.edge.document import EdgeDocument, EdgeRoute
 
 
 class Placement:
@@ -13,10 +13,9 @@ class Placement:
     def __init__(self, document: EdgeDocument) -> None:
         # The longest path wins, and at equal length a route for the host before one for every host.
         self._routes = sorted(document.routes, key=lambda each: (-len(each.path), not each.hosts))
-        self._tests: dict[str, list[Test]] = {}
-        for test in document.live.tests:
-            self._tests.setdefault(test.service, []).append(test)
-        self.tested = bool(self._tests)
+        self._live = document.live
+        self._remembering = frozenset(test.name for test in document.live.tests if test.remembers)
+        self.tested = bool(document.live.tests)
         """Whether there are any tests."""
         self.service: Callable[[str, str], str] = lru_cache(maxsize=4_096)(self._service)
 
@@ -29,13 +28,13 @@ class Placement:
         return ""
 
     def variant(self, service: str, visitor: str) -> str:
-        """Name the variant that a visitor is served; empty without a test, or outside of its share."""
-        for test in self._tests.get(service, ()) if visitor else ():
-            found = bucket(test.salt, visitor)
-            for each in test.ranges:
-                if each.start <= found < each.end:
-                    return each.variant
-        return ""
+        """Name the variant that a visitor is served; empty without one, and where only the edge can know it."""
+        found = assigned(self._live, service, visitor) if visitor else None
+        if found is None:
+            return ""
+        test, variant = found
+        # Of such a test a cookie says who is in, and the target who may enter: both are between browser and edge.
+        return "" if test in self._remembering else variant
 
 
 def _is_below(path: str, prefix: str) -> bool:

@@ -116,16 +116,19 @@ def test_control_follows_the_active_slot_of_a_release() -> None:
     assert world.manifests[variant()]["spec"]["template"]["spec"]["containers"][0]["image"] == "shop/web:2"
 
 
-def test_visitors_of_a_variant_without_pods_get_the_control() -> None:
+def test_visitors_of_a_variant_without_pods_get_the_control_and_their_exposure_says_so() -> None:
     world = given(abtest(state="Running"))
     ready(world, 0)
     world.reconcile(NOW)
-    assert [(each["variant"], each["slot"]) for each in sent(world)] == [("red", ""), ("green-button", "")]
+    assert [(each["variant"], each["slot"], each.get("fallback")) for each in sent(world)] == [
+        ("red", "", None),
+        ("green-button", "", True),
+    ]
     ready(world, 1)
     world.reconcile(NOW)
-    assert [(each["variant"], each["slot"]) for each in sent(world)] == [
-        ("red", ""),
-        ("green-button", "green-button"),
+    assert [(each["variant"], each["slot"], each.get("fallback")) for each in sent(world)] == [
+        ("red", "", None),
+        ("green-button", "green-button", None),
     ]
 
 

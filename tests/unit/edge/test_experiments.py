@@ -4,27 +4,41 @@ import asyncio
 import random
 import uuid
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
-from tests.unit.edge.stand import Connection, Edge, document, edge, live, trial
+from hypothesis import given as given_any
+from hypothesis import strategies as st
+from tests.unit.edge.stand import Connection, Edge, document, edge, live, trial, until
 
 from flywheel.edge.bucket import assigned, bucket
 from flywheel.edge.document import (
+    BUCKETS,
     Backend,
     Consent,
     EdgeDocument,
     EdgeService,
     ForcedVariant,
     Limits,
+    Preview,
     Segment,
+    Share,
     Target,
     TargetHeader,
     VariantRange,
     Visitor,
 )
 from flywheel.edge.document import Test as Trial
+from flywheel.edge.endpoints import Server
+from flywheel.edge.livemaps import live_maps
+from flywheel.edge.render import render
+from flywheel.edge.runtime_api import MANY
+from flywheel.edge.testmaps import prefixes
+from flywheel.events.access_log import LogRules, Record
+from flywheel.events.rows import RequestRow
 
 SEED = 618
 FAST = Limits(requests_per_second=100_000, connections_per_address=1000)
@@ -83,14 +97,27 @@ async def test_layers_holdouts_and_variants_are_as_python_reckons(tmp_path: Path
     async with edge(tmp_path, shared) as stand:
         connection = await stand.connect()
         counted: Counter[str] = Counter()
-        for visitor in people(1500):
+        for number, visitor in enumerate(people(1500)):
             wanted = assigned(shared.live, "web", visitor)
-            seen = await variant(connection, visitor)
+            # With a query other rules decide, as of somebody who arrives: alike.
+            seen = await variant(connection, visitor, "/?a=b" if number % 2 else "/")
             assert seen == ("=".join(wanted) if wanted else "")
             counted[seen.partition("=")[0]] += 1
         assert 200 < counted["first"] < 480, "a quarter, less the holdout"
         assert 850 < counted["second"] < 1100
         assert not stand.reloads
+
+
+async def test_a_share_is_of_those_who_are_in_no_test(tmp_path: Path) -> None:
+    test = trial("button", halves(10_000), segments=(Segment(start=0, end=5000),))
+    shared = given(test, shares=(Share(service="web", slot="lime", basis_points=10_000),))
+    async with edge(tmp_path, shared) as stand:
+        connection = await stand.connect()
+        for visitor in people(40):
+            inside = assigned(shared.live, "web", visitor) is not None
+            for path in ("/", "/?a=b"):
+                answer = await connection.ask(path, Cookie=f"fw_vid={visitor}")
+                assert answer.echo["service"] == ("web-blue" if inside else "web-green")
 
 
 async def test_more_traffic_takes_visitors_in_and_moves_nobody(tmp_path: Path) -> None:
@@ -118,7 +145,9 @@ async def test_a_person_is_assigned_alike_on_all_devices(tmp_path: Path) -> None
         assert await variant(connection, laptop) != seen
         assert await variant(connection, laptop, cookie=f"fw_as={phone}") == seen
         assert (await stand.record(vid=laptop))["vid"] == laptop
-        assert await variant(connection, laptop, cookie="fw_as=nonsense") != seen
+        assert await variant(connection, laptop, "/?a=b", cookie=f"fw_as={phone}") == seen
+        for path in ("/", "/?a=b"):
+            assert await variant(connection, laptop, path, cookie="fw_as=nonsense") != seen
 
 
 @pytest.mark.parametrize(
@@ -260,3 +289,194 @@ async def test_a_variant_whose_pods_die_falls_back_to_the_control_and_the_log_sa
         record = await stand.record(vid=visitors[0])
         assert (record["test"], record["var"], record["slot"]) == ("button", "lime", ""), "as assigned, and who served"
         assert not stand.reloads
+
+
+async def test_tests_without_a_target_begin_change_and_end_without_a_reload(tmp_path: Path) -> None:
+    """Also with a holdout, and beside tests that do need structure."""
+    plain = trial("plain", halves(), segments=(Segment(start=0, end=4000),))
+    held = trial("held", halves(), segments=(Segment(start=0, end=4000),), holdout=5000)
+    aimed = all_lime("aimed", target=Target(devices=("Phone",)), segments=(Segment(start=5000, end=BUCKETS),))
+    first, *others = people(300)
+    async with edge(tmp_path, given(aimed)) as stand:
+        connection = await stand.connect()
+        for tests in ((plain, aimed), (held, aimed), (aimed, plain), (aimed,)):
+            now = given(*tests, holdout_salt="h")
+            await stand.give(now)
+            for visitor in (first, *others[:60]):
+                wanted = assigned(now.live, "web", visitor)
+                seen = await variant(connection, visitor, User_Agent=PHONE)
+                assert seen == ("=".join(wanted) if wanted else "")
+        assert not stand.reloads
+
+
+async def test_large_tests_change_under_way_without_a_third_thing(tmp_path: Path) -> None:
+    """So many entries change at once that maps are replaced as a whole."""
+
+    def form(salt: str) -> EdgeDocument:
+        cuts = (0, 1111, 2223, 3337, 4441, 5557, 6661, 7777, 8887, 9999)
+        arms = [
+            VariantRange(variant=f"v{number}", slot="lime" if number % 2 else "", start=start, end=end)
+            for number, (start, end) in enumerate(pairwise(cuts))
+        ]
+        return given(trial("large", arms, salt=salt, segments=(Segment(start=1, end=9999),)))
+
+    forms = [form("one"), form("two")]
+    maps = live_maps(forms[0])
+    assert len(maps["ranges"]) > MANY
+    visitors = people(60)
+    allowed = {each: {"=".join(assigned(one.live, "web", each) or ()) for one in forms} | {""} for each in visitors}
+    settled = [each for each in visitors if all(assigned(one.live, "web", each) for one in forms)]
+    async with edge(tmp_path, forms[0]) as stand:
+        stop = asyncio.Event()
+
+        async def look() -> int:
+            connection, count = await stand.connect(), 0
+            while not stop.is_set():
+                for visitor in settled:
+                    assert await variant(connection, visitor) in allowed[visitor] - {""}
+                count += 1
+            return count
+
+        looking = asyncio.create_task(look())
+        for number in range(1, 9):
+            await stand.give(forms[number % 2])
+        stop.set()
+        assert await looking > 1
+        assert not stand.reloads
+
+
+@given_any(st.integers(0, 99), st.integers(0, BUCKETS), st.integers(0, BUCKETS))
+def test_beginnings_of_numbers_stand_for_exactly_the_numbers_of_a_range(base: int, one: int, other: int) -> None:
+    start, end = sorted((one, other))
+    found = list(prefixes((10 + base) * BUCKETS, start, end))
+    assert len(found) <= 72
+    for at in (start - 1, start, (start + end) // 2, end - 1, end):
+        if 0 <= at < BUCKETS:
+            fitting = [each for each in found if f"{10 + base}{at:04}".startswith(each)]
+            assert len(fitting) == (start <= at < end)
+
+
+def row_of(record: dict[str, Any]) -> RequestRow:
+    return LogRules(SHOP, b"salt").request(msgspec.convert(record, Record, strict=False), 0)
+
+
+async def test_an_exposure_says_that_the_control_stood_in_for_a_variant(tmp_path: Path) -> None:
+    visitor = next(each for each in people(50) if bucket("s", each) >= 5000)
+    control = next(each for each in people(50) if bucket("s", each) < 5000)
+    red, lime = halves()
+    away = VariantRange(variant="lime", slot="", start=lime.start, end=lime.end, fallback=True)
+    async with edge(tmp_path, given(trial("button", [red, lime]))) as stand:
+        connection = await stand.connect()
+
+        async def told(who: str, path: str = "/") -> tuple[str, str, int]:
+            stand.records.clear()
+            assert (await connection.ask(path, Cookie=f"fw_vid={who}")).status == 200
+            row = row_of(await stand.record(vid=who))
+            return row.variant, row.slot, row.fallback
+
+        assert await told(visitor) == ("lime", "lime", 0)
+        await stand.give(given(trial("button", [red, away])))
+        assert await told(visitor) == ("lime", "", 1)
+        assert await told(visitor, "/?utm_source=mail") == ("lime", "", 1)
+        assert await told(control) == ("red", "", 0)
+        await stand.give(given(trial("button", [red, lime])))
+        # What only HAProxy knows: nobody has told the edge that the pods are gone.
+        await stand.services["web-green"].vanish()
+        assert await told(visitor) == ("lime", "", 1)
+        assert await told(visitor, "/?utm_source=mail") == ("lime", "", 1)
+        assert await told(control) == ("red", "", 0)
+        stand.pods("web-green")
+        assert await told(visitor) == ("lime", "", 1)
+        assert not stand.reloads
+
+
+async def test_a_tester_is_told_when_the_control_stands_in(tmp_path: Path) -> None:
+    forced = (ForcedVariant(token=TOKEN, variant="lime", slot="lime"),)
+    async with edge(tmp_path, given(trial("button", halves(), forced=forced))) as stand:
+        await stand.services["web-green"].vanish()
+        answer = await stand.ask(f"/?fw_variant={TOKEN}")
+        assert (answer.echo["service"], answer.one("x-fw-variant")) == ("web-blue", "button=lime;away")
+
+
+async def test_a_preview_is_seen_also_by_testers_and_visitors_of_a_test(tmp_path: Path) -> None:
+    revision = "fedcba9876543210"
+    forced = (ForcedVariant(token=TOKEN, variant="lime", slot="lime"),)
+    preview = Preview(service="web", slot="", revision=revision)
+    async with edge(tmp_path, given(all_lime(sticky=True, forced=forced), previews=(preview,))) as stand:
+        for cookie in (f"fw_vid={people(1)[0]}", f"fw_vid={people(1)[0]}; fw_forced={TOKEN}", f"fw_forced={TOKEN}"):
+            stand.records.clear()
+            answer = await stand.ask("/", Cookie=cookie, X_FW_Preview=revision)
+            assert (answer.echo["service"], answer.one("x-fw-preview")) == ("web-blue", revision)
+            assert answer.one("x-fw-variant") is None
+            assert "x-fw-variant" not in answer.echo["headers"]
+            assert not answer.all("set-cookie")
+            record = await stand.record()
+            assert (record.get("test", ""), record["nv"], record["page"]) == ("", 0, 0)
+        unknown = await stand.ask("/", Cookie=f"fw_forced={TOKEN}", X_FW_Preview="0" * 16)
+        assert unknown.one("x-fw-variant") == "button=lime"
+        assert unknown.one("cache-control") == "private, no-store"
+
+
+async def test_caches_do_not_keep_what_testers_see_and_others_are_not_told(tmp_path: Path) -> None:
+    forced = (ForcedVariant(token=TOKEN, variant="lime", slot="lime"),)
+    async with edge(tmp_path, given(trial("button", halves(), forced=forced))) as stand:
+        for service in stand.services.values():
+            service.headers = {"Cache-Control": "public, max-age=600", "Expires": "Thu, 01 Jan 2099 00:00:00 GMT"}
+        kept = await stand.ask("/", Cookie=f"fw_forced={TOKEN}")
+        assert (kept.all("cache-control"), kept.all("expires")) == (["private, no-store"], [])
+        assert kept.one("x-fw-preview") is None
+        ordinary = await stand.ask("/", Cookie=f"fw_vid={people(1)[0]}")
+        assert ordinary.all("cache-control") == ["public, max-age=600"]
+        assert ordinary.one("x-fw-variant") is None
+        elsewhere = await stand.ask("/pay", Cookie=f"fw_forced={TOKEN}")
+        assert elsewhere.all("cache-control") == ["public, max-age=600"]
+
+
+async def test_a_link_works_without_consent_and_keeps_nothing_of_the_person(tmp_path: Path) -> None:
+    shop = document(limits=FAST, services=(WEB, PAY), visitor=Visitor(consent=Consent()))
+    forced = (ForcedVariant(token=TOKEN, variant="lime", slot="lime"),)
+    async with edge(tmp_path, live(shop, tests=(trial("button", halves(), forced=forced),))) as stand:
+        answer = await stand.ask(f"/?fw_variant={TOKEN}", Cookie=f"fw_vid={people(1)[0]}; fw_as={people(1)[0]}")
+        assert answer.one("x-fw-variant") == "button=lime"
+        assert answer.cookies == {"fw_forced": TOKEN}
+        assert "x-fw-visitor" not in answer.echo["headers"]
+
+
+async def test_no_request_is_lost_when_all_pods_of_a_variant_crash_under_load(tmp_path: Path) -> None:
+    visitors = people(8)
+    async with edge(tmp_path, given(all_lime())) as stand:
+        stop, served = asyncio.Event(), Counter[str]()
+
+        async def look(visitor: str) -> None:
+            connection = await stand.connect()
+            while not stop.is_set():
+                answer = await connection.ask("/", Cookie=f"fw_vid={visitor}")
+                assert answer.status == 200
+                served[answer.echo["service"]] += 1
+
+        looking = [asyncio.create_task(look(each)) for each in visitors]
+        await until(lambda: served["web-green"] > 40, "the variant serves")
+        await stand.services["web-green"].stop()
+        await stand.services["web-green"].cut()
+        await until(lambda: served["web-blue"] > 40, "the control serves")
+        stand.pods("web-green")
+        await asyncio.sleep(0.1)
+        stop.set()
+        await asyncio.gather(*looking)
+        assert not stand.reloads
+
+
+def test_behind_a_variant_stand_the_pods_of_the_control_or_of_its_fallback() -> None:
+    backends = tuple(Backend(slot=slot, service=f"web-{slot}", port="http", capacity=2) for slot in ("a", "b", "lime"))
+    shop = document(services=(EdgeService(name="web", backends=backends), PAY))
+    arms = [VariantRange(variant="lime", slot="lime", start=0, end=BUCKETS)]
+    ordered = live(shop, active={"web": "a"}, fallbacks={"web": "b"}, tests=(trial("button", arms),))
+    pods = {f"web:{slot}": (Server(f"10.0.0.{number}", 80), None) for number, slot in enumerate(("a", "b"), 1)}
+
+    def behind(given_pods: dict[str, tuple[Server | None, ...]]) -> set[str]:
+        servers = render(ordered, given_pods).servers["web:lime"]
+        return {each.address for name, each in servers.items() if name.startswith("f") and each.enabled}
+
+    assert behind(pods) == {"10.0.0.1"}
+    assert behind({"web:b": pods["web:b"]}) == {"10.0.0.2"}
+    assert behind({}) == set()

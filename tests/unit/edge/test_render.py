@@ -212,7 +212,7 @@ def _is_sound(rendered: Rendered) -> None:
     assert rendered.config.count("stats ") == 2
     for entries in rendered.maps.values():
         for key, value in entries.items():
-            assert re.fullmatch(r"[A-Za-z0-9._:|/%*-]+", key + value), (key, value)
+            assert re.fullmatch(r"[A-Za-z0-9._:|/%*=-]+", key + value), (key, value)
 
 
 @given(documents())
