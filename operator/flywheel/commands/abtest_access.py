@@ -7,16 +7,15 @@ from contextlib import asynccontextmanager
 
 import click
 
-from flywheel.commands.abtest_seen import Place, Refusal, SeenTest, read_seen
+from flywheel.commands.abtest_seen import Place, SeenTest, read_seen
 from flywheel.commands.release_access import (
-    CALL_TIMEOUT,
-    CONNECTIONS,
     LONGEST_PAUSE,
     WRITE_ATTEMPTS,
     Unanswered,
+    logged_in,
     refused,
 )
-from flywheel.kube.errors import ApiError, LoginError
+from flywheel.kube.errors import ApiError
 from flywheel.kube.gateway import Gateway
 from flywheel.kube.resources import ABTEST
 from flywheel.plan import GROUP, Manifest, ObjectKey
@@ -121,18 +120,6 @@ class Reach:
 
 @asynccontextmanager
 async def reach(place: Place) -> AsyncIterator[Reach]:
-    """Log in as kubectl does, for as long as the context lasts.
-
-    Raises:
-        click.ClickException: There are no credentials; or what is asked for makes no sense now.
-    """
-    try:
-        gateway = await Gateway.connect(connections=CONNECTIONS, call_timeout=CALL_TIMEOUT)
-    except LoginError as error:
-        raise click.ClickException(str(error)) from error
-    try:
+    """Reach the tests of a namespace; errors as of `logged_in`."""
+    async with logged_in() as gateway:
         yield Reach(gateway, place)
-    except Refusal as refusal:
-        raise click.ClickException(str(refusal)) from refusal
-    finally:
-        await gateway.close()

@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-from flywheel.commands.abtest_seen import Refusal, SeenTest
+from flywheel.commands.abtest_seen import SeenTest
+from flywheel.commands.release_seen import Refusal
 from flywheel.plan import Manifest
 from flywheel.workload.merge import strategic_merge
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from flywheel.api.abtest_decision import Decision
 from flywheel.api.quantities import read_duration
-from flywheel.commands.abtest_seen import OVER, Refusal, SeenTest
+from flywheel.commands.abtest_seen import OVER, SeenTest
+from flywheel.commands.release_seen import Refusal
 from flywheel.plan import Manifest
 
 PREFIX = "flywheel.dev/"

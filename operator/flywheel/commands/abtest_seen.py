@@ -5,15 +5,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from flywheel.commands.release_seen import Refusal
 from flywheel.experiment.told_model import Told, UnreadableStatus, read_told
 from flywheel.plan import Manifest
 
 DEFAULT_NAMESPACE = "default"
 OVER = ("Promoted", "Stopped", "Failed")
-
-
-class Refusal(Exception):  # noqa: N818 - it says no to a person, nothing is broken
-    """What is asked for makes no sense now; the text says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)

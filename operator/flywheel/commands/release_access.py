@@ -102,7 +102,7 @@ class Reach:
 
 
 @asynccontextmanager
-async def reach(place: Place) -> AsyncIterator[Reach]:
+async def logged_in() -> AsyncIterator[Gateway]:
     """Log in as kubectl does, for as long as the context lasts.
 
     Raises:
@@ -113,11 +113,18 @@ async def reach(place: Place) -> AsyncIterator[Reach]:
     except LoginError as error:
         raise click.ClickException(str(error)) from error
     try:
-        yield Reach(gateway, place)
+        yield gateway
     except Refusal as refusal:
         raise click.ClickException(str(refusal)) from refusal
     finally:
         await gateway.close()
+
+
+@asynccontextmanager
+async def reach(place: Place) -> AsyncIterator[Reach]:
+    """Reach a Campaign; errors as of `logged_in`."""
+    async with logged_in() as gateway:
+        yield Reach(gateway, place)
 
 
 def refused(error: ApiError, verb: str, kind: str, namespace: str) -> click.ClickException:

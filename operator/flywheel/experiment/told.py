@@ -21,6 +21,7 @@ LOOKED = ("updatedAt", "visitors", "sizing", "primary", "secondary", "checks")
 _DAY = timedelta(days=1)
 _FIGURES = ("visitors", "conversions", "value", "estimate", "interval", "best")
 MOST_DAYS = 3650.0
+LEAST_CHANCE = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +191,12 @@ def _figures(test: ABTest, variant: Variant, numbers: Numbers) -> Manifest:
     elif variant.control and numbers.analysis.findings:
         told["value"] = words.value_text(metric, numbers.analysis.findings[0].effect.control)
     chance = numbers.best.get(variant.name)
-    return told | ({"best": percent(chance)} if chance is not None else {})
+    return told | ({"best": _chance(chance)} if chance is not None else {})
+
+
+def _chance(chance: float) -> str:
+    # More than three digits would be of no use to anybody, and nothing is certain.
+    return percent(round(min(max(chance, LEAST_CHANCE), 1 - LEAST_CHANCE), 3))
 
 
 def sizing_of(

@@ -125,7 +125,6 @@ class Told(Part, frozen=True, kw_only=True):
     checks: ToldChecks = ToldChecks()
     decision: ToldDecision | None = None
     report: str = ""
-    handled: dict[str, str] = msgspec.field(default_factory=dict)
 
     def condition(self, name: str) -> ToldCondition | None:
         """Give a statement by its type."""
