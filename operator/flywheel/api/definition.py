@@ -5,6 +5,8 @@ from typing import Any
 from flywheel.api.abtest import ABTest
 from flywheel.api.abtest_status import ABTestStatus
 from flywheel.api.campaign import Campaign
+from flywheel.api.fraudrule import FraudRule
+from flywheel.api.fraudrule_status import FraudRuleStatus
 from flywheel.api.model import Model
 from flywheel.api.schema import Schema, structural_schema
 from flywheel.api.status import CampaignStatus
@@ -47,6 +49,24 @@ _ABTEST_COLUMNS = [
     _column("Age", "date", ".metadata.creationTimestamp", "Time since it was created."),
 ]
 
+_FRAUDRULE_COLUMNS = [
+    _column("Mode", "string", ".status.mode", "How it works now."),
+    _column(
+        "Loaded",
+        "string",
+        '.status.conditions[?(@.type=="Loaded")].status',
+        "Whether all workers judge by the latest spec.",
+    ),
+    _column("Hits", "integer", ".status.hits", "Events that broke it."),
+    _column("Blocked", "integer", ".status.blocked", "Hits that the action met."),
+    _column("Precision", "string", ".status.precision.value", "Share of the found who are dishonest, by labels."),
+    _column("Campaign", "string", ".spec.campaign", "The Campaign that it is about.", priority=1),
+    _column("Recall", "string", ".status.recall.value", "Share of the dishonest who were found.", priority=1),
+    _column("P99", "string", ".status.latencyP99", "From the event to the decision at the edge.", priority=1),
+    _column("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason', "Why it is (not) ready.", priority=1),
+    _column("Age", "date", ".metadata.creationTimestamp", "Time since it was created."),
+]
+
 
 def campaign_definition() -> dict[str, Any]:
     """The CustomResourceDefinition of Campaign."""
@@ -58,6 +78,12 @@ def abtest_definition() -> dict[str, Any]:
     """The CustomResourceDefinition of ABTest."""
     wanted = "What is wanted: what is compared, for whom, by what, and what follows from it."
     return _definition(ABTest, ABTestStatus, wanted, "abt", _ABTEST_COLUMNS)
+
+
+def fraudrule_definition() -> dict[str, Any]:
+    """The CustomResourceDefinition of FraudRule."""
+    wanted = "What is wanted: which events are looked at, what is dishonest, and what becomes of it."
+    return _definition(FraudRule, FraudRuleStatus, wanted, "frule", _FRAUDRULE_COLUMNS)
 
 
 def _definition(
@@ -112,4 +138,5 @@ def definitions() -> dict[str, dict[str, Any]]:
     return {
         f"{GROUP}_abtests.yaml": abtest_definition(),
         f"{GROUP}_campaigns.yaml": campaign_definition(),
+        f"{GROUP}_fraudrules.yaml": fraudrule_definition(),
     }

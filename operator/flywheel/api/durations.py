@@ -8,6 +8,14 @@ from flywheel.api.quantities import DURATION_PATTERN, cel_text, read_duration
 DURATION_CEL = f"matches({cel_text(DURATION_PATTERN)})"
 
 
+_CEL_WORDS = frozenset(["for", "in", "as", "if", "else", "import", "namespace", "package", "return"])
+
+
+def field_cel(field: str) -> str:
+    """A field of `self` in CEL, where words of the language are spelled differently."""
+    return f"self.__{field}__" if field in _CEL_WORDS else f"self.{field}"
+
+
 def seconds_cel(cel: str) -> str:
     """CEL for the seconds of a duration that has its form."""
     return (
@@ -24,9 +32,10 @@ def between(field: str, attribute: str, least: str, most: str, why: str) -> Rule
         value = getattr(model, attribute)
         return not isinstance(value, timedelta) or low <= value <= high
 
-    seconds = seconds_cel(f"self.{field}")
+    name = field_cel(field)
+    seconds = seconds_cel(name)
     return Rule(
-        cel=f"!has(self.{field}) || !self.{field}.{DURATION_CEL} || ({seconds} >= {int(low.total_seconds())} && "
+        cel=f"!has({name}) || !{name}.{DURATION_CEL} || ({seconds} >= {int(low.total_seconds())} && "
         f"{seconds} <= {int(high.total_seconds())})",
         holds=holds,
         message=f"{field} must be between {least} and {most}: {why}",

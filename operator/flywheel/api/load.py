@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from flywheel.api.abtest import ABTest
 from flywheel.api.campaign import Campaign
+from flywheel.api.fraudrule import FraudRule
 from flywheel.api.model import BROKEN, Model
 from flywheel.api.problem import Problem
 from flywheel.api.schema import structural_schema
@@ -56,6 +57,18 @@ def load_abtest(manifest: dict[str, Any]) -> ABTest:
         InvalidResource: It is no valid ABTest; at most 32 problems are named.
     """
     return _load(ABTest, manifest)
+
+
+def load_fraudrule(manifest: dict[str, Any]) -> FraudRule:
+    """Read a FraudRule from the object that the API server (or a YAML file) holds.
+
+    Defaults are filled in, and fields have their one name. Whether the Campaign, its events and its paths exist, is not
+    asked here.
+
+    Raises:
+        InvalidResource: It is no valid FraudRule; at most 32 problems are named.
+    """
+    return _load(FraudRule, manifest)
 
 
 def _load(kind: type[Resource], manifest: dict[str, Any]) -> Resource:

@@ -26,8 +26,9 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     visitor: str = ""
     user: str = ""
     fields: dict[str, Value] = {}
-    """All else, flat, by path: `device`, `service`, `path`, `region`, `channel`, `revenue`, `orderId`, `userAgent`,
-    `properties.amount`, `context.device.id`, `traits.createdAt`. Lists and objects below the third level are left out."""
+    """All else, flat, by path: `device` (its identity, `context.device.id`), `deviceKind` (Phone, Tablet, Desktop),
+    `service`, `path`, `region`, `channel`, `revenue`, `orderId`, `userAgent`, `properties.amount`, `traits.createdAt`.
+    Lists, and what has more than three parts, are left out."""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from kubernetes.aio import client
 
-from flywheel.api.definition import abtest_definition, campaign_definition, definitions
+from flywheel.api.definition import abtest_definition, campaign_definition, definitions, fraudrule_definition
 from flywheel.api.generate import main, rendered, stale
 from flywheel.api.model import Model
 from flywheel.api.schema import UnsupportedSchema, structural_schema
@@ -167,8 +167,9 @@ def without_empty(value: Any) -> Any:
     [
         (campaign_definition(), "cmp", ["Stage", "Ready", "Starts", "Ends", "Next", "Goal", "Age"]),
         (abtest_definition(), "abt", ["Campaign", "Service", "State", "Verdict", "Visitors", "Age"]),
+        (fraudrule_definition(), "frule", ["Mode", "Loaded", "Hits", "Blocked", "Precision", "Age"]),
     ],
-    ids=["Campaign", "ABTest"],
+    ids=["Campaign", "ABTest", "FraudRule"],
 )
 def test_the_names_and_columns_people_use(definition: dict[str, Any], short_name: str, shown: list[str]) -> None:
     spec = definition["spec"]
