@@ -224,6 +224,8 @@ def test_people_with_the_built_in_roles_may_work_with_campaigns(cluster, release
     wait_until(lambda: may(cluster, "viewer", "list", "campaigns.flywheel.dev", "-n", released), "aggregation", 30)
     assert may(cluster, "editer", "create", "abtests.flywheel.dev", "-n", released)
     assert may(cluster, "viewer", "list", "abtests.flywheel.dev", "-n", released)
+    assert may(cluster, "editer", "create", "fraudrules.flywheel.dev", "-n", released)
+    assert may(cluster, "viewer", "list", "fraudrules.flywheel.dev", "-n", released)
     assert not may(cluster, "viewer", "create", "campaigns.flywheel.dev", "-n", released)
     assert not may(cluster, "editer", "patch", "campaigns.flywheel.dev", "--subresource=status", "-n", released)
 

@@ -11,11 +11,15 @@ tests/unit/chart holds this list against the kinds of the operator's children.
   resources: [campaigns]
   verbs: [get, list, watch, patch]
 - apiGroups: [flywheel.dev]
-  resources: [campaigns/status, abtests/status]
+  resources: [campaigns/status, abtests/status, fraudrules/status]
   verbs: [patch]
 # A/B tests are observed; what becomes of them is written to their status alone.
 - apiGroups: [flywheel.dev]
   resources: [abtests]
+  verbs: [get, list, watch]
+# Fraud rules likewise: the fraud worker, which gets the right from here, judges by them.
+- apiGroups: [flywheel.dev]
+  resources: [fraudrules]
   verbs: [get, list, watch]
 # Needed for blockOwnerDeletion on the children where OwnerReferencesPermissionEnforcement is on.
 - apiGroups: [flywheel.dev]
@@ -79,13 +83,13 @@ tests/unit/chart holds this list against the kinds of the operator's children.
 - apiGroups: ["", events.k8s.io]
   resources: [events]
   verbs: [create, list]
-# The search for leftovers by the Campaign's label before it is called Retired: every built-in kind but Secrets, and ABTests.
+# The search for leftovers by the Campaign's label before it is called Retired: every built-in kind but Secrets, ABTests and FraudRules.
 # What may not be listed is named in the Campaign's report as not looked at.
 - apiGroups: [""]
   resources: [pods, endpoints, podtemplates, replicationcontrollers, limitranges, resourcequotas]
   verbs: [list]
 - apiGroups: [flywheel.dev]
-  resources: [abtests]
+  resources: [abtests, fraudrules]
   verbs: [list]
 - apiGroups: [apps]
   resources: [replicasets, daemonsets, controllerrevisions]
@@ -174,16 +178,16 @@ tests/unit/chart holds this list against the kinds of the operator's children.
 
 {{- define "flywheel.editRules" -}}
 - apiGroups: [flywheel.dev]
-  resources: [campaigns, abtests]
+  resources: [campaigns, abtests, fraudrules]
   verbs: [get, list, watch, create, update, patch, delete, deletecollection]
 - apiGroups: [flywheel.dev]
-  resources: [campaigns/status, abtests/status]
+  resources: [campaigns/status, abtests/status, fraudrules/status]
   verbs: [get]
 {{- end -}}
 
 {{- define "flywheel.viewRules" -}}
 - apiGroups: [flywheel.dev]
-  resources: [campaigns, campaigns/status, abtests, abtests/status]
+  resources: [campaigns, campaigns/status, abtests, abtests/status, fraudrules, fraudrules/status]
   verbs: [get, list, watch]
 {{- end -}}
 

@@ -42,6 +42,7 @@ class Resource:
 
 CAMPAIGN = Resource(GROUP, "v1alpha1", "Campaign", "campaigns")
 ABTEST = Resource(GROUP, "v1alpha1", "ABTest", "abtests")
+FRAUD_RULE = Resource(GROUP, "v1alpha1", "FraudRule", "fraudrules")
 DEPLOYMENT = Resource("apps", "v1", "Deployment", "deployments")
 SERVICE = Resource("", "v1", "Service", "services")
 AUTOSCALER = Resource("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
@@ -90,6 +91,7 @@ _TABLE = {
     for resource in (
         CAMPAIGN,
         ABTEST,
+        FRAUD_RULE,
         *CHILDREN,
         ENDPOINT_SLICE,
         EVENT,

@@ -81,13 +81,15 @@ def test_the_operator_never_creates_writes_or_deletes_a_campaign(case, namespace
     assert granted[CAMPAIGN.group, "campaigns/finalizers"] == {"update"}
     assert granted[CAMPAIGN.group, "abtests"] == {"get", "list", "watch"}
     assert granted[CAMPAIGN.group, "abtests/status"] == {"patch"}
+    assert granted[CAMPAIGN.group, "fraudrules"] == {"get", "list", "watch"}
+    assert granted[CAMPAIGN.group, "fraudrules/status"] == {"patch"}
 
 
 @pytest.mark.parametrize(("case", "namespace"), [("default", None), ("namespaced", "shop")])
 def test_the_rest_is_only_listed(case, namespace):
     managed = {(each.group, each.plural) for each in CHILDREN}
     kinds = ("campaigns", "campaigns/status", "campaigns/finalizers", "abtests", "abtests/status")
-    ours = {(CAMPAIGN.group, name) for name in kinds}
+    ours = {(CAMPAIGN.group, name) for name in (*kinds, "fraudrules", "fraudrules/status")}
     events = {("", "events"), ("events.k8s.io", "events")}
     definitions = {("apiextensions.k8s.io", "customresourcedefinitions")}
     rest = dict(operator_grants(case, namespace))
@@ -130,7 +132,7 @@ def test_namespaced_mode_reads_definitions_and_nothing_else_in_the_cluster():
     }
 
 
-@pytest.mark.parametrize("kind", ["campaigns", "abtests"])
+@pytest.mark.parametrize("kind", ["campaigns", "abtests", "fraudrules"])
 def test_people_get_our_kinds_with_the_built_in_roles(kind):
     view, edit = (one(objects(), "ClusterRole", suffix) for suffix in ("flywheel-view", "flywheel-edit"))
     aggregated = "rbac.authorization.k8s.io/aggregate-to-"
