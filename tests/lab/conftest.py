@@ -13,7 +13,7 @@ from tests.lab.operator_process import OperatorProcess
 from tests.lab.steps import World, eventually
 from tools.bootstrap.steps import REPOSITORY
 
-KINDS = ("abtests.flywheel.dev", "campaigns.flywheel.dev")
+KINDS = ("abtests.flywheel.dev", "campaigns.flywheel.dev", "fraudrules.flywheel.dev")
 OPERATORS: list[OperatorProcess] = []
 """Those whose log is of interest when a test fails."""
 

@@ -12,17 +12,24 @@ import pytest
 from tests.bad_abtests.table import BASES as TESTS
 from tests.bad_abtests.table import good_abtest
 from tests.bad_campaigns.table import BASES, good_campaign
+from tests.bad_fraudrules.table import BASES as RULES
+from tests.bad_fraudrules.table import good_fraudrule
 from tests.lab.cluster.client import Cluster
 
-from flywheel.api.load import InvalidResource, load_abtest, load_campaign
+from flywheel.api.load import InvalidResource, load_abtest, load_campaign, load_fraudrule
 
 SEEDS = (618, 1111)
 RESOURCES = 150
 GOOD: dict[str, Callable[[], dict[str, Any]]] = {
     **{f"Campaign {base}": partial(good_campaign, base) for base in BASES},
     **{f"ABTest {base}": partial(good_abtest, base) for base in TESTS},
+    **{f"FraudRule {base}": partial(good_fraudrule, base) for base in RULES},
 }
-LOADERS: dict[str, Callable[[dict[str, Any]], object]] = {"Campaign": load_campaign, "ABTest": load_abtest}
+LOADERS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "Campaign": load_campaign,
+    "ABTest": load_abtest,
+    "FraudRule": load_fraudrule,
+}
 OTHER: tuple[Any, ...] = (
     *("", "x", "X_y", "a b", "60%", "10m", "250m", "/a", "http", "2027-06-17T00:00:00Z"),
     *(-1, 0, 1, 8080, 70000, 1.5, True, False, [], {}),

@@ -4,7 +4,6 @@ The model says what is wrong with the test itself. Of two tests that are in each
 that a new test never stops one that runs.
 """
 
-import difflib
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
@@ -18,6 +17,7 @@ from flywheel.api.problem import Problem
 from flywheel.api.service import Service
 from flywheel.campaign.abtest_overrides import override_problems
 from flywheel.campaign.abtest_time import END, Span, created, span_of, time_problems
+from flywheel.campaign.known import declared_events, is_below, meant
 from flywheel.edge.naming import applied_name, edge_name
 from flywheel.release.naming import slot_name
 from flywheel.release.state import SLOTS
@@ -45,14 +45,14 @@ def problems_of(test: ABTest, campaign: Campaign | None, others: Sequence[ABTest
         return (
             Problem(
                 "spec.service",
-                f"Campaign {campaign.name} has no such service: correct the name{_meant(test.spec.service, names)}",
+                f"Campaign {campaign.name} has no such service: correct the name{meant(test.spec.service, names)}",
             ),
         )
     found = {
         *_entered(test, campaign, service),
         *_known_events(test, campaign),
         *_kept_long_enough(test, campaign),
-        *override_problems(test, service, frozenset(_declared(campaign))),
+        *override_problems(test, service, frozenset(declared_events(campaign))),
         *time_problems(test, campaign),
         *_taken_names(test, campaign, others),
         *_rivals(test, campaign, others),
@@ -97,21 +97,13 @@ def _prefixes(edge: Edge, service: Service) -> list[str]:
 
 def _leads(prefix: str, path: str) -> bool:
     start = path.removesuffix("*")
-    below = prefix == "/" or start == prefix or start.startswith(f"{prefix}/")
-    return below or (path.endswith("*") and prefix.startswith(start))
-
-
-def _declared(campaign: Campaign) -> dict[str, dict[str, str]]:
-    """Events that are known by name, each with the types of the properties that are checked."""
-    order = (campaign.spec.analytics or Analytics()).order.event
-    declared = campaign.spec.edge.events.declared if campaign.spec.edge else ()
-    return {order: {}} | {event.name: {each.name: each.type for each in event.properties} for event in declared}
+    return is_below(prefix, start) or (path.endswith("*") and prefix.startswith(start))
 
 
 def _known_events(test: ABTest, campaign: Campaign) -> Iterator[Problem]:
     if campaign.spec.edge is None:
         return  # said of the Campaign
-    declared, metrics = _declared(campaign), test.spec.metrics
+    declared, metrics = declared_events(campaign), test.spec.metrics
     yield from _unknown(metrics.primary, "spec.metrics.primary", declared)
     for field, listed in (("secondary", metrics.secondary), ("guardrails", metrics.guardrails)):
         for index, metric in enumerate(listed):
@@ -124,7 +116,7 @@ def _unknown(metric: Measured, path: str, declared: dict[str, dict[str, str]]) -
         yield Problem(
             where,
             f"the Campaign declares no event {event}, so a slip of the pen would measure nothing for ever: add it to "
-            f"edge.events.declared, or correct the name{_meant(event, list(declared))}",
+            f"edge.events.declared, or correct the name{meant(event, list(declared))}",
         )
     parts = (metric.ratio.numerator, metric.ratio.denominator) if metric.ratio else ()
     for summed in (metric.sum, *(part.sum for part in parts)):
@@ -212,10 +204,3 @@ def _at_the_same_time(test: ABTest, other: ABTest, campaign: Campaign) -> bool:
     spans = span_of(test, campaign), span_of(other, campaign)
     ours, theirs = spans
     return not isinstance(ours, Span) or not isinstance(theirs, Span) or ours.meets(theirs)
-
-
-def _meant(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    if close:
-        return f" (did you mean {close[0]}?)"
-    return f" (there are {', '.join(sorted(known)[:8])})" if known else ""

@@ -5,18 +5,19 @@ from typing import Any, TypeVar
 
 from flywheel.api.abtest import ABTest
 from flywheel.api.campaign import Campaign, Metadata
-from flywheel.api.load import load_abtest, load_campaign
+from flywheel.api.fraudrule import FraudRule
+from flywheel.api.load import load_abtest, load_campaign, load_fraudrule
 
 MOST = 4096
 """Objects that are remembered; of more, those go that were asked for least lately."""
-Resource = TypeVar("Resource", ABTest, Campaign)
+Resource = TypeVar("Resource", ABTest, Campaign, FraudRule)
 
 
 class Loaded:
-    """The ABTests and Campaigns that were read last."""
+    """The ABTests, Campaigns and FraudRules that were read last."""
 
     def __init__(self) -> None:
-        self._read: OrderedDict[tuple[str, str, int], ABTest | Campaign] = OrderedDict()
+        self._read: OrderedDict[tuple[str, str, int], ABTest | Campaign | FraudRule] = OrderedDict()
 
     def abtest(self, manifest: dict[str, Any]) -> ABTest:
         """Read an ABTest, with its metadata and its status as they are now.
@@ -27,8 +28,18 @@ class Loaded:
         found = self._get("ABTest", manifest)
         if not isinstance(found, ABTest):
             found = self._keep("ABTest", manifest, load_abtest(manifest))
-        metadata = Metadata.model_validate(manifest["metadata"], by_alias=True, by_name=False)
-        return found.model_copy(update={"metadata": metadata, "status": manifest.get("status") or {}})
+        return found.model_copy(update=_as_they_are_now(manifest))
+
+    def fraudrule(self, manifest: dict[str, Any]) -> FraudRule:
+        """Read a FraudRule, with its metadata and its status as they are now.
+
+        Raises:
+            InvalidResource: As `load_fraudrule` does.
+        """
+        found = self._get("FraudRule", manifest)
+        if not isinstance(found, FraudRule):
+            found = self._keep("FraudRule", manifest, load_fraudrule(manifest))
+        return found.model_copy(update=_as_they_are_now(manifest))
 
     def campaign(self, manifest: dict[str, Any]) -> Campaign:
         """Read a Campaign.
@@ -50,6 +61,11 @@ class Loaded:
         while len(self._read) > MOST:
             self._read.popitem(last=False)
         return read
+
+
+def _as_they_are_now(manifest: dict[str, Any]) -> dict[str, Any]:
+    metadata = Metadata.model_validate(manifest["metadata"], by_alias=True, by_name=False)
+    return {"metadata": metadata, "status": manifest.get("status") or {}}
 
 
 def _key(kind: str, manifest: dict[str, Any]) -> tuple[str, str, int]:

@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from tests.bad_abtests.table import BASES as TESTS
 from tests.bad_abtests.table import good_abtest
 from tests.bad_campaigns.table import BASES, good_campaign
+from tests.bad_fraudrules.table import BASES as RULES
+from tests.bad_fraudrules.table import good_fraudrule
 
 from flywheel.api.abtest import ABTest
-from flywheel.api.load import InvalidResource, load_abtest, load_campaign, unknown_fields
+from flywheel.api.load import InvalidResource, load_abtest, load_campaign, load_fraudrule, unknown_fields
 from flywheel.api.quantities import MOMENT_PATTERN, Text, read_duration, read_moment
 
-LOADERS = {"Campaign": load_campaign, "ABTest": load_abtest}
+LOADERS = {"Campaign": load_campaign, "ABTest": load_abtest, "FraudRule": load_fraudrule}
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -54,7 +56,11 @@ def places(value: Any, parent: Any = None, key: Any = None) -> list[tuple[Any, A
     return found
 
 
-GOOD = [good_campaign(base) for base in BASES] + [good_abtest(base) for base in TESTS]
+GOOD = [
+    *(good_campaign(base) for base in BASES),
+    *(good_abtest(base) for base in TESTS),
+    *(good_fraudrule(base) for base in RULES),
+]
 PLACES = [(index, place) for index, good in enumerate(GOOD) for place in range(len(places(good)))]
 
 
