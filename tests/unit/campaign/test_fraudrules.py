@@ -1,11 +1,12 @@
 """What is wrong with a rule beside its Campaigns: all of it is found, and nothing of what is well."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.bad_campaigns.table import changed
+from tests.bad_campaigns.table import changed, read_yaml
 from tests.bad_fraudrules.table import BASES, BadRule, bad_fraudrules, good_fraudrule, its_campaign
 
 from flywheel.api.fraudrule import FraudRule
@@ -14,6 +15,7 @@ from flywheel.api.problem import Problem
 from flywheel.campaign.fraudrules import campaigns_of, problems_of
 from flywheel.campaign.loaded import Loaded
 
+EXAMPLE = Path(__file__).parents[3] / "examples/618"
 BY_OPERATOR = [bad for bad in bad_fraudrules() if bad.refused == "operator"]
 
 
@@ -137,6 +139,16 @@ def test_a_rule_is_read_once_for_each_change_of_its_spec() -> None:
     again = loaded.fraudrule(changed(manifest, {"set": {"status": {"hits": 5}}}))
     assert again.spec is first.spec
     assert again.status == {"hits": 5}
+
+
+def test_the_rules_of_the_example_fit_its_campaign_and_stop_nobody_unseen() -> None:
+    campaign = load_campaign(read_yaml((EXAMPLE / "campaign.yaml").read_text("utf-8")))
+    written = (EXAMPLE / "fraudrules.yaml").read_text("utf-8").split("\n---\n")
+    rules = [load_fraudrule(read_yaml(text)) for text in written]
+    assert [(rule.name, problems_of(rule, [campaign])) for rule in rules] == [
+        (name, ()) for name in ("coupon-burst", "device-farm", "claim-in-haste", "young-account")
+    ]
+    assert {rule.spec.mode for rule in rules if rule.spec.action.at_the_edge} == {"Shadow"}
 
 
 @settings(max_examples=100)

@@ -1,0 +1,68 @@
+"""The page about fraud rules is true: every field is told and shown, and what is shown loads."""
+
+import re
+from typing import get_args
+
+import pytest
+from tests.unit.docs.fields import field_paths, is_used
+from tests.unit.docs.pages import PAGES, ROOT, name_of, shown
+from tests.unit.docs.test_docs import code_words
+
+from flywheel.api.fraudrule import FraudRuleSpec
+from flywheel.api.fraudrule_match import EventType, Operator
+from flywheel.api.fraudrule_status import FraudRuleStatus
+from flywheel.api.fraudrule_values import ALIASES, ENTITIES, PLAIN_FIELDS
+from flywheel.api.load import load_fraudrule
+
+FRAUD = ROOT / "docs/fraud.md"
+SPEC_FIELDS = list(field_paths(FraudRuleSpec))
+STATUS_FIELDS = list(field_paths(FraudRuleStatus))
+
+
+def alike(path: str) -> str:
+    """The field of the same meaning that is described: filters, conditions and times are told once."""
+    path = re.sub(r"^condition\.(?:all|any)\[\]\.", "condition.", path)
+    path = re.sub(r"^(?:exempt\[\]|condition\.sequence\.steps\[\])\.where\[\]\.", "match.where[].", path)
+    return re.sub(r"^action\.(?:throttle|challenge)\.(for|of|scope)$", r"action.block.\1", path)
+
+
+def test_every_field_of_the_spec_is_described() -> None:
+    assert [path for path in SPEC_FIELDS if alike(path) not in code_words(FRAUD)] == []
+
+
+def test_no_field_is_described_that_does_not_exist() -> None:
+    known = {alike(path) for path in SPEC_FIELDS} | {f"status.{path}" for path in STATUS_FIELDS}
+    said = {word for word in code_words(FRAUD) if re.fullmatch(r"[a-zA-Z]+(\[\])?\.[A-Za-z.\[\]]+", word)}
+    of_others = re.compile(r"^(edge|properties|context|traits)\.")
+    assert {word for word in said if not of_others.match(word)} - known <= {"table.yaml"}
+
+
+def test_every_field_of_the_spec_is_shown_by_example() -> None:
+    specs = [each["spec"] for each in shown(FRAUD, "FraudRule")]
+    places = ("condition.", "condition.all[].", "condition.any[].")
+
+    def is_shown(path: str) -> bool:
+        ways = [path, alike(path)]
+        ways += [re.sub(r"^condition\.(?:(?:all|any)\[\]\.)?", place, path) for place in places]
+        return any(is_used(way, spec) for way in ways for spec in specs)
+
+    assert [path for path in SPEC_FIELDS if not is_shown(path)] == []
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, id=name_of(page)) for page in PAGES])
+def test_every_rule_that_is_shown_loads(page) -> None:
+    for manifest in shown(page, "FraudRule"):
+        load_fraudrule(manifest)
+
+
+def test_every_field_of_the_status_is_described() -> None:
+    words = {part for word in code_words(FRAUD) for part in re.findall(r"\w+", word)}
+    top = [path for path in STATUS_FIELDS if "." not in path]
+    assert [path for path in top if f"status.{path}" not in code_words(FRAUD)] == []
+    nested = {path.rpartition(".")[2].removesuffix("[]") for path in STATUS_FIELDS if not path.startswith("conditions")}
+    assert sorted(nested - words) == []
+
+
+def test_every_field_of_events_operator_and_type_is_described() -> None:
+    names = {*ENTITIES, *PLAIN_FIELDS, *ALIASES, *get_args(Operator), *get_args(EventType)}
+    assert sorted(names - code_words(FRAUD)) == []
