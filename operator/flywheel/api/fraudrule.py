@@ -64,10 +64,10 @@ class State(Model):
         description="Keys that are remembered at a time, 1 to 10000000. Default 1000000, where key has no field that "
         "a client makes up.",
     )
-    events_per_key: Annotated[Integer, Field(ge=1, le=10_000)] = Field(
+    events_per_key: Annotated[Integer, Field(ge=2, le=10_000)] = Field(
         default=100,
-        description="Events of one key that sum and linked remember, 1 to 10000: of more the oldest are forgotten, "
-        "which is counted and finds less, never more. Default 100.",
+        description="Events of one key that sum, linked and velocity remember, 2 to 10000: of more the oldest are "
+        "forgotten, which is counted and finds less, never more. Default 100.",
     )
     when_full: Literal["EvictOldest", "Refuse"] = Field(
         default="EvictOldest",
@@ -156,7 +156,7 @@ class FraudRuleSpec(Model):
     lateness: Duration = Field(
         default=timedelta(seconds=5),
         description="How late an event may come and still count in its place; later ones are counted as late. 0s to "
-        "5m. Default 5s.",
+        "5m, and less than window. Default 5s.",
     )
     on_unavailable: Literal["Allow", "Review", "Deny"] = Field(
         default="Allow",

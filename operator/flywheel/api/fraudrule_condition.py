@@ -9,7 +9,15 @@ from pydantic import Field
 from flywheel.api.autoscaling import EventName
 from flywheel.api.durations import between
 from flywheel.api.fraudrule_match import Filter, Filters
-from flywheel.api.fraudrule_values import Digest, FieldName, ModelKey, Threshold, ThresholdFromOne
+from flywheel.api.fraudrule_values import (
+    Digest,
+    FieldName,
+    LinkLimit,
+    ModelKey,
+    Threshold,
+    ThresholdFromOne,
+    one_name_cel,
+)
 from flywheel.api.gate_values import NumberFromZero
 from flywheel.api.kubernetes import exactly_one
 from flywheel.api.model import Distinct, Model, Rule
@@ -104,7 +112,8 @@ class AccountAgeSign(Model):
     )
     created_at: FieldName | None = Field(
         default=None,
-        description="The account is as old as this field of the event says in RFC 3339, such as traits.createdAt.",
+        description="The account is as old as this field of the event says in RFC 3339, such as "
+        "context.traits.createdAt.",
     )
 
 
@@ -137,7 +146,9 @@ class VelocitySign(Model):
         default=None, description="A field that seldom changes from one event of a key to the next, such as address."
     )
     more_than: ThresholdFromOne | None = Field(
-        default=None, description="More changes than this within the window break the rule; 1 to 10000."
+        default=None,
+        description="More changes than this within the window break the rule; 1 to 9999, and less "
+        "than state.eventsPerKey (default 100).",
     )
     latitude: FieldName | None = Field(
         default=None, description="Field with the latitude in degrees, such as context.location.latitude."
@@ -157,7 +168,7 @@ class LinkedSign(Model):
 
     constraints = (
         Rule(
-            cel="self.accounts != self.through",
+            cel=f"{one_name_cel('self.accounts')} != {one_name_cel('self.through')}",
             holds=lambda model: model.accounts != model.through,
             message="accounts are linked through something else that they share, such as device: change one of the two",
             field="through",
@@ -171,8 +182,8 @@ class LinkedSign(Model):
         description="How many links are followed: 1 counts whoever shares it with the event's account, 2 those who "
         "share another one with these as well; 1 to 4. Default 1.",
     )
-    more_than: ThresholdFromOne = Field(
-        description="More linked accounts than this, the event's own included, break the rule; 1 to 10000."
+    more_than: LinkLimit = Field(
+        description="More linked accounts than this, the event's own included, break the rule; 1 to 1000."
     )
 
 

@@ -6,7 +6,19 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from flywheel.api.autoscaling import EventName
-from flywheel.api.fraudrule_values import DECIMAL_PATTERN, NUMBER_FIELD, FieldName, Value, is_decimal, is_range
+from flywheel.api.fraudrule_values import (
+    ALIASES,
+    DECIMAL_PATTERN,
+    ENTITIES,
+    FIELDS_IN_WORDS,
+    NUMBER_FIELD,
+    PLAIN_FIELDS,
+    FieldName,
+    Value,
+    is_decimal,
+    is_range,
+    one_name_cel,
+)
 from flywheel.api.model import Distinct, Model, Rule
 from flywheel.api.quantities import cel_text
 
@@ -32,6 +44,8 @@ PRESENCE = ("Exists", "DoesNotExist")
 SEVERAL = ("In", "NotIn", "InRange")
 TYPED = ("Equals", "NotEquals", "In", "NotIn")
 MOST_FILTERS = 8
+_OTHER_KINDS = {"revenue": "Number", "bot": "Boolean"}
+"""The named fields that are no text."""
 _ONCE = "remove one of the two"
 _ALL = "(!has(self.value) || {one}) && (!has(self.values) || self.values.all(v, {each}))"
 
@@ -52,6 +66,25 @@ def _given(filter_: "Filter") -> bool:
     if filter_.operator in PRESENCE:
         return wanted == (False, False)
     return wanted == ((False, True) if filter_.operator in SEVERAL else (True, False))
+
+
+_KIND = (
+    f"(self.operator in {[*PARTIAL, 'InRange']} ? 'Text' : has(self.type) ? self.type : "
+    f"({_every('type({v}) == int')}) ? 'Number' : 'Text')"
+)
+_TEXT_FIELDS = sorted(
+    {name for name in (*ENTITIES, *PLAIN_FIELDS, *ALIASES, "userId", "anonymousId") if name not in _OTHER_KINDS}
+)
+_KIND_OF_FIELD = (
+    "(self.field == 'revenue' ? 'Number' : self.field == 'bot' ? 'Boolean' : "
+    f"self.field in {_TEXT_FIELDS} ? 'Text' : {_KIND})"
+)
+
+
+def _as_the_field_is(filter_: "Filter") -> bool:
+    if filter_.operator in (*PRESENCE, *ORDERING):
+        return True
+    return filter_.kind == _OTHER_KINDS.get(filter_.field, "Text" if filter_.field in _TEXT_FIELDS else filter_.kind)
 
 
 def _of_one_kind(filter_: "Filter") -> bool:
@@ -79,7 +112,8 @@ class Filter(Model):
             field="value",
         ),
         Rule(
-            cel=f"!(self.operator in {list(ORDERING)}) || self.field.matches({cel_text(NUMBER_FIELD)})",
+            cel=f"!(self.operator in {list(ORDERING)}) || "
+            f"{one_name_cel('self.field')}.matches({cel_text(NUMBER_FIELD)})",
             holds=lambda model: model.operator not in ORDERING or re.search(NUMBER_FIELD, model.field) is not None,
             message="this field is text, which is neither greater nor less: use Equals, In or StartsWith, or name a "
             "field that holds a number, such as properties.amount",
@@ -123,13 +157,18 @@ class Filter(Model):
             message="values are numbers or text, not both: put all of them in quotes, or say type: Text or Number",
             field="values",
         ),
+        Rule(
+            cel=f"self.operator in {[*PRESENCE, *ORDERING]} || {_KIND} == {_KIND_OF_FIELD}",
+            holds=_as_the_field_is,
+            message="revenue is a number, bot is a truth, and every other field that is no path is text, so this would "
+            'never fit: write a number as 5, text in quotes, and of bot "true" with type: Boolean',
+            field="field",
+        ),
     )
 
     field: FieldName = Field(
-        description="Field of the event: address, device, visitor, user, deviceKind, service, path, region, channel, "
-        "revenue, orderId, userAgent, or a path such as properties.amount, context.device.model or traits.level, of at "
-        "most three parts. context.ip, userId, anonymousId and context.device.id are read as address, user, visitor "
-        "and device."
+        description=f"Field of the event: {FIELDS_IN_WORDS}. context.ip, userId, anonymousId and context.device.id are "
+        "read as address, user, visitor and device; traits are of Identify and Group calls, of others context.traits."
     )
     operator: Operator = Field(
         description="How it is compared. Equals, NotEquals with value; In, NotIn with values; GreaterThan, "
@@ -174,6 +213,8 @@ def _read(value: int | str, kind: str) -> str | float | bool:
     return float(value) if kind == "Number" else str(value)
 
 
+WITH_TRAITS = ("Identify", "Group")
+"""Calls whose own field is traits, as that of others is properties."""
 Filters = Annotated[tuple[Filter, ...], Field(max_length=MOST_FILTERS)]
 EventType = Literal["Track", "Page", "Screen", "Identify", "Group", "Alias"]
 
@@ -192,6 +233,16 @@ class Match(Model):
             cel="has(self.event) || has(self.events) || has(self.type)",
             holds=lambda model: model.event is not None or bool(model.events) or model.type is not None,
             message="a rule must say which events it looks at: add event, events or type",
+        ),
+        Rule(
+            cel=f"!has(self.where) || self.where.all(f, !f.field.startsWith('traits.')) || (has(self.type) && "
+            f"self.type in {list(WITH_TRAITS)})",
+            holds=lambda model: (
+                model.type in WITH_TRAITS or not any(each.field.startswith("traits.") for each in model.where)
+            ),
+            message="only Identify and Group calls have traits: use context.traits, such as context.traits.level, or "
+            "type: Identify",
+            field="where",
         ),
     )
 

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 from flywheel.api.durations import DURATION_CEL, seconds_cel
 from flywheel.api.fraudrule_condition import WINDOWED, Sign
-from flywheel.api.fraudrule_values import ALIASES
+from flywheel.api.fraudrule_match import WITH_TRAITS
+from flywheel.api.fraudrule_values import ALIASES, one_name_cel
 from flywheel.api.model import Rule
 
 if TYPE_CHECKING:
@@ -12,7 +13,9 @@ if TYPE_CHECKING:
 
 MOST_ENTRIES = 200_000_000
 """Stamps and members that one rule may remember at most: some 3 GiB."""
-_CLIENTS_OWN = ("path", "userAgent", "orderId")
+MOST_OF_A_KEY = 100_000
+"""Events of one key that may be remembered."""
+_CLIENTS_OWN = ("path", "referrer", "userAgent", "orderId")
 _NAMES_OF_ONE = (
     ("address", "context.ip", "addressPrefix"),
     ("user", "userId"),
@@ -38,15 +41,11 @@ def _some(condition: str) -> str:
     )
 
 
-def _one_name(field: str) -> str:
-    return f"({field} in {ALIASES} ? {ALIASES}[{field}] : {field})"
-
-
 _LOOKS_BACK = _some(" || ".join(f"has({{c}}.{name})" for name in WINDOWED))
-_KEY = f"self.key.map(k, {_one_name('k')})"
-_OF_ITS_OWN_KEY = _some(f"has({{c}}.distinct) && {_one_name('{c}.distinct.field')} in {_KEY}")
+_KEY = f"self.key.map(k, {one_name_cel('k')})"
+_OF_ITS_OWN_KEY = _some(f"has({{c}}.distinct) && {one_name_cel('{c}.distinct.field')} in {_KEY}")
 _MOVES_IN_ITS_KEY = _some(
-    f"has({{c}}.velocity) && has({{c}}.velocity.changes) && {_one_name('{c}.velocity.changes')} in {_KEY}"
+    f"has({{c}}.velocity) && has({{c}}.velocity.changes) && {one_name_cel('{c}.velocity.changes')} in {_KEY}"
 )
 _SCORED = _some("has({c}.score)")
 _NOT_IN_FLINK = _some("has({c}.score) || has({c}.linked)")
@@ -60,9 +59,21 @@ _PER_KEY = "(has(self.state) && has(self.state.eventsPerKey) ? self.state.events
 _KEYS = "(has(self.state) && has(self.state.maximumKeys) ? self.state.maximumKeys : 1000000)"
 _ENTRIES = (
     "(has({c}.count) ? {c}.count.moreThan + 1 : has({c}.distinct) ? {c}.distinct.moreThan + 1 : has({c}.rate) ? "
-    f"int({{c}}.rate.moreThan * double({_WINDOW}) / double({_PER})) + 1 : has({{c}}.sum) || has({{c}}.linked) "
-    f"? {_PER_KEY} : has({{c}}.velocity) && has({{c}}.velocity.moreThan) ? {{c}}.velocity.moreThan + 1 : "
+    f"int({{c}}.rate.moreThan * double({_WINDOW}) / double({_PER})) + 1 : has({{c}}.sum) || has({{c}}.linked) || "
+    f"(has({{c}}.velocity) && has({{c}}.velocity.changes)) ? {_PER_KEY} : "
     "has({c}.sequence) ? {c}.sequence.steps.size() : 1)"
+)
+
+
+_TOO_BUSY = _some(
+    f"has({{c}}.rate) && int({{c}}.rate.moreThan * double({_WINDOW}) / double({_PER})) + 1 > {MOST_OF_A_KEY}"
+)
+_LATENESS = f"(has(self.lateness) ? (self.lateness.{DURATION_CEL} ? {seconds_cel('self.lateness')} : 0) : 5)"
+_WITHIN = f"({{c}}.sequence.within.{DURATION_CEL} ? {seconds_cel('{c}.sequence.within')} : 0)"
+_BEYOND_WINDOW = _some(f"has({{c}}.sequence) && {_WITHIN} > {_WINDOW}")
+_NEVER_SO_MANY = _some(f"has({{c}}.velocity) && has({{c}}.velocity.moreThan) && {{c}}.velocity.moreThan >= {_PER_KEY}")
+_BORN_BY_TRAITS = _some(
+    "has({c}.accountAge) && has({c}.accountAge.createdAt) && {c}.accountAge.createdAt.startsWith('traits.')"
 )
 
 
@@ -86,10 +97,8 @@ def _entries(sign: Sign, spec: "FraudRuleSpec") -> int:
     if sign.rate is not None:
         window = spec.window.total_seconds() if spec.window else 0.0
         return int(sign.rate.more_than * window / max(sign.rate.per.total_seconds(), 1.0)) + 1
-    if sign.sum is not None or sign.linked is not None:
+    if sign.sum or sign.linked or (sign.velocity and sign.velocity.changes):
         return spec.state.events_per_key
-    if sign.velocity is not None and sign.velocity.more_than is not None:
-        return sign.velocity.more_than + 1
     return len(sign.sequence.steps) if sign.sequence else 1
 
 
@@ -103,6 +112,11 @@ def _is_clients_own(field: str) -> bool:
 
 def _has(spec: "FraudRuleSpec", *kinds: str) -> bool:
     return any(sign.kind in kinds for sign in spec.condition.signs)
+
+
+def _asks_traits(spec: "FraudRuleSpec") -> bool:
+    ages = (sign.account_age.created_at or "" for sign in spec.condition.signs if sign.account_age)
+    return any(field.startswith("traits.") for field in (*spec.key, *ages))
 
 
 def _acts_on_its_key(spec: "FraudRuleSpec") -> bool:
@@ -162,9 +176,55 @@ RULE_RULES: tuple[Rule, ...] = (
         cel=f"{_all_entries()} * {_KEYS} <= {MOST_ENTRIES}",
         holds=lambda spec: entries_of(spec) <= MOST_ENTRIES,
         message="it would remember more than 200000000 entries, some 3 GiB: state.maximumKeys (default 1000000) times "
-        "moreThan + 1, for rate moreThan times window by per, for sum and linked state.eventsPerKey (default "
-        "100): lower one of them, or shorten window",
+        "moreThan + 1, for rate moreThan times window by per, for sum, linked and velocity state.eventsPerKey "
+        "(default 100): lower one of them, or shorten window",
         field="state",
+    ),
+    Rule(
+        cel=f"!{_TOO_BUSY}",
+        holds=lambda spec: not any(sign.rate and _entries(sign, spec) > MOST_OF_A_KEY for sign in spec.condition.signs),
+        message="so high a rate over so long a window are more than 100000 events of one key: shorten window, or lower "
+        "moreThan of rate",
+        field="window",
+    ),
+    Rule(
+        cel=f"!has(self.window) || {_WINDOW} > {_LATENESS} || !self.window.{DURATION_CEL}",
+        holds=lambda spec: spec.window is None or spec.window > spec.lateness,
+        message="an event that came as late as that would be out of the window: window must be longer than lateness "
+        "(default 5s); lower lateness, such as 0s, or raise window",
+        field="window",
+    ),
+    Rule(
+        cel=f"!has(self.window) || !self.window.{DURATION_CEL} || !{_BEYOND_WINDOW}",
+        holds=lambda spec: (
+            spec.window is None
+            or not any(sign.sequence and sign.sequence.within > spec.window for sign in spec.condition.signs)
+        ),
+        message="nothing is remembered for longer than window, where there is one: lower within of sequence, or raise "
+        "window",
+        field="window",
+    ),
+    Rule(
+        cel=f"!{_NEVER_SO_MANY}",
+        holds=lambda spec: (
+            not any(
+                sign.velocity
+                and sign.velocity.more_than is not None
+                and sign.velocity.more_than >= spec.state.events_per_key
+                for sign in spec.condition.signs
+            )
+        ),
+        message="so many changes are never seen, since no more than state.eventsPerKey (default 100) events of a key "
+        "are remembered: raise it, or lower moreThan of velocity",
+        field="condition",
+    ),
+    Rule(
+        cel=f"(has(self.match.type) && self.match.type in {list(WITH_TRAITS)}) || (!self.key.exists(k, "
+        f"k.startsWith('traits.')) && !{_BORN_BY_TRAITS})",
+        holds=lambda spec: spec.match.type in WITH_TRAITS or not _asks_traits(spec),
+        message="only Identify and Group calls have traits: use context.traits in key and createdAt, such as "
+        "context.traits.createdAt, or match.type: Identify",
+        field="match",
     ),
     Rule(
         cel=f"!{_OF_ITS_OWN_KEY}",

@@ -12,10 +12,13 @@ ENTITIES = ("address", "addressPrefix", "device", "visitor", "user")
 """What stands for somebody: what the edge knows, and who the sender says to be."""
 ALIASES = {"context.ip": "address", "userId": "user", "anonymousId": "visitor", "context.device.id": "device"}
 """Names of the event API under which the same is meant."""
-PLAIN_FIELDS = ("deviceKind", "service", "path", "region", "channel", "revenue", "orderId", "userAgent")
+PLAIN_FIELDS = (
+    *("deviceKind", "service", "variant", "path", "region", "channel", "source", "referrer", "userAgent"),
+    *("revenue", "currency", "orderId", "bot"),
+)
 """What the edge and the intake tell of every event."""
 _PART = "[^.\\x00-\\x20\\x7f]([^.\\x00-\\x1f\\x7f]*[^.\\x00-\\x20\\x7f])?"
-_PATH = f"(properties|context|traits)([.]{_PART}){{1,2}}"
+_PATH = f"(properties|context|traits)([.]{_PART}){{1,3}}"
 _NAMES = "|".join((*ENTITIES, "userId", "anonymousId", *PLAIN_FIELDS))
 KEY_PATTERN = f"^({_NAMES}|{_PATH})$"
 FIELD_PATTERN = KEY_PATTERN.replace("addressPrefix|", "")
@@ -23,9 +26,10 @@ NUMBER_FIELD = "^(revenue$|(properties|context|traits)[.])"
 DECIMAL_PATTERN = "^-?(0|[1-9][0-9]{0,14})([.][0-9]{1,9})?$"
 _MOST = 10_000_000
 
-_WORDS = (
-    "address, device, visitor, user, deviceKind, service, path, region, channel, revenue, orderId, userAgent, or a "
-    "path such as properties.amount, context.device.model or traits.level, of at most three parts"
+FIELDS_IN_WORDS = (
+    "address, device, visitor, user, deviceKind, service, variant, path, region, channel, source, referrer, userAgent, "
+    "revenue, currency, orderId, bot, or a path such as properties.amount or context.device.model, up to three levels "
+    "deep"
 )
 
 
@@ -34,10 +38,17 @@ def canonical(field: str) -> str:
     return ALIASES.get(field, field)
 
 
-FieldName = Annotated[str, Text(FIELD_PATTERN, f"a field of an event: {_WORDS}", 128, read=canonical, explain=True)]
+def one_name_cel(cel: str) -> str:
+    """CEL for the one name of a field."""
+    return f"({cel} in {ALIASES} ? {ALIASES}[{cel}] : {cel})"
+
+
+FieldName = Annotated[
+    str, Text(FIELD_PATTERN, f"a field of an event: {FIELDS_IN_WORDS}", 128, read=canonical, explain=True)
+]
 """Read under its one name."""
 KeyName = Annotated[
-    str, Text(KEY_PATTERN, f"a field to count by: addressPrefix, {_WORDS}", 128, read=canonical, explain=True)
+    str, Text(KEY_PATTERN, f"a field to count by: addressPrefix, {FIELDS_IN_WORDS}", 128, read=canonical, explain=True)
 ]
 Value = Annotated[
     int | str,
@@ -95,6 +106,7 @@ Sentence = Annotated[
 ]
 KeyValue = Annotated[str, Field(max_length=256)]
 Threshold = Annotated[Integer, Field(ge=0, le=10_000)]
+LinkLimit = Annotated[Integer, Field(ge=1, le=1000)]
 ThresholdFromOne = Annotated[Integer, Field(ge=1, le=10_000)]
 KeyLimit = Annotated[Integer, Field(ge=1, le=_MOST)]
 

@@ -27,8 +27,9 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     user: str = ""
     fields: dict[str, Value] = {}
     """All else, flat, by path: `device` (its identity, `context.device.id`), `deviceKind` (Phone, Tablet, Desktop),
-    `service`, `path`, `region`, `channel`, `revenue`, `orderId`, `userAgent`, `properties.amount`, `traits.createdAt`.
-    Lists, and what has more than three parts, are left out."""
+    `service`, `variant`, `path`, `region`, `channel`, `source`, `referrer`, `userAgent`, `revenue`, `currency`,
+    `orderId`, `bot`, `properties.amount`, `context.traits.createdAt`. Lists, and objects below the third level, are
+    left out."""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

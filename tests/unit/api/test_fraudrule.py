@@ -63,7 +63,7 @@ def test_the_good_ones_are_good(base: str) -> None:
 
 def test_the_good_rule_becomes_values() -> None:
     spec = load_fraudrule(good_fraudrule()).spec
-    assert (spec.key, spec.window) == (("addressPrefix", "properties.code"), timedelta(minutes=1))
+    assert (spec.key, spec.window) == (("addressPrefix", "properties.code"), timedelta(minutes=10))
     assert (spec.share, spec.holdout, spec.minimum_precision) == (1250, 500, 0.95)
     assert spec.match.names == ("Coupon Claimed", "Order Completed")
     assert [sign.kind for sign in spec.condition.signs] == ["count", "distinct", "sequence", "accountAge"]
@@ -82,7 +82,7 @@ def test_the_good_rule_becomes_values() -> None:
         "properties.value",
         "properties.code",
         "properties.price",
-        "traits.level",
+        "context.traits.level",
     ]
 
 
@@ -180,7 +180,7 @@ def test_what_is_remembered_is_bounded_before_it_is(limit: int, keys: int) -> No
         ({"rate": {"moreThan": 0.5, "per": "1m"}}, 6),
         ({"sum": {"field": "revenue", "moreThan": 500}}, 7),
         ({"linked": {"accounts": "user", "through": "device", "moreThan": 5}}, 7),
-        ({"velocity": {"changes": "address", "moreThan": 3}}, 4),
+        ({"velocity": {"changes": "address", "moreThan": 3}}, 7),
         ({"velocity": {"latitude": "context.l.a", "longitude": "context.l.o", "kilometresPerHour": 900}}, 1),
         ({"any": [{"count": {"moreThan": 20}}, {"sequence": {"steps": [{"event": "A"}] * 3, "within": "1s"}}]}, 24),
     ],
