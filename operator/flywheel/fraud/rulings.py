@@ -61,5 +61,6 @@ class Shard(NamedTuple):
     of: int = 1
 
 
+ALONE = Shard()
 MakeEngine = Callable[[str, Shard], FraudEngine]
 """Makes the engine of a campaign, for a shard."""
