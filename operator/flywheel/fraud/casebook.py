@@ -9,6 +9,8 @@ from flywheel.fraud.records import Events, Record, Removal, Rules, Sender, Snaps
 from flywheel.fraud.rulings import MakeEngine, RulesProblem, Shard
 from flywheel.plan import content_hash
 
+SLICE = 100
+"""Events that are judged at once: engines like many, whoever waits for an answer likes few."""
 FORGET_SENDERS = 86_400_000
 """Milliseconds after which a sidecar's process that sends nothing is forgotten."""
 _parts = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -42,7 +44,7 @@ class Casebook:
         return known is not None and batch.number <= known.number
 
     def apply(self, record: Record) -> Iterator[Desk | None]:
-        """Do what a record says, event by event; give the desk after each event that changed its decisions, else None.
+        """Do what a record says, slice by slice; give the desk after each that changed its decisions, else None.
 
         Whoever calls may pause between two steps, but has to go through all of them.
         """
@@ -54,8 +56,9 @@ class Casebook:
                 yield desk
         elif record.events:
             desk = self.desk(record.campaign)
-            for event in record.events:
-                yield desk if desk.judge(event, self.on_ruling) else None
+            for start in range(0, len(record.events), SLICE):
+                some = record.events[start : start + SLICE]
+                yield desk if desk.judge(some, self.on_ruling) else None
             at = record.events[-1].arrived
             self._senders[record.sender] = Sender(record.number, at)
 

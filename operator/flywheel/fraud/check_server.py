@@ -140,10 +140,13 @@ class CheckServer:
         began = time.perf_counter()
         if complaint := self._complaint():
             return refusal(503, "not_ready", complaint, {"Retry-After": "1"})
-        told = request.headers
-        path = told.get("X-Original-URI") or told.get("X-Forwarded-Uri") or f"/{request.match_info.get('rest', '')}"
+        campaign = request.match_info["campaign"]
+        path = request.raw_path.removeprefix(f"{naming.EXT_AUTHZ}/{campaign}")
+        if not path:
+            # nginx asks always the same address. Elsewhere such a header may be the client's own.
+            path = request.headers.get("X-Original-URI", "/")
         visitor = request.cookies.get(VISITOR_COOKIE, "")
-        question = Question(request.match_info["campaign"], _client(request), visitor, path=path.partition("?")[0])
+        question = Question(campaign, _client(request), visitor, path=path.partition("?")[0])
         answer = self._answer(question, path, request.cookies.get(naming.PASS_COOKIE, ""))
         self._observe("ext-authz", time.perf_counter() - began)
         return answer
@@ -168,10 +171,8 @@ class CheckServer:
 
 
 def _client(request: web.Request) -> str:
-    """Give the client's address as the gateway that asks says: what it has added last is its own word."""
-    told = request.headers.get("X-Envoy-External-Address") or request.headers.get("X-Real-IP")
-    if not told:
-        told = request.headers.get("X-Forwarded-For", "").rpartition(",")[2]
+    """Give the client's address: the last in X-Forwarded-For is the gateway's own word, all else is not."""
+    told = request.headers.get("X-Forwarded-For", "").rpartition(",")[2]
     try:
         return str(ipaddress.ip_address(told.strip()))
     except ValueError:

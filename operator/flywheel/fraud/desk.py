@@ -1,7 +1,7 @@
 """One campaign at a worker: its engine, its decisions, and a digest of everything that was ever judged. Pure."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -11,8 +11,8 @@ from flywheel.fraud.rulings import FraudEngine, Ruling
 from flywheel.fraud.words import Event
 
 _encode = msgspec.msgpack.Encoder().encode
-OnRuling = Callable[[str, Event, Ruling], None]
-"""Told campaign, event and ruling."""
+OnRuling = Callable[[str, Ruling], None]
+"""Told campaign and ruling."""
 
 
 class Desk:
@@ -27,17 +27,17 @@ class Desk:
         self.digest = b""
         """Of all rulings in their order: two workers with equal digests have said the same, byte for byte."""
 
-    def judge(self, event: Event, on_ruling: OnRuling | None = None) -> bool:
-        """Judge an event; tell whether other decisions hold than before."""
-        self.events += 1
+    def judge(self, events: Sequence[Event], on_ruling: OnRuling | None = None) -> bool:
+        """Judge events; tell whether other decisions hold than before."""
+        self.events += len(events)
         changed = False
-        for ruling in self.engine.judge(event):
+        for ruling in self.engine.judge(events):
             self.verdicts += 1
             self.digest = hashlib.blake2b(self.digest + _encode(ruling), digest_size=16).digest()
             for decision in ruling.decisions:
                 changed |= self.blocks.put(decision)
             if on_ruling is not None:
-                on_ruling(self.campaign, event, ruling)
+                on_ruling(self.campaign, ruling)
         return changed
 
     def state(self) -> CampaignState:

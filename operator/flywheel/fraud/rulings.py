@@ -37,8 +37,8 @@ class FraudEngine(Protocol):
             RulesProblem: They cannot be taken; those before go on.
         """
 
-    def judge(self, event: Event) -> Sequence[Ruling]:
-        """Judge one event."""
+    def judge(self, events: Sequence[Event]) -> Sequence[Ruling]:
+        """Judge events, in their order. Where a longer sequence is cut makes no difference."""
 
     def snapshot(self) -> bytes:
         """Write down all that was counted."""

@@ -26,7 +26,7 @@ from flywheel.fraud.callers import Callers, tell_refusals
 from flywheel.fraud.casebook import Casebook
 from flywheel.fraud.check_server import CheckServer
 from flywheel.fraud.edge_server import EdgeServer
-from flywheel.fraud.journal import Journal, JournalBroken
+from flywheel.fraud.journal import SEGMENT_BYTES, Journal, JournalBroken
 from flywheel.fraud.judging import SNAPSHOT, Judging
 from flywheel.fraud.pass_key import load_or_make
 from flywheel.fraud.records import Rules
@@ -54,6 +54,7 @@ class Settings:
     port: int = naming.PORT
     metrics_port: int = naming.METRICS_PORT
     snapshot_every: float = SNAPSHOT
+    segment_bytes: int = SEGMENT_BYTES
     lock_seconds: float = LOCK_TIMEOUT
 
 
@@ -94,7 +95,7 @@ class Worker:
             # Before the journal is opened: that cuts off what another process may just be writing.
             handle = await lock(directory, socket.gethostname(), seconds=self.settings.lock_seconds)
             key = load_or_make(directory / "pass-key")
-            journal = await asyncio.to_thread(Journal, directory / "journal")
+            journal = await asyncio.to_thread(Journal, directory / "journal", self.settings.segment_bytes)
             snapshots = Snapshots(directory / "snapshots")
             judging = Judging(
                 self.casebook,

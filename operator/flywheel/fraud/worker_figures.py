@@ -51,7 +51,7 @@ class Figures:
             # The oldest of a batch stands for it.
             self._lag.labels(self._namespace).observe(max(0.0, time.time() - events[0].arrived / 1000))
 
-    def ruling(self, campaign: str, _event: Event, ruling: Ruling) -> None:
+    def ruling(self, campaign: str, ruling: Ruling) -> None:
         """Count a verdict."""
         action = ruling.decisions[0].action if ruling.decisions else "none"
         self._rulings.labels(self._namespace, campaign, ruling.verdict.rule, action).inc()

@@ -29,7 +29,10 @@ class SmallEngine:
             raise RulesProblem("A rule has no name.")
         self._rules, self.generation = found, content_hash(found)
 
-    def judge(self, event: Event) -> Sequence[Ruling]:
+    def judge(self, events: Sequence[Event]) -> Sequence[Ruling]:
+        return [ruling for event in events for ruling in self._judge(event)]
+
+    def _judge(self, event: Event) -> Sequence[Ruling]:
         found = []
         for each in self._rules:
             key = getattr(event, each["key"])
