@@ -9,15 +9,15 @@ import base64
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from flywheel.edge.files import write_atomically
 from flywheel.edge.fraudmaps import Difference, FraudMaps
 from flywheel.edge.fraudrules import FRAUD_MAPS, KEYS
-from flywheel.edge.livemaps import Maps
 from flywheel.edge.render import map_text
 from flywheel.edge.runtime_api import RuntimeApi, RuntimeApiError
 from flywheel.fraud.blocks import Decision
@@ -29,12 +29,10 @@ TICK = 1.0
 """Seconds between looks at what has ended, and at whether HAProxy is the same process."""
 SELDOM = 20
 """How many times as long as a writing of the files took the next one waits."""
-_MEMORY = "fraud.json"
-
-
-class _Kept(msgspec.Struct):
-    decisions: dict[str, tuple[Decision, ...]]
-    keys: dict[str, str]
+SLICE = 500
+"""Entries that are written without letting others have their turn."""
+_MEMORY = "fraud.ndjson"
+_T = TypeVar("_T")
 
 
 class Enforcer:
@@ -105,11 +103,12 @@ class Enforcer:
                 await self._keep()
 
     async def _keep(self) -> None:
-        """Write the files; large ones seldom, as they take their time."""
+        """Write the files, a little at a time, as orders to HAProxy must not wait; large ones seldom."""
         self._unwritten, began = False, time.monotonic()
-        copies = {name: dict(entries) for name, entries in self.maps.maps.items()}
-        kept = _Kept({each: tuple(self.maps.decisions(each)) for each in self.maps.sources()}, copies[KEYS])
-        await asyncio.to_thread(self._write, self._directory, copies, kept)
+        texts = {f"{name}.map": await _in_slices(entries.items(), _entry) for name, entries in self.maps.maps.items()}
+        keys = msgspec.json.encode(self.maps.maps[KEYS]).decode() + "\n"
+        kept = keys + await _in_slices(self.maps.told(), _line)
+        await asyncio.to_thread(self._write, self._directory, texts, kept)
         self._write_at = time.monotonic() + SELDOM * (time.monotonic() - began)
 
     async def _change(self, differences: list[Difference]) -> None:
@@ -144,12 +143,12 @@ class Enforcer:
             await self._api.change_map(path, await self._api.map(path), self.maps.maps[name])
         self._pid = pid
 
-    def _write(self, directory: Path | None, maps: Maps, kept: _Kept) -> None:
+    def _write(self, directory: Path | None, texts: dict[str, str], kept: str) -> None:
         try:
-            write_atomically(self._memory, msgspec.json.encode(kept).decode())
+            write_atomically(self._memory, kept)
             if directory is not None and directory.is_dir():
-                for name, entries in maps.items():
-                    write_atomically(directory / f"{name}.map", map_text(entries))
+                for name, text in texts.items():
+                    write_atomically(directory / name, text)
         except OSError as error:
             self._unwritten = True
             log.warning("The decisions cannot be kept for a HAProxy that starts anew: %s", error)
@@ -157,13 +156,33 @@ class Enforcer:
     def _remember(self) -> None:
         """Begin with what the process before knew."""
         try:
-            kept = msgspec.json.decode(self._memory.read_bytes(), type=_Kept)
-        except (OSError, msgspec.DecodeError):
+            keys, *lines = self._memory.read_bytes().splitlines()
+            known = msgspec.json.decode(keys, type=dict[str, str])
+            told = [msgspec.json.decode(line, type=tuple[str, Decision]) for line in lines]
+        except (OSError, ValueError):
             return
-        self.maps.use_keys(kept.keys)
-        for source, decisions in kept.decisions.items():
-            self._keys.setdefault(source, kept.keys)
-            self.maps.apply(source, decisions, (), whole=True, now=self._clock())
+        self.maps.use_keys(known)
+        now = self._clock()
+        for source in {source for source, _ in told}:
+            self._keys[source] = known
+            self.maps.apply(source, [each for whose, each in told if whose == source], (), whole=True, now=now)
+
+
+async def _in_slices(given: Iterable[_T], write: Callable[[_T], str]) -> str:
+    """Write many things, letting others have their turn in between."""
+    parts, everything = [], list(given)
+    for start in range(0, len(everything), SLICE):
+        parts.append("".join([write(each) for each in everything[start : start + SLICE]]))
+        await asyncio.sleep(0)
+    return "".join(parts)
+
+
+def _entry(entry: tuple[str, str]) -> str:
+    return f"{entry[0]} {entry[1]}\n"
+
+
+def _line(told: tuple[str, Decision]) -> str:
+    return msgspec.json.encode(told).decode() + "\n"
 
 
 def _is_key(name: str, key: str) -> bool:

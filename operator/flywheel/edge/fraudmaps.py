@@ -9,7 +9,7 @@ import hashlib
 import heapq
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from flywheel.edge.fraudrules import (
@@ -76,13 +76,9 @@ class FraudMaps:
     def __len__(self) -> int:
         return len(self._decisions)
 
-    def decisions(self, source: str) -> list[Decision]:
-        """Give what a worker has told."""
-        return [decision for (whose, _), decision in self._decisions.items() if whose == source]
-
-    def sources(self) -> set[str]:
-        """Name the workers that have told anything."""
-        return {whose for whose, _ in self._decisions}
+    def told(self) -> Iterator[tuple[str, Decision]]:
+        """Give all that was told, with who has."""
+        return ((source, decision) for (source, _), decision in self._decisions.items())
 
     def use_keys(self, keys: dict[str, str]) -> list[Difference]:
         """Take the keys that passes are signed with."""

@@ -24,7 +24,7 @@ AT_THE_EDGE = frozenset({"Block", "Challenge", "Throttle"})
 """What HAProxy carries out; the other actions are for whoever asks."""
 
 
-class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel", gc=False):
     """What happens to one subject, and until when."""
 
     id: str

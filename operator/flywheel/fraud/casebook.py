@@ -66,10 +66,13 @@ class Casebook:
         """Give the campaigns whose newest rules do not hold, and why."""
         return {name: desk.problem for name, desk in self.desks.items() if desk.problem}
 
-    def snapshot(self, position: int) -> Snapshot:
-        """Write down everything, as of a position of the journal."""
+    def forget_senders(self) -> None:
+        """Forget the processes that have sent nothing for long."""
         latest = max((each.at for each in self._senders.values()), default=0)
         self._senders = {k: each for k, each in self._senders.items() if each.at > latest - FORGET_SENDERS}
+
+    def snapshot(self, position: int) -> Snapshot:
+        """Write down everything, as of a position of the journal."""
         states = {name: desk.state() for name, desk in self.desks.items()}
         return Snapshot(position, self.rules, dict(self._senders), states)
 

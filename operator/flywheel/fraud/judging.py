@@ -19,6 +19,7 @@ import msgspec
 
 from flywheel.fraud import records
 from flywheel.fraud.casebook import Casebook
+from flywheel.fraud.forking import finished, fork
 from flywheel.fraud.journal import Journal, JournalBroken
 from flywheel.fraud.records import Events, Record
 from flywheel.fraud.snapshots import Snapshots
@@ -134,7 +135,8 @@ class Judging:
         """Write down the last state, and end. Nothing may be submitted any more."""
         if self.judged > self.covered:
             with contextlib.suppress(OSError):
-                await self.take_snapshot()
+                self._write_snapshot(self.judged)
+                await self._cover(self.judged)
         await self._on_disk(self.journal.close)
         self._disk.shutdown()
 
@@ -210,7 +212,7 @@ class Judging:
                 log.error("No snapshot could be written, so the journal grows: %s", error)  # noqa: TRY400
 
     async def take_snapshot(self) -> None:
-        """Write a snapshot, and remove what of the journal nobody needs any more.
+        """Write a snapshot beside what goes on, and remove what of the journal nobody needs any more.
 
         Raises:
             OSError: It could not be written.
@@ -219,10 +221,19 @@ class Judging:
         async with self._record:
             began = time.perf_counter()
             position = self.judged
-            content = records.encode(self.casebook.snapshot(position))
+            self.casebook.forget_senders()
+            child = fork(lambda: self._write_snapshot(position))
             self.snapshot_seconds = time.perf_counter() - began
-        needed = await asyncio.to_thread(self._snapshots.write, position, content)
+        if not await finished(child):
+            raise OSError("the process that writes it has failed")
+        await self._cover(position)
+
+    def _write_snapshot(self, position: int) -> None:
+        self._snapshots.write(position, records.encode(self.casebook.snapshot(position)))
+
+    async def _cover(self, position: int) -> None:
         self.covered = position
+        needed = await asyncio.to_thread(self._snapshots.forget)
         await self._on_disk(functools.partial(self.journal.forget, needed))
 
     async def _on_disk(self, call: Callable[[], _T]) -> _T:

@@ -41,8 +41,8 @@ class Snapshots:
         checksum, content = data[:_CHECKSUM], data[_CHECKSUM:]
         return content if checksum == zlib.crc32(content).to_bytes(_CHECKSUM, "little") else None
 
-    def write(self, position: int, content: bytes) -> int:
-        """Write a snapshot and forget older ones; give the position from which on the journal is needed.
+    def write(self, position: int, content: bytes) -> None:
+        """Write a snapshot.
 
         Raises:
             OSError: It could not be written; those before it are as they were.
@@ -64,10 +64,17 @@ class Snapshots:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+    def forget(self) -> int:
+        """Forget all but the last ones; give the position from which on the journal is needed.
+
+        Raises:
+            OSError: They cannot be removed.
+        """
         kept = self.positions()
         for each in kept[KEPT:]:
             self._path(each).unlink(missing_ok=True)
-        return kept[:KEPT][-1]
+        return kept[:KEPT][-1] if kept else 0
 
     def _path(self, position: int) -> Path:
         return self._directory / f"{position:020d}{SUFFIX}"

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,8 @@ async def run() -> int:
         operator_account="flywheel-system:flywheel",
         port=port,
         metrics_port=0,
-        snapshot_every=0.15,
-        segment_bytes=50_000,
+        snapshot_every=float(os.environ.get("SNAPSHOT_EVERY", "0.15")),
+        segment_bytes=int(os.environ.get("SEGMENT_BYTES", "50000")),
         lock_seconds=0.5,
     )
     return await Worker(settings, SmallEngine, fetch).run()
