@@ -61,7 +61,7 @@ class Meters:
         self.connected = Counter(
             "flywheel_fraud_connected", "1 while a fraud worker tells of its decisions.", shard, gauge=True
         )
-        self.decisions = Counter("flywheel_fraud_decisions", "Decisions that this pod carries out.", gauge=True)
+        self.decisions = Counter("flywheel_fraud_edge_decisions", "Decisions that this pod carries out.", gauge=True)
         self.sources = [each for each in vars(self).values() if isinstance(each, Counter)]
 
 
