@@ -312,12 +312,18 @@ class Agent:
         if process.description != rendered.structure:
             raise RuntimeApiError(f"HAProxy runs {process.description!r} after a reload, not {rendered.structure!r}")
         await self._bring_maps(rendered, process.pid)
-        if rendered.decided and self._enforcer is not None:
-            await self._enforcer.bring(Path(rendered.directory), process.pid)
+        if self._enforcer is not None:
+            await self._bring_decisions(self._enforcer, rendered, process.pid)
         await self._bring_servers(rendered)
         if document.tls is not None:
             await self._bring_certificate(process.pid)
         files.forget_structures(self.layout, rendered.structure)
+
+    async def _bring_decisions(self, enforcer: Enforcer, rendered: Rendered, pid: int) -> None:
+        if rendered.decided:
+            await enforcer.bring(Path(rendered.directory), pid)
+        else:
+            enforcer.rest()
 
     async def _reload(self, rendered: Rendered) -> None:
         began = time.monotonic()

@@ -80,6 +80,10 @@ class Enforcer:
                 return
             await self._bring_all(directory, pid)
 
+    def rest(self) -> None:
+        """Carry out nothing for now: HAProxy has no such maps. What is known stays known."""
+        self._directory, self._pid = None, 0
+
     async def take(self, source: str, line: Line) -> None:
         """Carry out what a worker tells."""
         async with self._turn:

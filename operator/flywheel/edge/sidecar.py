@@ -96,7 +96,7 @@ class Sidecar:
         first_visitors = FirstVisitors(self._store, settings.token_file)
         self.collector = Collector(self.spool, self.meters, first_visitors=first_visitors, on_taken=self.link.note)
         counts = settings.spool_directory / "log-counts.json"
-        self.access_log = AccessLog(self.spool, self.meters, counts, pod=settings.pod)
+        self.access_log = AccessLog(self.spool, self.meters, counts, pod=settings.pod, on_page=self.link.note)
         self.delivery = Delivery(
             self.spool,
             self.meters,

@@ -7,7 +7,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from tests.unit.edge.stand import Edge, document, edge, live, until
+from tests.unit.edge.stand import Edge, document, edge, live, new_agent, until
 
 from flywheel.edge.document import Block, EdgeDocument, Fraud
 from flywheel.fraud.blocks import Decision
@@ -123,6 +123,36 @@ async def test_a_reload_and_a_haproxy_that_starts_anew_have_the_decisions(tmp_pa
         await stand.start_haproxy()
         assert (await ask(stand)).status == 403
         keeping.cancel()
+
+
+async def test_a_campaign_without_rules_has_no_maps_for_them_and_gets_them_back(tmp_path: Path):
+    async with edge(tmp_path, shop()) as stand:
+        assert stand.enforcer
+        await tell(stand, decision())
+        await stand.give(document())
+        assert (await ask(stand)).status == 200
+        await tell(stand, decision("127.0.0.8"))
+        await stand.give(shop())
+        assert [(await ask(stand, source=each)).status for each in (SCRIPT, "127.0.0.8")] == [403, 403]
+        assert stand.enforcer.failures == 0
+
+
+async def test_a_sidecar_that_starts_anew_goes_on_with_what_it_was_told(tmp_path: Path):
+    async with edge(tmp_path, shop()) as stand:
+        assert stand.enforcer
+        keeping = asyncio.create_task(stand.enforcer.run())
+        await tell(stand, decision(), keys={"k1": base64.b64encode(KEY).decode(), "not a name": "x"})
+        memory = tmp_path / "run" / "fraud.ndjson"
+        await until(memory.exists, "it is written down", 5.0)
+        keeping.cancel()
+        stand.task.cancel()
+        await asyncio.gather(stand.task, keeping, return_exceptions=True)
+        again = new_agent(stand)
+        assert stand.enforcer.maps.maps["fraud-keys"] == {"k1": base64.b64encode(KEY).decode()}
+        assert len(stand.enforcer.maps) == 1
+        memory.write_bytes(b"rubbish")
+        assert len(new_agent(stand)._enforcer.maps) == 0
+        assert again
 
 
 async def _is_gone(stand: Edge) -> bool:

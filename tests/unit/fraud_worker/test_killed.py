@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 from tests.unit.edge.stand import free_port, until
+from tests.unit.events.process import MAIN
 from tests.unit.events.world import seeded
 from tests.unit.fraud_worker.small_engine import SmallEngine, rule
 from tests.unit.fraud_worker.world import CAMPAIGN, KEYS, operator, token
@@ -128,6 +129,32 @@ async def test_whatever_moment_it_is_killed_at_the_verdicts_are_those_of_one_tha
     assert (told["events"], told["verdicts"]) == (len(given), expected.verdicts)
     assert told["digest"] == expected.digest.hex()
     assert told["decisions"] <= len(expected.blocks)
+
+
+async def test_the_command_runs_a_worker_with_the_engine_that_it_is_given(tmp_path: Path):
+    worker = Process(tmp_path)
+    arguments = ["fraud-worker", "--namespace=shop", "--pod=flywheel-fraud-1", "--shards=2"]
+    arguments += [f"--data-directory={tmp_path / 'volume'}", f"--rules-file={tmp_path / 'rules.json'}"]
+    arguments += [f"--port={worker.port}", f"--metrics-port={free_port()}"]
+    arguments += ["--engine=tests.unit.fraud_worker.small_engine:SmallEngine"]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", MAIN, *arguments, env={**os.environ, "PYTHONPATH": "operator:."}
+    )
+    url = f"{worker.url}/v1/fraud/ext-authz/{CAMPAIGN}/coupon"
+    async with aiohttp.ClientSession() as session:
+
+        async def is_answered() -> bool:
+            with contextlib.suppress(aiohttp.ClientError):
+                async with session.get(url) as response:
+                    return response.status == 200
+            return False
+
+        await until(is_answered, "the worker is there")
+    journal = tmp_path / "volume" / "journal"
+    await until(lambda: bool(list(journal.glob("*.journal"))), "the rules are written down")
+    process.terminate()
+    assert await asyncio.wait_for(process.wait(), 20) == 0
+    assert list((tmp_path / "volume" / "snapshots").glob("*.snapshot"))
 
 
 async def test_a_second_worker_on_the_same_volume_does_not_write(tmp_path: Path):
