@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from flywheel.commands import abtest, analytics, browser_gate, content, edge, kpis, metrics, release, simulate
+from flywheel.commands import abtest, analytics, browser_gate, content, edge, fraud, kpis, metrics, release, simulate
 from flywheel.commands.options import Duration, log_options, require_one_scope
 
 SHORTEST_LEASE = 3
@@ -21,6 +21,7 @@ def main() -> None:
 main.add_command(edge.sidecar)
 main.add_command(edge.edge_drain)
 main.add_command(analytics.analytics)
+main.add_command(fraud.fraud_worker)
 main.add_command(analytics.query)
 main.add_command(analytics.erase)
 main.add_command(analytics.export)

@@ -16,6 +16,7 @@ BENCHMARKS = (
     "edge_tests",
     "edge_map",
     "sidecar",
+    "fraud_block",
     "store",
     "one_campaign",
     "many_campaigns",
