@@ -1,17 +1,35 @@
-"""What every kind of condition is to the engine, and the kinds that compiled windows judge. Needs the extra `fraud`."""
+"""Conditions that compiled windows judge, and the state of every kind of condition. Needs the extra `fraud`."""
 
 from fractions import Fraction
-from typing import Protocol
 
-import msgspec
 import numpy as np
 
 from flywheel.fraud import layout
-from flywheel.fraud.arena import Arena
 from flywheel.fraud.columns import Columns
 from flywheel.fraud.compiled import Flags, Numbers
+from flywheel.fraud.findings import Finding, State
 from flywheel.fraud.kernels import run, sweep
-from flywheel.fraud.rule import UNIT, Changes, Count, Distinct, Rate, Rule, Sum, kept
+from flywheel.fraud.links import LinkedState
+from flywheel.fraud.memory import Memory
+from flywheel.fraud.patterns import AccountSinceState, CreatedState, SequenceState
+from flywheel.fraud.places import SpeedState
+from flywheel.fraud.rule import (
+    UNIT,
+    AccountAge,
+    Changes,
+    Condition,
+    Count,
+    Distinct,
+    Linked,
+    Rate,
+    Rule,
+    Score,
+    Sequence,
+    Speed,
+    Sum,
+    kept,
+)
+from flywheel.fraud.scores import Scorer, ScoreState
 from flywheel.fraud.window import Window
 
 Windowed = Count | Rate | Distinct | Sum | Changes
@@ -24,60 +42,14 @@ KINDS: dict[type, int] = {
 }
 
 
-class Finding(msgspec.Struct, frozen=True):
-    """That a condition is met by an event, and by how much."""
-
-    observed: float
-    limit: float
-    since: int
-    saturated: bool = False
-    warming: bool = False
-    detail: str = ""
-
-
-class State(Protocol):
-    """The state of one condition, and how it judges a batch."""
-
-    born: int
-    """Time from which on it has seen everything."""
-    unusable: int
-    """Events that lacked what the condition looks at."""
-
-    def judge(self, columns: Columns, keys: Numbers, chosen: Flags, usable: Flags) -> dict[int, Finding]:
-        """Take a batch in; tell by index which of the chosen events meet the condition.
-
-        Args:
-            columns: The batch.
-            keys: Hashes of the rule's keys.
-            chosen: The events that the rule is to judge.
-            usable: Those that are neither repeated, too late, without a key nor another shard's, matched or not.
-        """
-
-    def advance(self, clock: int) -> None:
-        """Forget a little of what no event can need any more."""
-
-    def counters(self) -> tuple[int, int, int, int]:
-        """Give how many keys there are, were evicted, how many events were refused, and what was truncated."""
-
-    def dump(self) -> list[bytes]:
-        """Write the state."""
-
-    def load(self, parts: list[bytes]) -> None:
-        """Read it back. ValueError where it is no such state."""
-
-    def free(self) -> None:
-        """Give memory back."""
-
-
 class WindowState:
     """Counts, distinct members, sums and changes: in compiled windows."""
 
-    def __init__(self, arena: Arena, rule: Rule, condition: Windowed) -> None:
-        self._rule, self._condition, self._memory = rule, condition, arena
+    def __init__(self, rule: Rule, condition: Windowed) -> None:
+        self._rule, self._condition = rule, condition
         self._field = getattr(condition, "field", "")
-        self.unusable = 0
+        self.unusable, self.span = 0, rule.window
         self.window = Window(
-            arena,
             KINDS[type(condition)],
             window=rule.window,
             kept=kept(rule, condition),
@@ -103,7 +75,9 @@ class WindowState:
             self.unusable += int(np.count_nonzero(chosen & ~present))
             chosen = chosen & present
         found = np.empty((len(keys), 3), np.int64)
-        if not run(self._memory.words, self.window.row, keys, columns.times, columns.clocks, payloads, chosen, found):
+        if not run(
+            self.window.memory.words, self.window.row, keys, columns.times, columns.clocks, payloads, chosen, found
+        ):
             return {}
         hits = np.flatnonzero(found[:, 0] >= 0)
         return {i: self._finding(*seen) for i, seen in zip(hits.tolist(), found[hits].tolist(), strict=True)}
@@ -127,7 +101,7 @@ class WindowState:
 
     def advance(self, clock: int) -> None:
         """Forget a little of what no event can need any more."""
-        sweep(self._memory.words, self.window.row, 1000, clock)
+        sweep(self.window.memory.words, self.window.row, 1000, clock)
 
     def counters(self) -> tuple[int, int, int, int]:
         """Give how many keys there are, were evicted, how many events were refused, and what was truncated."""
@@ -142,9 +116,9 @@ class WindowState:
         self.unusable = int.from_bytes(parts[0], "little")
         self.window.load(parts[1:])
 
-    def free(self) -> None:
-        """Give the window's memory back."""
-        self.window.free()
+    def leave(self) -> list[Memory]:
+        """Give the memory that is to be given back to the machine."""
+        return [self.window.memory]
 
 
 def _limit(rule: Rule, condition: Windowed) -> int:
@@ -154,3 +128,21 @@ def _limit(rule: Rule, condition: Windowed) -> int:
     if isinstance(condition, Rate):
         return kept(rule, condition) - 1
     return condition.more_than
+
+
+def state_of(rule: Rule, condition: Condition, scorer: Scorer | None) -> State:
+    """Give the empty state of a condition of a rule."""
+    match condition:
+        case Sequence():
+            return SequenceState(rule, condition)
+        case AccountAge():
+            since = condition.since
+            return AccountSinceState(rule, condition, since) if since else CreatedState(rule, condition)
+        case Speed():
+            return SpeedState(rule, condition)
+        case Linked():
+            return LinkedState(rule, condition)
+        case Score():
+            return ScoreState(rule, condition, scorer)
+        case _:
+            return WindowState(rule, condition)

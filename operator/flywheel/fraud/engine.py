@@ -17,12 +17,15 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from flywheel.fraud import layout
-from flywheel.fraud.arena import Arena
 from flywheel.fraud.columns import Columns
+from flywheel.fraud.counters import Counters, RuleCounters
 from flywheel.fraud.kernels import remember as remember_ids
 from flywheel.fraud.kernels import sweep
-from flywheel.fraud.rule import Rule, problems
-from flywheel.fraud.running import Counters, RunningRule, Scorer, key_of_secret
+from flywheel.fraud.memory import Memory
+from flywheel.fraud.rule import Rule, problems, read_again
+from flywheel.fraud.running import RunningRule
+from flywheel.fraud.scores import Scorer
+from flywheel.fraud.snapshot import Snapshot, fingerprint, key_of_secret, read_snapshot, write_snapshot
 from flywheel.fraud.window import Window
 from flywheel.fraud.words import Event, Verdict
 
@@ -62,13 +65,12 @@ class Engine:
         """
         self._shard, self._of, self._scorer = shard, of, scorer
         self._secret = key_of_secret(secret)
-        self._arena = Arena()
+        self._remember, self._maximum_ids = remember, maximum_ids
+        self._leaving: list[Memory] = []
         self.clock = 0
         """The newest arrival seen, in milliseconds since 1970."""
         self.counters = Counters()
-        self._ids = Window(
-            self._arena, layout.IDS, window=remember, kept=0, limit=0, lateness=0, maximum=maximum_ids, refuses=False
-        )
+        self._ids = Window(layout.IDS, window=remember, kept=0, limit=0, lateness=0, maximum=maximum_ids, refuses=False)
         self._running: tuple[RunningRule, ...] = ()
         self.replace(rules, now)
 
@@ -86,20 +88,28 @@ class Engine:
         ]
 
     def _judge(self, events: Sequence[Event]) -> list[Verdict]:
+        self._shrink()
         columns = Columns(events, self._secret, self.clock)
         self.clock = int(columns.clocks[-1])
         fresh = np.empty(len(events), np.bool_)
-        repeated = remember_ids(self._arena.words, self._ids.row, columns.hashes("messageId"), columns.clocks, fresh)
+        repeated = remember_ids(
+            self._ids.memory.words, self._ids.row, columns.hashes("messageId"), columns.clocks, fresh
+        )
         self.counters = self.counters.plus(events=len(events), duplicates=int(repeated), clamped=columns.clamped)
         return _in_order([each.judge(columns, fresh) for each in self._running])
 
     def advance(self, now: int) -> None:
         """Let the clock go on without events, and forget a little of what is over."""
         self.clock = max(self.clock, now)
-        self._arena.clear()
-        sweep(self._arena.words, self._ids.row, 1000, self.clock)
+        self._shrink()
+        sweep(self._ids.memory.words, self._ids.row, 1000, self.clock)
         for each in self._running:
             each.advance(self.clock)
+
+    def _shrink(self) -> None:
+        """Give a part of what left windows have held back to the machine: all at once would take long."""
+        if self._leaving and not self._leaving[-1].shrink():
+            self._leaving.pop()
 
     def replace(self, rules: Sequence[Rule], now: int, history: Iterable[Event] = ()) -> None:
         """Go on with other rules. Conditions whose windows are defined as before keep them; new ones are warming.
@@ -120,7 +130,6 @@ class Engine:
         before = {each.rule.name: each for each in self._running}
         self._running = tuple(
             RunningRule(
-                self._arena,
                 rule,
                 before.get(rule.name),
                 shard=self._shard,
@@ -128,10 +137,9 @@ class Engine:
                 scorer=self._scorer,
                 born=max(self.clock, now),
             )
-            for rule in sorted(rules, key=lambda rule: rule.name)
+            for rule in sorted(map(read_again, rules), key=lambda rule: rule.name)
         )
-        for each in before.values():
-            each.free()
+        self._leaving += [memory for each in before.values() for memory in each.leave()]
         self._warm(list(history))
 
     def _warm(self, history: Sequence[Event]) -> None:
@@ -151,6 +159,57 @@ class Engine:
     def warming(self, name: str) -> bool:
         """Say whether a rule has windows that are not yet full. KeyError where there is no such rule."""
         return {each.rule.name: each for each in self._running}[name].is_warming(self.clock)
+
+    def counters_of(self, name: str) -> RuleCounters:
+        """Tell what a rule has met. KeyError where there is no such rule."""
+        return {each.rule.name: each for each in self._running}[name].counters
+
+    def snapshot(self, position: bytes) -> bytes:
+        """Write everything, with the position in the log that it stands at.
+
+        This copies all that is kept, so it takes as long as that: a process that judges does it in a forked child, or
+        leaves it to another that reads the same log.
+        """
+        return write_snapshot(
+            Snapshot(
+                secret=fingerprint(self._secret),
+                rules=self.rules,
+                position=position,
+                clock=self.clock,
+                shard=self._shard,
+                of=self._of,
+                remember=self._remember,
+                maximum_ids=self._maximum_ids,
+                counters=self.counters,
+                ids=self._ids.dump(),
+                states=[each.dump() for each in self._running],
+            )
+        )
+
+    @classmethod
+    def restore(cls, data: bytes, *, secret: bytes = b"", scorer: Scorer | None = None) -> "tuple[Engine, bytes]":
+        """Give an engine that goes on where a snapshot was made, and the position in the log.
+
+        Raises:
+            ValueError: The snapshot is damaged, of another version, or made with another secret.
+        """
+        kept = read_snapshot(data)
+        engine = cls(
+            kept.rules,
+            secret=secret,
+            shard=kept.shard,
+            of=kept.of,
+            scorer=scorer,
+            remember=kept.remember,
+            maximum_ids=kept.maximum_ids,
+        )
+        if kept.secret != fingerprint(engine._secret) or len(kept.states) != len(engine._running):
+            raise ValueError("the snapshot was made with another secret")
+        engine.clock, engine.counters = kept.clock, kept.counters
+        engine._ids.load(kept.ids)
+        for running, (counted, parts) in zip(engine._running, kept.states, strict=True):
+            running.load(counted, parts)
+        return engine, kept.position
 
 
 def _in_order(found: Sequence[Sequence[tuple[int, Verdict]]]) -> list[Verdict]:

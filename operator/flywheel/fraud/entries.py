@@ -20,7 +20,6 @@ from flywheel.fraud.layout import (
     RINGS,
     SIZE,
     SIZES,
-    TABLE,
     TOTAL,
     TRUNCATED,
     WINDOW,
@@ -29,11 +28,11 @@ from flywheel.fraud.layout import (
 
 @inlined
 def take_ring(memory: Numbers, row: Numbers, size: int, stride: int) -> int:
-    """Give a ring of that size, by its offset from the window's start, or -1 where there are no more."""
+    """Give a ring of that size, by its offset, or -1 where there are no more."""
     at = RINGS + RING_WORDS * size
     ring = row[at + R_FREE]
     if ring >= 0:
-        row[at + R_FREE] = memory[row[TABLE] + ring]
+        row[at + R_FREE] = memory[ring]
         return ring
     if row[at + R_HIGH] >= row[at + R_MOST]:
         return -1
@@ -46,7 +45,7 @@ def take_ring(memory: Numbers, row: Numbers, size: int, stride: int) -> int:
 def give_ring(memory: Numbers, row: Numbers, size: int, ring: int) -> None:
     """Take a ring back."""
     at = RINGS + RING_WORDS * size
-    memory[row[TABLE] + ring] = row[at + R_FREE]
+    memory[ring] = row[at + R_FREE]
     row[at + R_FREE] = ring
 
 
@@ -57,7 +56,7 @@ def _place(memory: Numbers, row: Numbers, record: int, index: int, stride: int) 
     at = memory[record + FIRST] + index
     if at >= capacity:
         at -= capacity
-    return row[TABLE] + memory[record + RING] + at * stride
+    return memory[record + RING] + at * stride
 
 
 @inlined
@@ -71,7 +70,7 @@ def _grown(memory: Numbers, row: Numbers, record: int, stride: int) -> bool:
         row[TRUNCATED] += 1
         return False
     for i in range(memory[record + FILLED]):
-        source, target = _place(memory, row, record, i, stride), row[TABLE] + wider + i * stride
+        source, target = _place(memory, row, record, i, stride), wider + i * stride
         for word in range(stride):
             memory[target + word] = memory[source + word]
     give_ring(memory, row, size, memory[record + RING])

@@ -1,6 +1,6 @@
 """Exact sliding windows, event by event, in flat memory: the compiled inner loops. Pure. Needs the extra `fraud`.
 
-`memory` holds the windows of all conditions, `row` says where one of them lies (see `layout`). A window ends at the
+`memory` holds one window, and `row` says where what lies in it (see `layout`). A window ends at the
 newest time of its key, included, and begins `WINDOW` milliseconds before, excluded.
 """
 
@@ -33,7 +33,6 @@ from flywheel.fraud.layout import (
     SIZES,
     SUM,
     SWEPT,
-    TABLE,
     TABLE_BITS,
     WINDOW,
 )
@@ -48,7 +47,7 @@ def find(memory: Numbers, row: Numbers, key: int) -> int:
     mask = (1 << row[TABLE_BITS]) - 1
     at = key & mask
     while True:
-        entry = memory[row[TABLE] + at]
+        entry = memory[at]
         if entry == 0:
             return -1
         if (entry & _TAG) == (key & _TAG):
@@ -63,30 +62,29 @@ def enter(memory: Numbers, row: Numbers, key: int, slot: int) -> None:
     """Write a key that is not in the table into it."""
     mask = (1 << row[TABLE_BITS]) - 1
     at = key & mask
-    while memory[row[TABLE] + at] != 0:
+    while memory[at] != 0:
         at = (at + 1) & mask
-    memory[row[TABLE] + at] = (key & _TAG) | (slot + 1)
+    memory[at] = (key & _TAG) | (slot + 1)
 
 
 @inlined
 def _leave(memory: Numbers, row: Numbers, slot: int) -> None:
     """Take a record's key out of the table, and close the gap."""
     mask = (1 << row[TABLE_BITS]) - 1
-    table = row[TABLE]
     gap = memory[row[RECORDS] + slot * RECORD + HASH] & mask
-    while (memory[table + gap] & _SLOT) - 1 != slot:
+    while (memory[gap] & _SLOT) - 1 != slot:
         gap = (gap + 1) & mask
     at = gap
     while True:
         at = (at + 1) & mask
-        entry = memory[table + at]
+        entry = memory[at]
         if entry == 0:
             break
         home = memory[row[RECORDS] + ((entry & _SLOT) - 1) * RECORD + HASH] & mask
         if ((at - home) & mask) >= ((at - gap) & mask):
-            memory[table + gap] = entry
+            memory[gap] = entry
             gap = at
-    memory[table + gap] = 0
+    memory[gap] = 0
 
 
 @inlined
@@ -241,8 +239,8 @@ def run(
     """Put the chosen events into a window one after the other; give how many went over the limit.
 
     Args:
-        memory: All windows.
-        row: Where this one lies.
+        memory: The window's.
+        row: Its layout and counters.
         keys: Hash of each event's key.
         times: Of each event, not in its future.
         clocks: The newest arrival when each event came.

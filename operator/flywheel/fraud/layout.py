@@ -14,16 +14,13 @@ STRIDES = {COUNT: 1, DISTINCT: 2, SUM: 2, CHANGES: 2, IDS: 0}
 
 # What is fixed of a window.
 KIND, WINDOW, LIMIT, LATENESS, MAXIMUM, REFUSES, SIZES = range(7)
-TABLE, TABLE_BITS, RECORDS = 7, 8, 9
-"""Offsets in words."""
+TABLE_BITS, RECORDS = 7, 8
+"""The table is at the beginning. Offsets are in words."""
 # What changes with each event.
 KEYS, HIGH, FREE, HAND, EVICTED, REFUSED, TRUNCATED = range(10, 17)
 CHANGING = (KEYS, HIGH, FREE, HAND, EVICTED, REFUSED, TRUNCATED)
 RINGS = 20
-"""From here on, six words for each size: offset, entries, most rings, used so far, first free one, unused.
-
-Offsets of rings, in these and in records, are from the window's start: it can be written out here and read in there.
-"""
+"""From here on, six words for each size: offset, entries, most rings, used so far, first free one, unused."""
 R_OFFSET, R_ENTRIES, R_MOST, R_HIGH, R_FREE = range(5)
 RING_WORDS = 6
 MOST_SIZES = 10
@@ -51,19 +48,19 @@ def sizes(entries: int) -> list[int]:
     return [*found, entries]
 
 
-def plan(kind: int, entries: int, maximum: int, base: int) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], int]:
-    """Lay a window out from the word `base` on; give its row and the words that it takes."""
+def plan(kind: int, entries: int, maximum: int) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], int]:
+    """Lay a window out; give its row and the words that it takes."""
     row = np.zeros(WORDS, np.int64)
     bits = max(4, (2 * maximum - 1).bit_length())
     row[KIND], row[MAXIMUM], row[FREE] = kind, maximum, -1
-    row[TABLE], row[TABLE_BITS] = base, bits
-    at = row[RECORDS] = base + (1 << bits)
+    row[TABLE_BITS] = bits
+    at = row[RECORDS] = 1 << bits
     at += maximum * RECORD
     for i, size in enumerate(sizes(entries) if STRIDES[kind] else []):
         words = size * STRIDES[kind]
         most = max(1024, min(maximum, RING_BUDGET // words)) if maximum > 1024 else maximum
         start = RINGS + RING_WORDS * i
-        row[start + R_OFFSET : start + RING_WORDS] = at - base, size, most, 0, -1, 0
+        row[start + R_OFFSET : start + RING_WORDS] = at, size, most, 0, -1, 0
         row[SIZES] = i + 1
         at += most * words
-    return row, int(at - base)
+    return row, int(at)

@@ -122,6 +122,8 @@ class Speed(Struct, frozen=True, kw_only=True, tag="Speed", tag_field="kind"):
     latitude: str
     longitude: str
     kilometres_per_hour: float
+    slack_kilometres: float = 50
+    """How far off a place may be: it is taken from the distance."""
 
 
 class Linked(Struct, frozen=True, kw_only=True, tag="Linked", tag_field="kind"):
@@ -170,15 +172,20 @@ class Rule(Struct, frozen=True, kw_only=True):
     @property
     def version(self) -> str:
         """Digest of all but the name: rules of equal versions give equal verdicts."""
-        return digest(msgspec.structs.replace(self, name=""))
+        return digest(msgspec.structs.replace(read_again(self), name=""))
 
     def windows(self) -> tuple[str, ...]:
         """Give, by condition, the digest of what its state depends on: equal ones can take the state over.
 
         `combine` does not change what is kept, nor does it matter which conditions stand beside.
         """
-        alone = msgspec.structs.replace(self, name="", conditions=(), combine="All")
-        return tuple(digest([alone, condition]) for condition in self.conditions)
+        alone = msgspec.structs.replace(read_again(self), name="", conditions=(), combine="All")
+        return tuple(digest([alone, condition]) for condition in read_again(self).conditions)
+
+
+def read_again(rule: Rule) -> Rule:
+    """Give a rule as whoever reads it gets it: 20 and 20.0 are one limit then."""
+    return msgspec.json.decode(msgspec.json.encode(rule), type=Rule)
 
 
 def digest(value: object) -> str:

@@ -1,59 +1,21 @@
 """One rule at work: which events it judges, by what state, and what it says of them. Needs the extra `fraud`."""
 
-import hashlib
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from flywheel.fraud.arena import Arena
 from flywheel.fraud.columns import Columns
 from flywheel.fraud.compiled import Flags
-from flywheel.fraud.conditions import Finding, State, WindowState
+from flywheel.fraud.conditions import state_of
+from flywheel.fraud.counters import RuleCounters
 from flywheel.fraud.fields import key_reader
-from flywheel.fraud.rule import Changes, Condition, Count, Distinct, Rate, Rule, Sum
+from flywheel.fraud.findings import Finding, State
+from flywheel.fraud.memory import Memory
+from flywheel.fraud.rule import Rule
+from flywheel.fraud.scores import Scorer
 from flywheel.fraud.sharding import owned
-from flywheel.fraud.words import Value, Verdict
-
-Scorer = Callable[[str, tuple[Value | None, ...]], float]
-
-
-class RuleCounters(msgspec.Struct, frozen=True):
-    """What one rule has met, since the engine began with it."""
-
-    matched: int = 0
-    missing_key: int = 0
-    late: int = 0
-    hits: int = 0
-    unusable: int = 0
-    """Events that lacked what a condition looks at."""
-    keys: int = 0
-    evicted: int = 0
-    """Keys forgotten for want of room."""
-    refused: int = 0
-    """Events not judged for want of room."""
-    truncated: int = 0
-    """Times when not all could be kept of a key that should have been."""
-
-
-class Counters(msgspec.Struct, frozen=True):
-    """What an engine has met."""
-
-    events: int = 0
-    duplicates: int = 0
-    clamped: int = 0
-    """Events of the future, taken as of their arrival."""
-
-    def plus(self, **more: int) -> "Counters":
-        """Give the sum."""
-        return msgspec.structs.replace(self, **{name: getattr(self, name) + value for name, value in more.items()})
-
-
-def key_of_secret(secret: bytes) -> NDArray[np.uint64]:
-    """Make the key of hashes from a secret of any length."""
-    return np.frombuffer(hashlib.blake2b(secret, digest_size=16, person=b"flywheel fraud").digest(), np.uint64)
+from flywheel.fraud.words import Verdict
 
 
 class RunningRule:
@@ -61,7 +23,6 @@ class RunningRule:
 
     def __init__(
         self,
-        arena: Arena,
         rule: Rule,
         before: "RunningRule | None",
         *,
@@ -80,7 +41,7 @@ class RunningRule:
         for name, condition in zip(rule.windows(), rule.conditions, strict=True):
             kept = before.states.pop(name, None) if before else None
             if kept is None:
-                kept = _state(arena, rule, condition, scorer)
+                kept = state_of(rule, condition, scorer)
                 kept.born = born
                 self._new.append(kept)
             self.states[name] = kept
@@ -90,7 +51,7 @@ class RunningRule:
         found = self._found(columns, fresh, list(self.states.values()))
         if not found:
             return []
-        self.counted = _plus(self.counted, hits=len(found))
+        self.counted = self.counted.plus(hits=len(found))
         return [(i, self._verdict(columns, i, findings)) for i, findings in sorted(found.items())]
 
     def _found(self, columns: Columns, fresh: Flags, states: list[State]) -> dict[int, list[Finding]]:
@@ -103,8 +64,7 @@ class RunningRule:
         late = columns.times < columns.clocks - rule.lateness
         keyed = keys != 0
         chosen = matching & keyed & ~late
-        self.counted = _plus(
-            self.counted,
+        self.counted = self.counted.plus(
             matched=int(np.count_nonzero(matching)),
             missing_key=int(np.count_nonzero(matching & ~keyed)),
             late=int(np.count_nonzero(matching & keyed & late)),
@@ -151,7 +111,7 @@ class RunningRule:
 
     def is_warming(self, clock: int) -> bool:
         """Say whether a state has not yet seen a whole window."""
-        return any(clock - self.rule.window < state.born for state in self.states.values())
+        return any(state.span and clock - state.span < state.born for state in self.states.values())
 
     def advance(self, clock: int) -> None:
         """Forget a little of what is over."""
@@ -168,20 +128,18 @@ class RunningRule:
             self.counted, keys=keys, evicted=evicted, refused=refused, truncated=truncated, unusable=unusable
         )
 
-    def free(self) -> None:
-        """Give the memory of the states back that nobody has taken over."""
-        for state in self.states.values():
-            state.free()
-        self.states = {}
+    def dump(self) -> tuple[RuleCounters, dict[str, list[bytes]]]:
+        """Write the state of the rule."""
+        return self.counted, {name: state.dump() for name, state in self.states.items()}
 
+    def load(self, counted: RuleCounters, parts: dict[str, list[bytes]]) -> None:
+        """Read it back. ValueError where it is another rule's."""
+        if parts.keys() != self.states.keys():
+            raise ValueError(f"the snapshot has other conditions for {self.rule.name}")
+        self.counted = counted
+        for name, state in self.states.items():
+            state.load(parts[name])
 
-def _plus(counters: RuleCounters, **more: int) -> RuleCounters:
-    return msgspec.structs.replace(counters, **{name: getattr(counters, name) + value for name, value in more.items()})
-
-
-def _state(arena: Arena, rule: Rule, condition: Condition, scorer: Scorer | None) -> State:
-    match condition:
-        case Count() | Rate() | Distinct() | Sum() | Changes():
-            return WindowState(arena, rule, condition)
-        case _:
-            raise ValueError(f"{type(condition).__name__} is not known")
+    def leave(self) -> list[Memory]:
+        """Give the memory of the states that nobody has taken over."""
+        return [memory for state in self.states.values() for memory in state.leave()]

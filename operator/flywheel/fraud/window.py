@@ -3,20 +3,18 @@
 import numpy as np
 
 from flywheel.fraud import layout
-from flywheel.fraud.arena import Arena
 from flywheel.fraud.kernels import enter_all
+from flywheel.fraud.memory import Memory
 
 
 class Window:
     """The keys of one condition and what is kept of them."""
 
     def __init__(
-        self, arena: Arena, kind: int, *, window: int, kept: int, limit: int, lateness: int, maximum: int, refuses: bool
+        self, kind: int, *, window: int, kept: int, limit: int, lateness: int, maximum: int, refuses: bool
     ) -> None:
-        self._arena = arena
-        _, self._words = layout.plan(kind, kept, maximum, 0)
-        self._start = arena.take(self._words)
-        self.row, _ = layout.plan(kind, kept, maximum, self._start)
+        self.row, words = layout.plan(kind, kept, maximum)
+        self.memory = Memory(words)
         self.row[layout.WINDOW], self.row[layout.LIMIT], self.row[layout.LATENESS] = window, limit, lateness
         self.row[layout.REFUSES] = int(refuses)
         self.born = 0
@@ -31,16 +29,12 @@ class Window:
         """Give how many keys were evicted, how many events refused, and how often there was no wider ring."""
         return int(self.row[layout.EVICTED]), int(self.row[layout.REFUSED]), int(self.row[layout.TRUNCATED])
 
-    def free(self) -> None:
-        """Give the memory back."""
-        self._arena.give(self._start, self._words)
-
     def dump(self) -> list[bytes]:
         """Write everything that changes: a few numbers, the records, and the rings of each size."""
         numbers = [self.born, *self.row[list(layout.CHANGING)]]
         for at in self._ring_rows():
             numbers += [self.row[at + layout.R_HIGH], self.row[at + layout.R_FREE]]
-        words = self._arena.words
+        words = self.memory.words
         stretches = [words[start : start + size].tobytes() for start, size in self._stretches()]
         return [np.array(numbers, np.int64).tobytes(), *stretches]
 
@@ -62,8 +56,8 @@ class Window:
         if [len(part) for part in parts[1:]] != [size * 8 for _, size in stretches]:
             raise ValueError("a window in the snapshot is cut off")
         for (start, size), part in zip(stretches, parts[1:], strict=True):
-            self._arena.words[start : start + size] = np.frombuffer(part, np.int64)
-        enter_all(self._arena.words, self.row)
+            self.memory.words[start : start + size] = np.frombuffer(part, np.int64)
+        enter_all(self.memory.words, self.row)
 
     def _ring_rows(self) -> list[int]:
         return [layout.RINGS + layout.RING_WORDS * i for i in range(int(self.row[layout.SIZES]))]
@@ -74,5 +68,5 @@ class Window:
         stride = layout.STRIDES[int(self.row[layout.KIND])]
         for at in self._ring_rows():
             used = int(self.row[at + layout.R_HIGH] * self.row[at + layout.R_ENTRIES]) * stride
-            found.append((int(self.row[layout.TABLE] + self.row[at + layout.R_OFFSET]), used))
+            found.append((int(self.row[at + layout.R_OFFSET]), used))
         return found

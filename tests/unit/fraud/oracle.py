@@ -30,12 +30,8 @@ class Oracle:
         return [judged for event in events for judged in self.one(event)]
 
     def one(self, event: Event) -> list[Judged]:
-        self.clock = max(self.clock, event.arrived)
-        if event.id:
-            before = self.seen.get(event.id)
-            if before is not None and before > self.clock - self.remember:
-                return []
-            self.seen[event.id] = self.clock
+        if self.is_repeated(event):
+            return []
         time = min(event.time, event.arrived)
         return [
             judged
@@ -43,6 +39,14 @@ class Oracle:
             if matcher(rule.match)(event) and time >= self.clock - rule.lateness
             for judged in self.by(rule, event, time)
         ]
+
+    def is_repeated(self, event: Event) -> bool:
+        self.clock = max(self.clock, event.arrived)
+        before = self.seen.get(event.id)
+        if event.id and before is not None and before > self.clock - self.remember:
+            return True
+        self.seen[event.id] = self.clock
+        return False
 
     def by(self, rule: Rule, event: Event, time: int) -> list[Judged]:
         key = key_reader(rule.key, rule.prefix_ipv4, rule.prefix_ipv6)(event)

@@ -2,7 +2,20 @@
 
 from hypothesis import strategies as st
 
-from flywheel.fraud.rule import Changes, Count, Distinct, Filter, Match, Rate, Rule, Sum
+from flywheel.fraud.rule import (
+    AccountAge,
+    Changes,
+    Count,
+    Distinct,
+    Filter,
+    Linked,
+    Match,
+    Rate,
+    Rule,
+    Sequence,
+    Speed,
+    Sum,
+)
 from flywheel.fraud.words import Event, Verdict
 
 START = 1_800_000_000_000
@@ -50,9 +63,66 @@ RULES = [
     ),
 ]
 
+CLAIMED, SIGNED_UP = Match(events=("Coupon Claimed",)), Match(events=("Signed Up",))
+PATTERNS = [
+    Rule(
+        name="quick",
+        match=CLAIMED,
+        key=("user",),
+        window=1000,
+        lateness=300,
+        conditions=(Sequence(steps=(SIGNED_UP,), within=500),),
+    ),
+    Rule(
+        name="steps",
+        match=CLAIMED,
+        key=("address",),
+        window=3000,
+        lateness=300,
+        conditions=(Sequence(steps=(SIGNED_UP, Match(), CLAIMED), within=2000),),
+    ),
+    Rule(
+        name="young",
+        match=CLAIMED,
+        key=("address",),
+        window=1000,
+        lateness=300,
+        conditions=(AccountAge(less_than=800, since=SIGNED_UP),),
+    ),
+    Rule(
+        name="created",
+        key=("address",),
+        window=1000,
+        lateness=300,
+        conditions=(AccountAge(less_than=800, created_at="created"),),
+    ),
+    Rule(
+        name="flying",
+        key=("user",),
+        window=2000,
+        lateness=60,
+        conditions=(Speed(latitude="latitude", longitude="longitude", kilometres_per_hour=900),),
+    ),
+    Rule(
+        name="linked",
+        key=("address",),
+        window=1500,
+        lateness=300,
+        conditions=(Linked(accounts="user", through="device", depth=2, more_than=2),),
+    ),
+]
+
 
 @st.composite
-def streams(draw: st.DrawFn, most: int = 60) -> list[Event]:
+def places(draw: st.DrawFn) -> dict[str, float]:
+    """Somewhere, and an account that began at some time."""
+    where = draw(st.sampled_from([(31.23, 121.47), (31.0, 121.3), (48.86, 2.35), (None, 2.0)]))
+    found = {"latitude": where[0], "longitude": where[1], "created": START + draw(st.integers(-1000, 3000)) * 1.0}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+@st.composite
+def streams(draw: st.DrawFn, most: int = 60, extra: st.SearchStrategy[dict[str, float]] | None = None) -> list[Event]:
     """A log: arrivals never go back, times do."""
     steps = draw(st.lists(st.sampled_from([0, 0, 1, 7, 50, 120, 400, 1500]), max_size=most))
     events, arrived = [], START
@@ -74,6 +144,7 @@ def streams(draw: st.DrawFn, most: int = 60) -> list[Event]:
                 fields={
                     **draw(st.sampled_from(DEVICES)),
                     **draw(st.sampled_from(AMOUNTS)),
+                    **(draw(extra) if extra is not None else {}),
                 },
             )
         )
