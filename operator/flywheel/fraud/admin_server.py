@@ -55,6 +55,7 @@ class AdminServer:
                 "digest": desk.digest.hex(),
                 "decisions": len(desk.blocks),
                 "evicted": desk.blocks.evicted,
+                "rules": [msgspec.to_builtins(each) for each in desk.engine.figures()],
             }
             for name, desk in book.desks.items()
         }

@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from msgspec.structs import replace
+
 from flywheel.api.fraudrule import FraudRule, FraudRuleSpec
-from flywheel.api.fraudrule_action import AtTheEdge
 from flywheel.api.fraudrule_condition import AccountAgeSign, Sign, VelocitySign
 from flywheel.api.fraudrule_exceptions import ListSource
 from flywheel.api.fraudrule_match import Filter, Match
@@ -77,7 +78,9 @@ def _match(match: Match) -> judged.Match:
 
 
 def _filters(filters: Iterable[Filter]) -> tuple[judged.Filter, ...]:
-    return tuple(judged.Filter(field=_field(each.field), operator=each.operator, values=each.wanted) for each in filters)
+    return tuple(
+        judged.Filter(field=_field(each.field), operator=each.operator, values=each.wanted) for each in filters
+    )
 
 
 def _field(name: str) -> str:
@@ -148,17 +151,16 @@ def source_of(source: ListSource) -> str:
 
 
 def _action(spec: FraudRuleSpec) -> Action:
-    action = spec.action
+    action, edge = spec.action, spec.action.at_the_edge
+    made = Action(kind="Tag", of=spec.acted_on)
+    if edge is not None:
+        made = replace(made, lasts=_milliseconds(edge.for_), scope=edge.scope or ("/",))
     if action.block:
-        return Action(kind="Block", **_edge(action.block), status=action.block.status, body=action.block.body)
+        return replace(made, kind="Block", status=action.block.status, body=action.block.body)
     if action.throttle:
-        return Action(kind="Throttle", **_edge(action.throttle), per_second=action.throttle.per_second)
+        return replace(made, kind="Throttle", per_second=float(action.throttle.per_second))
     if action.challenge:
-        return Action(kind="Challenge", **_edge(action.challenge), page=action.challenge.page)
+        return replace(made, kind="Challenge", page=action.challenge.page)
     if action.review:
-        return Action(kind="Review", queue=action.review.queue)
-    return Action(kind="Tag", tag=action.tag.name if action.tag else "")
-
-
-def _edge(action: AtTheEdge) -> dict[str, object]:
-    return {"lasts": _milliseconds(action.for_), "scope": action.scope or ("/",)}
+        return replace(made, kind="Review", queue=action.review.queue)
+    return replace(made, tag=action.tag.name if action.tag else "")

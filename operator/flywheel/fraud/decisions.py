@@ -15,13 +15,13 @@ from typing import Literal
 import msgspec
 import xxhash
 
+from flywheel.fraud.blocks import STRENGTH
 from flywheel.fraud.policy import ListOf, Policy, Ruled
 from flywheel.fraud.where import holds
 from flywheel.fraud.words import ActionKind, Event, Verdict
 
 BUCKETS = 10_000
 Done = Literal["Acted", "Off", "Allowed", "Exempt", "Snoozed", "HeldOut", "Shadow", "OutsideShare", "Watched"]
-SEVERITY: dict[ActionKind, int] = {"Tag": 0, "Review": 1, "Challenge": 2, "Throttle": 3, "Block": 4}
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -195,4 +195,4 @@ def strongest(decisions: Iterable[Decision]) -> Decision | None:
     if any(each.done == "Allowed" for each in decisions):
         return None
     acting = [each for each in decisions if each.action]
-    return max(acting, key=lambda each: (SEVERITY[each.action or "Tag"], each.until), default=None)
+    return max(acting, key=lambda each: (STRENGTH[each.action or "Tag"], each.until), default=None)

@@ -75,6 +75,11 @@ class Engine:
         self.replace(rules, now)
 
     @property
+    def shard(self) -> tuple[int, int]:
+        """Which of the shards this is, and of how many."""
+        return self._shard, self._of
+
+    @property
     def rules(self) -> tuple[Rule, ...]:
         """The rules that are carried out, by name."""
         return tuple(each.rule for each in self._running)

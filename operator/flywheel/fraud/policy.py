@@ -12,6 +12,8 @@ class Action(Struct, frozen=True, kw_only=True):
     """What is done to who broke the rule."""
 
     kind: ActionKind
+    of: Literal["Address", "AddressPrefix", "Visitor", "User", "Device"] = "Visitor"
+    """Whose requests it is about."""
     lasts: int = 0
     """Milliseconds for a block, a throttle or a challenge."""
     scope: tuple[str, ...] = ("/",)

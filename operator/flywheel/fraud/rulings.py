@@ -3,8 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from flywheel.fraud.blocks import Decision
-from flywheel.fraud.words import Event, Verdict
+from flywheel.fraud.words import Event, Mode, Verdict
 
 
 class Ruling(NamedTuple):
@@ -19,6 +21,29 @@ class RulesProblem(Exception):  # noqa: N818 - of what people wrote
     """Rules that cannot be taken. The text names the rule and says why."""
 
 
+class RuleFigures(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What one rule has met since its windows began."""
+
+    rule: str
+    version: str
+    generation: int
+    """Of the FraudRule that it was made from."""
+    mode: Mode
+    warm: bool
+    evaluated: int = 0
+    hits: int = 0
+    acted: int = 0
+    would: int = 0
+    """Hits that nothing was done about, in Shadow or outside the share."""
+    held_out: int = 0
+    without_key: int = 0
+    late: int = 0
+    keys: int = 0
+    evicted: int = 0
+    latest: tuple[Verdict, ...] = ()
+    """The latest verdicts, newest last."""
+
+
 class FraudEngine(Protocol):
     """Judges the events of one campaign, in the order in which they come.
 
@@ -29,6 +54,9 @@ class FraudEngine(Protocol):
     @property
     def generation(self) -> str:
         """Digest of the rules that hold."""
+
+    def figures(self) -> Sequence[RuleFigures]:
+        """Tell what each rule has met."""
 
     def load(self, rules: bytes) -> None:
         """Take other rules, as JSON text; what those that stay have counted stays.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from flywheel.fraud.blocks import Decision
-from flywheel.fraud.rulings import RulesProblem, Ruling, Shard
+from flywheel.fraud.rulings import RuleFigures, RulesProblem, Ruling, Shard
 from flywheel.fraud.words import Event, Verdict
 from flywheel.plan import content_hash
 
@@ -22,6 +22,9 @@ class SmallEngine:
         self.generation = ""
         self._rules: list[dict[str, Any]] = []
         self._seen: dict[str, dict[str, list[int]]] = {}
+
+    def figures(self) -> Sequence[RuleFigures]:
+        return ()
 
     def load(self, rules: bytes) -> None:
         found = json.loads(rules)
