@@ -186,6 +186,8 @@ def _container(image: str, shards: int, operator: str, resources: Mapping[str, A
             _field("FLYWHEEL_NAMESPACE", "metadata.namespace"),
             _field("FLYWHEEL_POD", "metadata.name"),
             {"name": "HOME", "value": TEMPORARY_DIRECTORY},
+            # What the engine compiles at its first start is there at the next one.
+            {"name": "NUMBA_CACHE_DIR", "value": f"{naming.DATA_DIRECTORY}/compiled"},
         ],
         "ports": [
             {"name": "events", "containerPort": naming.PORT, "protocol": "TCP"},

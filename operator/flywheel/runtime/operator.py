@@ -19,6 +19,7 @@ from flywheel.release.process import Receiver
 from flywheel.runtime.campaigns import CampaignFeed
 from flywheel.runtime.children import ChildFeed
 from flywheel.runtime.clock import Clock, SystemClock
+from flywheel.runtime.fraudrules import FraudRuleFeed
 from flywheel.runtime.health import Check, Server
 from flywheel.runtime.leader import Leadership, LeaseElection, LeaseLost
 from flywheel.runtime.metrics import Metrics
@@ -118,6 +119,7 @@ class Operator:
         self._campaigns = CampaignFeed(gateway, self._store, namespaces, clock, metrics.observe_missed)
         self._children = ChildFeed(gateway, self._store, namespaces)
         self._tests = ABTestFeed(gateway, self._store, namespaces)
+        self._rules = FraudRuleFeed(gateway, self._store, namespaces)
         webhook = settings.webhook and replace(settings.webhook, leader=lambda: leadership.elsewhere)
         reconciler = make_reconciler(gateway, self._store, clock, metrics, settings.images, settings.provider, webhook)
         self._reconciler = reconciler
@@ -150,6 +152,7 @@ class Operator:
             "campaigns": lambda: self._campaigns.stuck,
             "children": lambda: self._children.stuck,
             "tests": lambda: self._tests.stuck,
+            "fraud rules": lambda: self._rules.stuck,
         }
 
     def _readiness(self) -> dict[str, Check]:
@@ -159,6 +162,7 @@ class Operator:
             "campaigns": lambda: self._campaigns.complaint,
             "children": lambda: self._children.complaint,
             "tests": lambda: self._tests.complaint,
+            "fraud rules": lambda: self._rules.complaint,
         }
 
     def _unreachable(self) -> str | None:
@@ -175,6 +179,7 @@ class Operator:
             asyncio.create_task(self._campaigns.run(), name="campaigns"),
             asyncio.create_task(self._children.run(), name="children"),
             asyncio.create_task(self._tests.run(), name="tests"),
+            asyncio.create_task(self._rules.run(), name="fraud rules"),
             asyncio.create_task(self._workers.run(), name="workers"),
             asyncio.create_task(self._reconciler.run(), name="reconcilers"),
         }

@@ -13,7 +13,7 @@ from flywheel.fraud.compiling import ruled_of
 from flywheel.fraud.embedded import EmbeddedEngine
 from flywheel.fraud.policy import Ruled
 from flywheel.fraud.rule import problems
-from flywheel.fraud.rulings import Ruling, RulesProblem, Shard
+from flywheel.fraud.rulings import RulesProblem, Ruling, Shard
 from flywheel.fraud.words import Event
 
 NOW = datetime(2027, 6, 16, 12, 0, tzinfo=UTC)
@@ -90,7 +90,9 @@ def test_in_shadow_nothing_is_done_and_it_is_counted() -> None:
 def test_the_holdout_is_never_stopped() -> None:
     made = engine(written(holdout="50%"))
     for number in range(400):
-        judged(made, *(claim(number * 10 + each, address=f"198.51.{number // 200}.{number % 200}") for each in range(3)))
+        judged(
+            made, *(claim(number * 10 + each, address=f"198.51.{number // 200}.{number % 200}") for each in range(3))
+        )
     told = made.figures()[0]
     assert told.acted + told.held_out == told.hits == 400
     assert 150 < told.held_out < 250

@@ -1,0 +1,48 @@
+"""Asks the fraud workers of the campaigns' namespaces what they have seen."""
+
+from collections.abc import Awaitable, Callable
+
+import httpx
+
+from flywheel.campaign.fraudreconcile import NotAnswered
+from flywheel.events.naming import operator_audience
+from flywheel.fraud.naming import STATE, worker_urls
+from flywheel.kube.errors import ApiError, LoginError
+from flywheel.release.gate.calls import NotAnsweredError, fetch
+
+TIMEOUT = 5.0
+"""Seconds: the worker answers from memory."""
+
+GetToken = Callable[[str], Awaitable[str]]
+"""Gives a token for an audience; raises ApiError or LoginError where there is none."""
+
+
+class FraudWorkers:
+    """The workers of all namespaces."""
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        get_token: GetToken,
+        addresses: Callable[[str], tuple[str, ...]] = worker_urls,
+    ) -> None:
+        self._client, self._get_token, self._addresses = client, get_token, addresses
+
+    async def states(self, namespace: str) -> dict[str, bytes]:
+        """Give what each worker says of itself, by its address.
+
+        Raises:
+            NotAnswered: One of them cannot be reached, or refuses.
+        """
+        found = {}
+        for address in self._addresses(namespace):
+            try:
+                token = await self._get_token(operator_audience(namespace))
+                headers = {"Authorization": f"Bearer {token}"}
+                answer = await fetch(self._client, "GET", address + STATE, headers=headers, seconds=TIMEOUT)
+            except (ApiError, LoginError, NotAnsweredError) as error:
+                raise NotAnswered(f"the fraud worker at {address} could not be asked: {error}") from error
+            if answer.status != 200:
+                raise NotAnswered(f"the fraud worker at {address} answered {answer.status}: {answer.excerpt(200)}")
+            found[address] = answer.body
+        return found
