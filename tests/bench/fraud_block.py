@@ -24,7 +24,7 @@ from flywheel.events.rows import EventRow
 from flywheel.fraud.journal import SEGMENT_BYTES
 from flywheel.fraud.sending import Meters, Sending, Token
 
-ATTACKS, QUESTIONS, MANY = 300, 5_000, 100_000
+ATTACKS, QUESTIONS, MANY = 300, 5_000, 90_000
 TARGET, QUESTION_TARGET = 0.1, 0.005
 LOAD = 2_000
 """Events a second that honest visitors send meanwhile."""

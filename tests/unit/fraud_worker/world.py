@@ -59,7 +59,7 @@ class RunningWorker:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         directory.mkdir(exist_ok=True)
-        self.port = stand.free_port()
+        self.port, self.metrics_port = stand.free_port(), stand.free_port()
         self.worker: Worker | None = None
         self.task: asyncio.Task[int] | None = None
         self.rules(rule())
@@ -80,7 +80,7 @@ class RunningWorker:
             self.directory / "rules.json",
             operator_account=OPERATOR,
             port=self.port,
-            metrics_port=0,
+            metrics_port=self.metrics_port,
             lock_seconds=0.2,
         )
         self.worker = Worker(settings, SmallEngine, fetch)
