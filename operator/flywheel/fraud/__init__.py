@@ -1,1 +1,1 @@
-"""Fraud: events are judged as they come, and whoever breaks a rule is refused at the edge."""
+"""Fraud rules: what is judged, the exact windows it is judged by, and what is done about it."""

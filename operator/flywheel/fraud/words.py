@@ -27,7 +27,9 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     user: str = ""
     fields: dict[str, Value] = {}
     """All else, flat, by path: `device`, `service`, `path`, `region`, `channel`, `revenue`, `orderId`, `userAgent`,
-    `properties.amount`, `context.device.id`, `traits.createdAt`. Lists, objects below the third level are left out."""
+    `properties.amount`, `context.device.id`, `traits.createdAt`.
+
+    Lists, and objects below the third level, are left out."""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
