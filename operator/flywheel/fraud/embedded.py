@@ -1,11 +1,13 @@
 """The engine that is built in, as a worker wants it: verdicts, and of what is decided on an event the strongest."""
 
+import functools
 from collections.abc import Iterable, Sequence
 
 from flywheel.fraud import blocks
 from flywheel.fraud.decisions import Decision, decide, strongest
 from flywheel.fraud.engine import Engine
 from flywheel.fraud.policy import Ruled, Rules, read_rules
+from flywheel.fraud.rule import Condition, Count, Distinct, Rate, Rule, Sum
 from flywheel.fraud.rulings import RulesProblem, Ruling, Shard
 from flywheel.fraud.words import Event, Verdict
 from flywheel.plan import content_hash
@@ -129,6 +131,25 @@ def _reason(verdict: Verdict, decision: Decision) -> str:
     return f"{verdict.observed:g}, more than {verdict.limit:g}; {decision.because or decision.done}"
 
 
+@functools.cache
+def _compile() -> None:
+    """Judge something of no consequence: the first judgement of a process compiles, which takes seconds."""
+    counts, distinct = (Count(more_than=1), Rate(more_than=1)), Distinct(field="user", more_than=1)
+    conditions: tuple[Condition, ...] = (*counts, distinct, Sum(field="properties.amount", more_than=1))
+    rules = [
+        Rule(name=f"r{number}", key=("address",), window=60_000, conditions=(each,))
+        for number, each in enumerate(conditions)
+    ]
+    events = [
+        Event(id=str(each), time=each, arrived=each, address="192.0.2.1", user="u", fields={"properties.amount": 1.0})
+        for each in range(1, 5)
+    ]
+    engine = Engine(rules)
+    engine.judge(events)
+    engine.judge(events[:1])
+
+
 def make_engine(campaign: str, shard: Shard) -> EmbeddedEngine:
-    """Make the engine of a campaign."""
+    """Make the engine of a campaign. The first call of a process takes seconds."""
+    _compile()
     return EmbeddedEngine(campaign, shard)

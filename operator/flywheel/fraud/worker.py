@@ -132,7 +132,8 @@ class Worker:
             for name, site in sites.items():
                 await site.start()
                 self.ports[name] = site.port
-            # Probes are answered meanwhile.
+            # Probes are answered meanwhile. An engine that compiles itself does so now, not at the first attack.
+            await asyncio.to_thread(self._make_engine, "", self.settings.shard)
             await asyncio.to_thread(judging.recover)
             self.casebook.on_ruling = self._figures.ruling
             self._begin(judging.run(), "judging")
