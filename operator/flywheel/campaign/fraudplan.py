@@ -13,7 +13,7 @@ from flywheel.campaign.fraudrules import campaigns_of, problems_of
 from flywheel.events.volumeclaim import VolumeClaim
 from flywheel.fraud import manifests
 from flywheel.fraud.compiling import ruled_of
-from flywheel.fraud.policy import Ruled
+from flywheel.fraud.policy import Ruled, Rules
 from flywheel.fraud.rule import problems as unfit
 from flywheel.plan import GROUP, Deletion, LiveObject, Manifest, ObjectKey
 
@@ -80,7 +80,7 @@ def plan_fraud(
     staying = [each for each in campaigns if each.name in orders and not each.metadata.deletion_timestamp]
     if not staying:
         return FraudPlan(delete=_deletions(live), judged=judged)
-    document = {name: msgspec.to_builtins(orders[name]) for name in sorted(orders)}
+    document = {name: msgspec.to_builtins(Rules(rules=orders[name])) for name in sorted(orders)}
     apply = (
         manifests.account_manifest(namespace),
         manifests.rules_manifest(namespace, document),

@@ -16,7 +16,7 @@ from flywheel.campaign.fraudtold import Seen, WorkerState, read_state, status_of
 from flywheel.campaign.loaded import Loaded
 from flywheel.events.state import is_serving
 from flywheel.fraud import naming
-from flywheel.fraud.policy import Ruled
+from flywheel.fraud.policy import Rules
 from flywheel.kube.applier import Applier, SharedClaim
 from flywheel.kube.gateway import Gateway
 from flywheel.plan import GROUP, LiveObject, Manifest, ObjectKey
@@ -26,7 +26,7 @@ LOOK_EVERY = timedelta(seconds=15)
 LOOK_SOON = timedelta(seconds=2)
 """While a worker has not taken the latest rules yet."""
 REFUSED_AGAIN_AFTER = timedelta(minutes=2)
-_entries = msgspec.json.Decoder(dict[str, tuple[Ruled, ...]])
+_entries = msgspec.json.Decoder(dict[str, Rules])
 
 
 class NotAnswered(Exception):  # noqa: N818 - a state of the world
@@ -163,9 +163,10 @@ class FraudReconciler:
         """Read what the worker judges by: that goes on for rules that cannot be carried out any more."""
         found = await self._gateway.get(ObjectKey("", "ConfigMap", namespace, naming.WORKER))
         try:
-            return _entries.decode(((found or {}).get("data") or {}).get(naming.RULES_KEY, "{}"))
+            known = _entries.decode(((found or {}).get("data") or {}).get(naming.RULES_KEY, "{}"))
         except msgspec.MsgspecError:
             return {}
+        return {campaign: each.rules for campaign, each in known.items()}
 
     async def _seen(self, namespace: str, plan: FraudPlan, troubles: list[str]) -> Seen:
         if not plan.apply:

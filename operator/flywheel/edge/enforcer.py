@@ -30,7 +30,7 @@ TICK = 1.0
 SELDOM = 20
 """How many times as long as a writing of the files took the next one waits."""
 SLICE = 500
-"""Entries that are written without letting others have their turn."""
+"""Entries that are worked on without letting others have their turn."""
 _MEMORY = "fraud.ndjson"
 _T = TypeVar("_T")
 
@@ -87,14 +87,16 @@ class Enforcer:
     async def take(self, source: str, line: Line) -> None:
         """Carry out what a worker tells."""
         async with self._turn:
-            now = self._clock()
-            differences: list[Difference] = []
             if line.keys:
                 self._keys[source] = {name: key for name, key in line.keys.items() if _is_key(name, key)}
                 together = {name: key for each in self._keys.values() for name, key in each.items()}
-                differences += self.maps.use_keys(together)
-            differences += self.maps.apply(source, line.put, line.gone, whole=line.whole, now=now)
-            await self._change(differences)
+                await self._change(self.maps.use_keys(together))
+            gone = self.maps.beyond(source, {each.id for each in line.put}) if line.whole else line.gone
+            await self._change(self.maps.apply(source, (), gone, whole=False, now=self._clock()))
+            for start in range(0, len(line.put), SLICE):
+                some = line.put[start : start + SLICE]
+                await self._change(self.maps.apply(source, some, (), whole=False, now=self._clock()))
+                await asyncio.sleep(0)
 
     async def run(self) -> None:
         """Let decisions end, and keep files and memory up to date, until cancelled."""

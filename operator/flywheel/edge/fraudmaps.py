@@ -5,12 +5,15 @@ first of them ends. HAProxy takes the narrowest network that fits, so each has t
 """
 
 import base64
+import functools
 import hashlib
 import heapq
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Container, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import msgspec
 
 from flywheel.edge.fraudrules import (
     ADDRESSES,
@@ -33,10 +36,13 @@ from flywheel.fraud.blocks import Decision
 LONGEST_BODY = 2_048
 """Bytes of the answer to a blocked request; more is cut off."""
 MOST_SCOPES = 32
+SPARE_ENDS = 10_000
 DEFAULT_BODY = "Access is refused."
 _VISITOR = re.compile(VISITOR_PATTERN)
 _PATH = re.compile(r"/[A-Za-z0-9._/@:+-]{0,200}")
 _LETTERS = {"Block": BLOCKED, "Challenge": CHALLENGED, "Throttle": THROTTLED}
+_ASIDE: dict[str, Any] = {"id": "", "value": "", "until": 0, "rule": "", "event": "", "reason": ""}
+"""What of a decision has no part in its policy."""
 _RANK = {BLOCKED: 3, CHALLENGED: 2, THROTTLED: 1, FREE: 0}
 
 Subject = Place | str
@@ -66,7 +72,7 @@ class FraudMaps:
         self.maps: Maps = {name: {} for name in FRAUD_MAPS}
         self._decisions: dict[tuple[str, str], Decision] = {}
         """By source and id."""
-        self._subjects: dict[Subject, set[tuple[str, str]]] = {}
+        self._subjects: dict[Subject, tuple[tuple[str, str], ...]] = {}
         self._lengths: dict[tuple[int, int], int] = {}
         self._policies: dict[str, tuple[_Policy, int]] = {}
         """By name, with how many subjects point to each."""
@@ -101,19 +107,27 @@ class FraudMaps:
         touched: set[Subject] = set()
         told = {decision.id: decision for decision in put}
         if whole:
-            gone = [identity for whose, identity in self._decisions if whose == source and identity not in told]
+            gone = self.beyond(source, told)
         for identity in gone:
             touched |= self._drop((source, identity))
         for identity, decision in told.items():
-            touched |= self._drop((source, identity))
+            key = (source, identity)
+            if self._decisions.get(key) == decision:
+                # Whoever connects anew is told everything, most of which is known.
+                continue
+            touched |= self._drop(key)
             subject = _subject(decision)
             if subject is not None and decision.until > now:
-                self._decisions[source, identity] = decision
-                self._subjects.setdefault(subject, set()).add((source, identity))
+                self._decisions[key] = decision
+                self._subjects[subject] = (*self._subjects.get(subject, ()), key)
                 self._count_length(subject, 1)
-                heapq.heappush(self._ends, (decision.until, source, identity))
+                self._note_end(decision.until, source, identity)
                 touched.add(subject)
         return self._recompute(touched, now)
+
+    def beyond(self, source: str, told: Container[str]) -> list[str]:
+        """Give the ids of what a worker has told before, and is not in what it tells now."""
+        return [identity for whose, identity in self._decisions if whose == source and identity not in told]
 
     def expire(self, now: int) -> list[Difference]:
         """Forget what has ended by `now`; give what has to change."""
@@ -130,11 +144,18 @@ class FraudMaps:
         subject = None if decision is None else _subject(decision)
         if subject is None:
             return set()
-        self._subjects[subject].discard(key)
+        left = tuple(each for each in self._subjects.pop(subject) if each != key)
         self._count_length(subject, -1)
-        if not self._subjects[subject]:
-            del self._subjects[subject]
+        if left:
+            self._subjects[subject] = left
         return {subject}
+
+    def _note_end(self, until: int, source: str, identity: str) -> None:
+        heapq.heappush(self._ends, (until, source, identity))
+        if len(self._ends) > 2 * len(self._decisions) + SPARE_ENDS:
+            # Ends that were put off are in there, too.
+            self._ends = [(each.until, *key) for key, each in self._decisions.items()]
+            heapq.heapify(self._ends)
 
     def _count_length(self, subject: Subject, step: int) -> None:
         if isinstance(subject, Place):
@@ -183,10 +204,10 @@ class FraudMaps:
         if isinstance(subject, Place):
             for version, length in self._lengths:
                 if version == subject.version and length < subject.length:
-                    keys |= self._subjects.get(_widened(subject, length), set())
+                    keys |= set(self._subjects.get(_widened(subject, length), ()))
         decisions = [self._decisions[key] for key in sorted(keys)]
         holding = [each for each in decisions if each.until > now] or decisions
-        policy = _policy(holding)
+        policy = _policy(tuple(msgspec.structs.replace(each, **_ASIDE) for each in holding))
         ends = sorted({each.until for each in holding})
         # Where others go on, HAProxy gets them a moment after the first has ended.
         until = -(-ends[0] // 1000) + (2 if len(ends) > 1 else 0)
@@ -237,8 +258,13 @@ def _subject(decision: Decision) -> Subject | None:
         return decision.value if _VISITOR.fullmatch(decision.value) else None
     if decision.kind != "address":
         return None
+    return _place(decision.value)
+
+
+@functools.lru_cache(maxsize=4_096)
+def _place(text: str) -> Place | None:
     try:
-        found = ipaddress.ip_network(decision.value, strict=False)
+        found = ipaddress.ip_network(text, strict=False)
     except ValueError:
         return None
     return Place(found.version, found.prefixlen, int(found.network_address))
@@ -253,7 +279,8 @@ def _holds(outer: Place, inner: Place) -> bool:
     return outer.version == inner.version and outer.length < inner.length and _widened(inner, outer.length) == outer
 
 
-def _policy(decisions: list[Decision]) -> _Policy:
+@functools.lru_cache(maxsize=1_024)
+def _policy(decisions: tuple[Decision, ...]) -> _Policy:
     """Make one policy of all that holds for a subject: of equal paths the strongest, of longer ones their own."""
     strongest = max(decisions, key=lambda each: _RANK[_LETTERS[each.action]])
     scopes: dict[str, str] = {}

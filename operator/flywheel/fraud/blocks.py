@@ -15,10 +15,12 @@ import msgspec
 from flywheel.fraud.words import ActionKind
 
 SubjectKind = Literal["address", "visitor", "user", "device"]
-MOST = 200_000
-"""Decisions that are kept of one campaign: HAProxy has to hold them all."""
+MOST = 100_000
+"""Decisions that are kept of one campaign: HAProxy and the pod's memory volume have to hold them all."""
 LOG = 20_000
 """Changes that are remembered; whoever missed more is told everything."""
+STEP = 1_000
+"""Milliseconds by which a later end has to be later: the edge counts in seconds."""
 STRENGTH: dict[ActionKind, int] = {"Tag": 0, "Review": 1, "Throttle": 2, "Challenge": 3, "Block": 4}
 AT_THE_EDGE = frozenset({"Block", "Challenge", "Throttle"})
 """What HAProxy carries out; the other actions are for whoever asks."""
@@ -88,9 +90,12 @@ class Blocks:
         return iter(self._held.values())
 
     def put(self, decision: Decision) -> bool:
-        """Take a decision in; tell whether that changes anything. An earlier end does not shorten a decision."""
+        """Take a decision in; tell whether that changes anything. An earlier end does not shorten a decision.
+
+        Whoever goes on gives cause for a decision with each event: an end that is hardly later is none.
+        """
         before = self._held.get(decision.id)
-        if before is not None and before.until >= decision.until and _alike(before, decision):
+        if before is not None and decision.until < before.until + STEP and _alike(before, decision):
             return False
         if before is not None:
             self._take_out(before)
@@ -99,7 +104,7 @@ class Blocks:
         self._held[decision.id] = decision
         self._by_subject.setdefault((decision.kind, decision.value), {})[decision.id] = decision
         self._count_length(decision, 1)
-        heapq.heappush(self._ends, (decision.until, decision.id))
+        self._note_end(decision)
         self._note(decision.id)
         return True
 
@@ -184,6 +189,13 @@ class Blocks:
         if not others:
             del self._by_subject[subject]
         self._count_length(decision, -1)
+
+    def _note_end(self, decision: Decision) -> None:
+        heapq.heappush(self._ends, (decision.until, decision.id))
+        if len(self._ends) > 2 * len(self._held) + LOG:
+            # Ends that were put off are in there, too.
+            self._ends = [(each.until, each.id) for each in self._held.values()]
+            heapq.heapify(self._ends)
 
     def _evict(self) -> None:
         """Give up the decision that would end first."""

@@ -104,7 +104,7 @@ class Casebook:
     def _load(self, desk: Desk) -> None:
         """Have a campaign judged by its rules; those before go on where the new ones cannot be taken."""
         try:
-            desk.engine.load(self._wanted.get(desk.campaign, b"[]"))
+            desk.engine.load(self._wanted.get(desk.campaign, b""))
         except RulesProblem as error:
             desk.problem = str(error)
         else:

@@ -1,47 +1,63 @@
 """The engine in the worker's own process: windows of the campaign's rules, and what follows from each verdict."""
 
+import functools
 import logging
-import os
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from flywheel.fraud import naming, pass_key
-from flywheel.fraud.blocks import Decision
+from flywheel.fraud.blocks import Decision, SubjectKind
 from flywheel.fraud.counters import RuleCounters
 from flywheel.fraud.decisions import Decision as Decided
-from flywheel.fraud.decisions import Done, Lists, decide
+from flywheel.fraud.decisions import Done, Lists, decide, strongest
 from flywheel.fraud.engine import Engine
 from flywheel.fraud.explain import explain
-from flywheel.fraud.policy import Ruled
+from flywheel.fraud.policy import Ruled, Rules, read_rules
+from flywheel.fraud.rule import AccountAge, Changes, Condition, Count, Distinct, Match, Rule, Sum
+from flywheel.fraud.rule import Sequence as Ordered
 from flywheel.fraud.rulings import RuleFigures, RulesProblem, Ruling, Shard
-from flywheel.fraud.subjects import subject_of
-from flywheel.fraud.words import Event, Verdict
+from flywheel.fraud.subjects import subjects_of
+from flywheel.fraud.words import Event, Value, Verdict
 from flywheel.plan import content_hash
 
 log = logging.getLogger(__name__)
 
-KEY_FILE = "engine.key"
-DIRECTORY_VARIABLE = "FLYWHEEL_DATA_DIRECTORY"
 REMEMBERED = 24 * 3_600_000
 """Milliseconds for which whoever asks is told of a review or a tag."""
 LATEST = 8
 """Verdicts that are told as samples."""
-_rules = msgspec.json.Decoder(tuple[Ruled, ...])
 _NO_LISTS: Lists = {}
 
 
 def make_engine(campaign: str, shard: Shard) -> "EmbeddedEngine":
-    """Make the engine of a campaign.
+    """Make the engine of a campaign. The first call of a process compiles, which may take seconds."""
+    compile_once()
+    return EmbeddedEngine(campaign, shard)
 
-    Its windows are found by hashes whose key lies on the worker's volume: nobody outside can make two of them meet.
 
-    Raises:
-        OSError: The key can neither be read nor written.
-    """
-    directory = Path(os.environ.get(DIRECTORY_VARIABLE, naming.DATA_DIRECTORY))
-    return EmbeddedEngine(campaign, shard, pass_key.load_or_make(directory / KEY_FILE)[1])
+@functools.cache
+def compile_once() -> None:
+    """Judge something of no consequence, so that the first event of a visitor waits for no compiler."""
+    conditions: tuple[Condition, ...] = (
+        Count(more_than=1),
+        Distinct(field="user", more_than=1),
+        Sum(field="properties.amount", more_than=1),
+        Changes(field="user", more_than=1),
+        Ordered(steps=(Match(events=("a",)),), within=1000),
+        AccountAge(less_than=1000, since=Match(events=("a",))),
+    )
+    rules = [
+        Rule(name=f"r{number}", key=("address",), window=60_000, conditions=(each,))
+        for number, each in enumerate(conditions)
+    ]
+    fields: dict[str, Value] = {"properties.amount": 1.0}
+    events = [
+        Event(id=str(each), name="a", time=each, arrived=each, address="192.0.2.1", user=f"u{each}", fields=fields)
+        for each in range(1, 5)
+    ]
+    engine = Engine(rules)
+    engine.judge(events)
+    engine.judge(events[:1])
 
 
 class Tally(msgspec.Struct):
@@ -71,28 +87,28 @@ _states = msgspec.msgpack.Decoder(_State)
 class EmbeddedEngine:
     """Judges the events of one campaign."""
 
-    def __init__(self, campaign: str, shard: Shard, secret: bytes) -> None:
-        self.generation = content_hash([])
-        self._campaign, self._shard, self._secret = campaign, shard, secret
+    def __init__(self, campaign: str, shard: Shard) -> None:
+        self.generation = ""
+        self._campaign, self._shard = campaign, shard
         self._ruled: dict[str, Ruled] = {}
         self._tallies: dict[str, Tally] = {}
         self._engine = self._fresh()
 
     def load(self, rules: bytes) -> None:
-        """Take other rules: a JSON list of `Ruled`.
+        """Take other rules: the document of one campaign, or an empty text for none.
 
         Raises:
             RulesProblem: They cannot be read or carried out; those before go on.
         """
         try:
-            wanted = _rules.decode(rules)
-            judged = [each.rule for each in wanted if each.policy.mode != "Off"]
-            self._engine.replace(judged, self._engine.clock)
-        except (msgspec.MsgspecError, ValueError) as error:
+            wanted = read_rules(rules).rules if rules else Rules().rules
+            # The engine's own clock: a replay has no other.
+            self._engine.replace([each.rule for each in wanted if each.policy.mode != "Off"], self._engine.clock)
+        except ValueError as error:
             raise RulesProblem(f"the rules of {self._campaign} cannot be taken: {error}") from error
         self._ruled = {each.rule.name: each for each in wanted}
         self._tallies = {name: self._tallies.get(name, Tally()) for name in self._ruled}
-        self.generation = content_hash(msgspec.to_builtins(wanted))
+        self.generation = content_hash(rules.decode("utf-8", "replace"))
 
     def judge(self, events: Sequence[Event]) -> Sequence[Ruling]:
         """Judge events, in their order."""
@@ -103,16 +119,21 @@ class EmbeddedEngine:
         for event in events:
             # Of events with one id the first is judged.
             first.setdefault(event.id, event)
-        return [self._ruling(verdict, first[verdict.event]) for verdict in verdicts]
+        by_event: dict[str, list[Verdict]] = {}
+        for verdict in verdicts:
+            by_event.setdefault(verdict.event, []).append(verdict)
+        return [ruling for name, found in by_event.items() for ruling in self._rulings(first[name], found)]
 
-    def _ruling(self, verdict: Verdict, event: Event) -> Ruling:
-        ruled = self._ruled[verdict.rule]
-        decided = decide(ruled, verdict, event, event.arrived, _NO_LISTS)
-        self._tallies[verdict.rule].count(verdict, decided.done)
-        if decided.action is None:
-            return Ruling(verdict)
-        subject = subject_of(ruled, event)
-        return Ruling(verdict, (_decision(ruled, verdict, decided, event, *subject),) if subject else ())
+    def _rulings(self, event: Event, verdicts: Sequence[Verdict]) -> Iterator[Ruling]:
+        """Of all that is decided about one event, the strongest is carried out."""
+        # What lasts, lasts from when the edge took the event in: a replay must not move it.
+        decided = [decide(self._ruled[each.rule], each, event, event.arrived, _NO_LISTS) for each in verdicts]
+        chosen = strongest(decided)
+        for verdict, decision in zip(verdicts, decided, strict=True):
+            self._tallies[verdict.rule].count(verdict, decision.done)
+            ruled = self._ruled[verdict.rule]
+            subjects = subjects_of(ruled, event) if decision is chosen else ()
+            yield Ruling(verdict, tuple(_decision(ruled, verdict, decision, event, *each) for each in subjects))
 
     def snapshot(self) -> bytes:
         """Write down all windows."""
@@ -128,11 +149,11 @@ class EmbeddedEngine:
             kept = _states.decode(state)
         except msgspec.MsgspecError as error:
             raise ValueError(f"the windows of {self._campaign} cannot be read: {error}") from error
-        engine, _ = Engine.restore(kept.windows, secret=self._secret)
-        if engine.shard != self._shard:
+        engine, _ = Engine.restore(kept.windows, secret=self._shard.secret)
+        if engine.shard != (self._shard.number, self._shard.of):
             log.warning(
                 "The windows of %s were kept for shard %d of %d and begin anew for %d of %d.",
-                self._campaign, *engine.shard, *self._shard,
+                self._campaign, *engine.shard, self._shard.number, self._shard.of,
             )  # fmt: skip
             engine = self._fresh()
         engine.replace([each.rule for each in self._ruled.values() if each.policy.mode != "Off"], engine.clock)
@@ -165,15 +186,17 @@ class EmbeddedEngine:
         )
 
     def _fresh(self) -> Engine:
-        return Engine((), secret=self._secret, shard=self._shard.number, of=self._shard.of)
+        return Engine((), secret=self._shard.secret, shard=self._shard.number, of=self._shard.of)
 
 
-def _decision(ruled: Ruled, verdict: Verdict, decided: Decided, event: Event, kind: str, value: str) -> Decision:
+def _decision(
+    ruled: Ruled, verdict: Verdict, decided: Decided, event: Event, kind: SubjectKind, value: str
+) -> Decision:
     action = ruled.policy.action
     name = decided.action or action.kind
     return Decision(
-        id=content_hash([verdict.rule, name, kind, value]),
-        kind=kind,  # type: ignore[arg-type]
+        id=content_hash([verdict.rule, kind, value]),
+        kind=kind,
         value=value,
         action=name,
         until=decided.until or event.arrived + REMEMBERED,

@@ -65,6 +65,7 @@ class Judging:
         self._bytes = 0
         self._arrived = asyncio.Event()
         self._record = asyncio.Lock()
+        self._midway = False
         self.judged = 0
         """Position up to which everything is judged."""
         self.covered = 0
@@ -133,7 +134,8 @@ class Judging:
 
     async def close(self) -> None:
         """Write down the last state, and end. Nothing may be submitted any more."""
-        if self.judged > self.covered:
+        # Whoever was stopped in the middle of a record is no state that a replay could go on from.
+        if self.judged > self.covered and not self._midway:
             with contextlib.suppress(OSError):
                 self._write_snapshot(self.judged)
                 await self._cover(self.judged)
@@ -156,8 +158,10 @@ class Judging:
                 continue
             for each in new:
                 async with self._record:
+                    self._midway = True
                     await self._apply(each.record)
                     self.judged += 1
+                    self._midway = False
                 _answer(each, new=True)
             for each in taken:
                 _answer(each, new=False)

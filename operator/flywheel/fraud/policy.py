@@ -12,8 +12,8 @@ class Action(Struct, frozen=True, kw_only=True):
     """What is done to who broke the rule."""
 
     kind: ActionKind
-    of: Literal["Address", "AddressPrefix", "Visitor", "User", "Device"] = "Visitor"
-    """Whose requests it is about."""
+    of: Literal["", "Address", "AddressPrefix", "Visitor", "User", "Device"] = ""
+    """Whose requests it is about; empty for whom the rule's key names, else the visitor."""
     lasts: int = 0
     """Milliseconds for a block, a throttle or a challenge."""
     scope: tuple[str, ...] = ("/",)

@@ -59,7 +59,7 @@ class FraudEngine(Protocol):
         """Tell what each rule has met."""
 
     def load(self, rules: bytes) -> None:
-        """Take other rules, as JSON text; what those that stay have counted stays.
+        """Take other rules, as JSON text, or none, as an empty one; what those that stay have counted stays.
 
         Raises:
             RulesProblem: They cannot be taken; those before go on.
@@ -87,6 +87,8 @@ class Shard(NamedTuple):
 
     number: int = 0
     of: int = 1
+    secret: bytes = b""
+    """Of the worker's own: who does not know it cannot make keys that fall together."""
 
 
 ALONE = Shard()

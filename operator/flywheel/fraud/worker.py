@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hashlib
 import logging
 import os
 import secrets
@@ -77,7 +78,7 @@ class Worker:
         PlatformCollector(registry=self._registry)
         self._figures = Figures(settings.namespace, self._registry)
         self.subscriptions = Subscriptions()
-        self.casebook = Casebook(make_engine, settings.shard)
+        self._make_engine = make_engine
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._failure: str | None = None
@@ -95,6 +96,9 @@ class Worker:
             # Before the journal is opened: that cuts off what another process may just be writing.
             handle = await lock(directory, socket.gethostname(), seconds=self.settings.lock_seconds)
             key = load_or_make(directory / "pass-key")
+            # Not the key itself: what is derived may stand in snapshots.
+            secret = hashlib.blake2b(key[1], person=b"fraud engine").digest()
+            self.casebook = Casebook(self._make_engine, self.settings.shard._replace(secret=secret))
             journal = await asyncio.to_thread(Journal, directory / "journal", self.settings.segment_bytes)
             snapshots = Snapshots(directory / "snapshots")
             judging = Judging(
@@ -128,7 +132,8 @@ class Worker:
             for name, site in sites.items():
                 await site.start()
                 self.ports[name] = site.port
-            # Probes are answered meanwhile.
+            # Probes are answered meanwhile. An engine that compiles itself does so now, not at the first attack.
+            await asyncio.to_thread(self._make_engine, "", self.settings.shard)
             await asyncio.to_thread(judging.recover)
             self.casebook.on_ruling = self._figures.ruling
             self._begin(judging.run(), "judging")

@@ -4,14 +4,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 import yaml
 
 from flywheel.api.load import load_fraudrule
 from flywheel.fraud.compiling import ruled_of
 from flywheel.fraud.embedded import EmbeddedEngine
-from flywheel.fraud.policy import Ruled
+from flywheel.fraud.policy import Ruled, Rules, write_rules
 from flywheel.fraud.rule import problems
 from flywheel.fraud.rulings import RulesProblem, Ruling, Shard
 from flywheel.fraud.words import Event
@@ -39,8 +38,8 @@ def written(**spec: Any) -> Ruled:
 
 
 def engine(*rules: Ruled) -> EmbeddedEngine:
-    made = EmbeddedEngine("yougou-618", Shard(), b"secret")
-    made.load(msgspec.json.encode(rules))
+    made = EmbeddedEngine("yougou-618", Shard(secret=b"secret"))
+    made.load(write_rules(Rules(rules=rules)))
     return made
 
 
@@ -123,8 +122,8 @@ def test_rules_that_make_no_sense_leave_those_before() -> None:
 
 
 def test_a_snapshot_of_another_share_of_the_keys_begins_anew() -> None:
-    one = EmbeddedEngine("yougou-618", Shard(0, 2), b"secret")
-    one.load(msgspec.json.encode([written()]))
+    one = EmbeddedEngine("yougou-618", Shard(0, 2, b"secret"))
+    one.load(write_rules(Rules(rules=(written(),))))
     two = engine(written())
     two.restore(one.snapshot())
     assert two.figures()[0].evaluated == 0

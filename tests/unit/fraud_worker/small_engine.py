@@ -27,7 +27,7 @@ class SmallEngine:
         return ()
 
     def load(self, rules: bytes) -> None:
-        found = json.loads(rules)
+        found = json.loads(rules or b"[]")
         if any("name" not in each for each in found):
             raise RulesProblem("A rule has no name.")
         self._rules, self.generation = found, content_hash(found)

@@ -165,7 +165,7 @@ async def test_the_figures_can_be_scraped(worker, session):
     await post(session, worker, event("Block", address="192.0.2.1"))
     await post(session, worker, event("Block", address="192.0.2.1"))
     await check(session, worker, address="192.0.2.1")
-    async with session.get(f"http://127.0.0.1:{worker.worker.ports['metrics']}/metrics") as response:
+    async with session.get(f"http://127.0.0.1:{worker.metrics_port}/metrics") as response:
         text = await response.text()
     labels = f'campaign="{CAMPAIGN}",namespace="{NAMESPACE}"'
     for line in (

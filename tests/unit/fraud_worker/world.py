@@ -23,6 +23,7 @@ from flywheel.events.meters import Meters
 from flywheel.events.script import Script
 from flywheel.events.spool import Spool
 from flywheel.fraud.link import Link
+from flywheel.fraud.rulings import MakeEngine
 from flywheel.fraud.sending import Meters as FraudMeters
 from flywheel.fraud.worker import Settings, Worker
 
@@ -56,10 +57,11 @@ def shop(*workers: str) -> EdgeDocument:
 class RunningWorker:
     """A worker in this process, which is stopped and started over the same volume."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, make_engine: MakeEngine = SmallEngine) -> None:
+        self.make_engine = make_engine
         self.directory = directory
         directory.mkdir(exist_ok=True)
-        self.port = stand.free_port()
+        self.port, self.metrics_port = stand.free_port(), stand.free_port()
         self.worker: Worker | None = None
         self.task: asyncio.Task[int] | None = None
         self.rules(rule())
@@ -80,10 +82,10 @@ class RunningWorker:
             self.directory / "rules.json",
             operator_account=OPERATOR,
             port=self.port,
-            metrics_port=0,
+            metrics_port=self.metrics_port,
             lock_seconds=0.2,
         )
-        self.worker = Worker(settings, SmallEngine, fetch)
+        self.worker = Worker(settings, self.make_engine, fetch)
         self.task = asyncio.create_task(self.worker.run())
         await asyncio.wait_for(self.worker.started.wait(), 10)
         await stand.until(lambda: bool(self.worker.casebook.generation), "the rules are loaded")
@@ -169,9 +171,13 @@ async def pod(directory: Path, document: EdgeDocument) -> AsyncIterator[Pod]:
 
 
 @contextlib.asynccontextmanager
-async def site(directory: Path) -> AsyncIterator[tuple[Pod, RunningWorker]]:
+async def site(
+    directory: Path, make_engine: MakeEngine = SmallEngine, rules: bytes | None = None
+) -> AsyncIterator[tuple[Pod, RunningWorker]]:
     """Run a worker and a pod that knows it."""
-    worker = RunningWorker(directory / "worker")
+    worker = RunningWorker(directory / "worker", make_engine)
+    if rules is not None:
+        (worker.directory / "rules.json").write_bytes(rules)
     await worker.start()
     try:
         async with pod(directory, shop(worker.url)) as made:
