@@ -5,6 +5,9 @@ from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -26,7 +29,23 @@ def compiled(function: Function) -> Function:
 
 def inlined(function: Function) -> Function:
     """Compile a function into those that call it."""
-    return cast("Function", numba.njit(cache=True, nogil=True, boundscheck=False, inline="never")(function))
+    return cast("Function", numba.njit(cache=True, nogil=True, boundscheck=False, forceinline=True)(function))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def prefetch(_context: Any, array: Any, index: Any) -> Any:
+    """Have the word `index` of an array fetched into the cache, without waiting for it."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        pointer = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
+        numbers = [ir.IntType(32)] * 3
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, *numbers])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [pointer, *(ir.Constant(ir.IntType(32), each) for each in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(array, index), generate
 
 
 @inlined

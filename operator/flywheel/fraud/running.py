@@ -1,5 +1,6 @@
 """One rule at work: which events it judges, by what state, and what it says of them. Needs the extra `fraud`."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -15,7 +16,7 @@ from flywheel.fraud.memory import Memory
 from flywheel.fraud.rule import Rule
 from flywheel.fraud.scores import Scorer
 from flywheel.fraud.sharding import owned
-from flywheel.fraud.words import Verdict
+from flywheel.fraud.words import Event, Verdict
 
 
 class RunningRule:
@@ -52,7 +53,8 @@ class RunningRule:
         if not found:
             return []
         self.counted = self.counted.plus(hits=len(found))
-        return [(i, self._verdict(columns, i, findings)) for i, findings in sorted(found.items())]
+        times = columns.times.tolist()
+        return [(i, self.verdict(columns.events[i], times[i], findings)) for i, findings in sorted(found.items())]
 
     def _found(self, columns: Columns, fresh: Flags, states: list[State]) -> dict[int, list[Finding]]:
         """Let states judge a batch; give, by event that breaks the rule, what was found."""
@@ -77,13 +79,14 @@ class RunningRule:
         hit = set.union(*map(set, findings)) if rule.combine == "Any" else set.intersection(*map(set, findings))
         return {i: [each[i] for each in findings if i in each] for i in hit}
 
-    def _verdict(self, columns: Columns, i: int, findings: list[Finding]) -> Verdict:
-        event, first = columns.events[i], findings[0]
+    def verdict(self, event: Event, time: int, findings: Sequence[Finding]) -> Verdict:
+        """Say that an event breaks the rule, by what its conditions have found."""
+        first = findings[0]
         return Verdict(
             rule=self.rule.name,
             version=self._version,
             event=event.id,
-            at=int(columns.times[i]),
+            at=time,
             key=self._read_key(event),
             observed=first.observed,
             limit=first.limit,
