@@ -234,6 +234,25 @@ def sweep(memory: Numbers, row: Numbers, steps: int, clock: int) -> None:
 
 
 @compiled
+def choose(
+    matching: Flags, usable: Flags, keys: Numbers, times: Numbers, clocks: Numbers, lateness: int, counts: Numbers
+) -> Flags:
+    """Say which events a rule judges: usable ones that match, have a key and are not too late.
+
+    In `counts` are then how many match, how many of these lack the key, and how many others are too late.
+    """
+    chosen = np.zeros(len(keys), np.bool_)
+    for i in range(len(keys)):
+        if matching[i] and usable[i]:
+            late = times[i] < clocks[i] - lateness
+            counts[0] += 1
+            counts[1] += keys[i] == 0
+            counts[2] += keys[i] != 0 and late
+            chosen[i] = keys[i] != 0 and not late
+    return chosen
+
+
+@compiled
 def remember(memory: Numbers, row: Numbers, ids: Numbers, clocks: Numbers, fresh: Flags) -> int:
     """Mark the events whose id has not been seen lately; give how many have been. An event without an id is new."""
     repeated = 0

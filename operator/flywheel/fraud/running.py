@@ -8,10 +8,11 @@ import numpy as np
 
 from flywheel.fraud.columns import Columns
 from flywheel.fraud.compiled import Flags
-from flywheel.fraud.conditions import state_of
+from flywheel.fraud.conditions import WindowState, state_of
 from flywheel.fraud.counters import RuleCounters
 from flywheel.fraud.fields import key_reader
 from flywheel.fraud.findings import Finding, State
+from flywheel.fraud.kernels import choose
 from flywheel.fraud.memory import Memory
 from flywheel.fraud.rule import Rule
 from flywheel.fraud.scores import Scorer
@@ -46,6 +47,7 @@ class RunningRule:
                 kept.born = born
                 self._new.append(kept)
             self.states[name] = kept
+        self._quick = all(isinstance(state, WindowState) for state in self.states.values())
 
     def judge(self, columns: Columns, fresh: Flags) -> list[tuple[int, Verdict]]:
         """Take a batch in; give verdicts with the index of their event."""
@@ -62,18 +64,16 @@ class RunningRule:
         usable, keys = fresh, columns.keys(rule)
         if self._of > 1:
             usable = usable & owned(columns.events, rule, self._shard, self._of)
-        matching = columns.matching(rule.match) & usable
-        late = columns.times < columns.clocks - rule.lateness
-        keyed = keys != 0
-        chosen = matching & keyed & ~late
-        self.counted = self.counted.plus(
-            matched=int(np.count_nonzero(matching)),
-            missing_key=int(np.count_nonzero(matching & ~keyed)),
-            late=int(np.count_nonzero(matching & keyed & late)),
-        )
+        counts = np.zeros(3, np.int64)
+        matching = columns.matching(rule.match)
+        chosen = choose(matching, usable, keys, columns.times, columns.clocks, rule.lateness, counts)
+        matched, missing, late = counts.tolist()
+        self.counted = self.counted.plus(matched=matched, missing_key=missing, late=late)
+        if not self._quick:
+            usable = usable & (columns.times >= columns.clocks - rule.lateness)
         for state in self.states.values():
             state.born = state.born or int(columns.clocks[0])
-        findings = [state.judge(columns, keys, chosen, usable & ~late) for state in states]
+        findings = [state.judge(columns, keys, chosen, usable) for state in states]
         if len(findings) == 1:
             return {i: [finding] for i, finding in findings[0].items()}
         hit = set.union(*map(set, findings)) if rule.combine == "Any" else set.intersection(*map(set, findings))
