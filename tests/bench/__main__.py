@@ -24,6 +24,7 @@ BENCHMARKS = (
     "arms",
     "release",
     "push",
+    "fraud_engine",
 )
 """Each a module beside this one, with a function `measure() -> list[Row]`."""
 EXAMPLES = ("examples/shop", "examples/618")

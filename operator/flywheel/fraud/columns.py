@@ -1,6 +1,6 @@
 """A batch of events by column: what rules ask of it is read and hashed once. Needs the extra `fraud`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 
 import numpy as np
@@ -13,6 +13,13 @@ from flywheel.fraud.where import tester
 from flywheel.fraud.words import Event, Value
 
 NUL, REPLACED = "\0", "\ufffd"
+COMPARED: dict[str, Callable[[NDArray[np.float64], float], Flags]] = {
+    "GreaterThan": np.greater,
+    "GreaterOrEqual": np.greater_equal,
+    "LessThan": np.less,
+    "LessOrEqual": np.less_equal,
+}
+"""Filters on numbers, which a whole column passes at once; a NaN passes none of them."""
 
 
 class Columns:
@@ -23,7 +30,9 @@ class Columns:
         self._secret = secret
         self._values: dict[str, list[Value | None]] = {}
         self._hashes: dict[str, Numbers] = {}
+        self._numbers: dict[str, NDArray[np.float64]] = {}
         self._matches: dict[Match, Flags] = {}
+        self._named: dict[tuple[str, tuple[str, ...]], Flags] = {}
         arrived = self.integers("arrived")
         self.clocks = np.maximum.accumulate(np.maximum(arrived, clock))
         """The newest arrival when each event came."""
@@ -77,10 +86,18 @@ class Columns:
         hash_texts(np.frombuffer(joined.encode("utf-8", "surrogatepass"), np.uint8), self._secret, found)
         return found
 
+    def numbers(self, name: str) -> NDArray[np.float64]:
+        """Give a field as numbers; NaN for what is none."""
+        if name not in self._numbers:
+            values = self.values(name)
+            if set(map(type, values)) != {float}:
+                values = [value if type(value) is float else _number(value) for value in values]
+            self._numbers[name] = np.array(values, np.float64)
+        return self._numbers[name]
+
     def amounts(self, name: str) -> tuple[Numbers, Flags]:
         """Give a field in ten-thousandths, and where it is a number that can be summed up."""
-        values = self.values(name)
-        numbers = np.array([value if isinstance(value, float) else _number(value) for value in values], np.float64)
+        numbers = self.numbers(name)
         usable = np.abs(numbers) <= LARGEST_VALUE
         return np.rint(np.where(usable, numbers, 0.0) * UNIT).astype(np.int64), usable
 
@@ -94,14 +111,22 @@ class Columns:
         chosen = np.ones(len(self.events), np.bool_)
         for names, attribute in ((match.types, "type"), (match.events, "event")):
             if names:
-                wanted = frozenset(names)
-                chosen &= np.array([value in wanted for value in self.values(attribute)], np.bool_)
+                chosen &= self._among(attribute, names)
         for condition in match.where:
+            if (compare := COMPARED.get(condition.operator)) is not None:
+                chosen &= compare(self.numbers(condition.field), float(condition.values[0]))
+                continue
             test, values = tester(condition), self.values(condition.field)
             for i in np.flatnonzero(chosen).tolist():
                 value = values[i]
                 chosen[i] = test(None if value == "" else value)
         return chosen
+
+    def _among(self, attribute: str, names: tuple[str, ...]) -> Flags:
+        if (attribute, names) not in self._named:
+            wanted = frozenset(names)
+            self._named[attribute, names] = np.array([value in wanted for value in self.values(attribute)], np.bool_)
+        return self._named[attribute, names]
 
 
 def _number(value: Value | None) -> float:

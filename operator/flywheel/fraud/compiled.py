@@ -1,16 +1,25 @@
 """Compiled functions, and the keyed hash of texts that windows are found by. Pure. Needs the extra `fraud`."""
 
+import hashlib
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Numbers = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 Flags = NDArray[np.bool_]
+
+SOURCES = ("compiled", "entries", "kernels", "layout", "rule", "single")
+"""Modules that compiled functions are made of."""
 
 _0, _5, _7, _8 = np.uint64(0), np.uint64(5), np.uint64(7), np.uint64(8)
 _13, _16, _17, _21 = np.uint64(13), np.uint64(16), np.uint64(17), np.uint64(21)
@@ -19,14 +28,51 @@ _C0, _C1 = np.uint64(0x736F6D6570736575), np.uint64(0x646F72616E646F6D)
 _C2, _C3 = np.uint64(0x6C7967656E657261), np.uint64(0x7465646279746573)
 
 
+def _keep_results() -> None:
+    """Have what is compiled kept in a folder of these very sources.
+
+    Numba looks whether the file of a function has changed, and not at those that it has drawn functions from.
+    """
+    folder = Path(__file__).parent
+    sources = b"".join((folder / f"{name}.py").read_bytes() for name in SOURCES)
+    root = os.environ.get("NUMBA_CACHE_DIR") or str(folder / "__pycache__")
+    numba.config.CACHE_DIR = f"{root}/kernels-{hashlib.blake2b(sources, digest_size=8).hexdigest()}"
+
+
+def _jit(function: Function, **options: Any) -> Function:
+    try:
+        return cast("Function", numba.njit(cache=True, **options)(function))
+    except RuntimeError:  # There is no place to keep it: it is compiled by each process.
+        return cast("Function", numba.njit(**options)(function))
+
+
 def compiled(function: Function) -> Function:
-    """Compile a function at its first call, and keep the result for later processes."""
-    return cast("Function", numba.njit(cache=True, nogil=True, boundscheck=False)(function))
+    """Compile a function at its first call, and keep the result for later processes where there is a place for it."""
+    return _jit(function, nogil=True, boundscheck=False)
 
 
 def inlined(function: Function) -> Function:
     """Compile a function into those that call it."""
-    return cast("Function", numba.njit(cache=True, nogil=True, boundscheck=False, inline="never")(function))
+    return _jit(function, nogil=True, boundscheck=False, forceinline=True)
+
+
+_keep_results()
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def prefetch(_context: Any, array: Any, index: Any) -> Any:
+    """Have the word `index` of an array fetched into the cache, without waiting for it."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        pointer = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
+        numbers = [ir.IntType(32)] * 3
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, *numbers])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [pointer, *(ir.Constant(ir.IntType(32), each) for each in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(array, index), generate
 
 
 @inlined

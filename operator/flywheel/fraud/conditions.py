@@ -46,8 +46,8 @@ class WindowState:
     """Counts, distinct members, sums and changes: in compiled windows."""
 
     def __init__(self, rule: Rule, condition: Windowed) -> None:
-        self._rule, self._condition = rule, condition
-        self._field = getattr(condition, "field", "")
+        self._rule, self.condition = rule, condition
+        self.field = getattr(condition, "field", "")
         self.unusable, self.span = 0, rule.window
         self.window = Window(
             KINDS[type(condition)],
@@ -80,18 +80,19 @@ class WindowState:
         ):
             return {}
         hits = np.flatnonzero(found[:, 0] >= 0)
-        return {i: self._finding(*seen) for i, seen in zip(hits.tolist(), found[hits].tolist(), strict=True)}
+        return {i: self.finding(*seen) for i, seen in zip(hits.tolist(), found[hits].tolist(), strict=True)}
 
     def _payloads(self, columns: Columns, keys: Numbers) -> tuple[Numbers, Flags | None]:
-        if isinstance(self._condition, Sum):
-            return columns.amounts(self._field)
-        if not self._field:
+        if isinstance(self.condition, Sum):
+            return columns.amounts(self.field)
+        if not self.field:
             return keys, None
-        members = columns.hashes(self._field)
+        members = columns.hashes(self.field)
         return members, members != 0
 
-    def _finding(self, seen: int, end: int, lost: int) -> Finding:
-        condition, since = self._condition, end - self._rule.window
+    def finding(self, seen: int, end: int, lost: int) -> Finding:
+        """Tell what a window has found."""
+        condition, since = self.condition, end - self._rule.window
         observed = float(seen)
         if isinstance(condition, Sum):
             observed = seen / UNIT

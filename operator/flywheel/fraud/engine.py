@@ -22,9 +22,12 @@ from flywheel.fraud.counters import Counters, RuleCounters
 from flywheel.fraud.kernels import remember as remember_ids
 from flywheel.fraud.kernels import sweep
 from flywheel.fraud.memory import Memory
+from flywheel.fraud.quick import Quick, fitting
 from flywheel.fraud.rule import Rule, problems, read_again
 from flywheel.fraud.running import RunningRule
 from flywheel.fraud.scores import Scorer
+from flywheel.fraud.sharding import owner
+from flywheel.fraud.single import REPEATED
 from flywheel.fraud.snapshot import Snapshot, fingerprint, key_of_secret, read_snapshot, write_snapshot
 from flywheel.fraud.window import Window
 from flywheel.fraud.words import Event, Verdict
@@ -69,9 +72,10 @@ class Engine:
         self._leaving: list[Memory] = []
         self.clock = 0
         """The newest arrival seen, in milliseconds since 1970."""
-        self.counters = Counters()
+        self._events = self._duplicates = self._clamped = 0
         self._ids = Window(layout.IDS, window=remember, kept=0, limit=0, lateness=0, maximum=maximum_ids, refuses=False)
         self._running: tuple[RunningRule, ...] = ()
+        self._quick = Quick(self._ids, (), self._secret)
         self.replace(rules, now)
 
     @property
@@ -86,8 +90,8 @@ class Engine:
 
     def judge(self, events: Sequence[Event]) -> list[Verdict]:
         """Take events in; give the verdicts in the order of the events, and of the rules' names for one event."""
-        if len(events) <= BATCH:
-            return self._judge(events) if events else []
+        if len(events) == 1:
+            return self.judge_one(events[0])
         return [
             verdict for start in range(0, len(events), BATCH) for verdict in self._judge(events[start : start + BATCH])
         ]
@@ -97,11 +101,47 @@ class Engine:
         columns = Columns(events, self._secret, self.clock)
         self.clock = int(columns.clocks[-1])
         fresh = np.empty(len(events), np.bool_)
-        repeated = remember_ids(
-            self._ids.memory.words, self._ids.row, columns.hashes("messageId"), columns.clocks, fresh
-        )
-        self.counters = self.counters.plus(events=len(events), duplicates=int(repeated), clamped=columns.clamped)
+        ids = columns.hashes("messageId")
+        repeated = remember_ids(self._ids.memory.words, self._ids.row, ids, columns.clocks, fresh)
+        self._count(len(events), int(repeated), columns.clamped)
         return _in_order([each.judge(columns, fresh) for each in self._running])
+
+    def judge_one(self, event: Event) -> list[Verdict]:
+        """Take one event in; give its verdicts, in the order of the rules' names."""
+        arrived, time = event.arrived, event.time
+        if self._leaving:
+            self._shrink()
+        if not self.clock:
+            return self._judge((event,))
+        self.clock = clock = max(self.clock, arrived)
+        clamped = time > arrived
+        hits = self._quick.judge(event, arrived if clamped else time, clock, self._owned(event))
+        self._count(1, hits == REPEATED, clamped)
+        if hits == REPEATED or not (hits or self._slow):
+            return []
+        found = self._quick.verdicts(event, arrived if clamped else time, hits) if hits else []
+        if self._slow:
+            columns = Columns((event,), self._secret, clock)
+            for running in self._slow:
+                found += [verdict for _, verdict in running.judge(columns, np.ones(1, np.bool_))]
+            found.sort(key=lambda verdict: verdict.rule)
+        return found
+
+    def _owned(self, event: Event) -> int:
+        """Give a bit for each rule on the quick way by which this shard judges an event."""
+        if self._of == 1:
+            return -1
+        return sum(1 << i for i, owns in enumerate(self._owners) if owns(event))
+
+    def _count(self, events: int, duplicates: int, clamped: int) -> None:
+        self._events += events
+        self._duplicates += duplicates
+        self._clamped += clamped
+
+    @property
+    def counters(self) -> Counters:
+        """What was met."""
+        return Counters(events=self._events, duplicates=self._duplicates, clamped=self._clamped)
 
     def advance(self, now: int) -> None:
         """Let the clock go on without events, and forget a little of what is over."""
@@ -132,6 +172,7 @@ class Engine:
             wrong.append("two rules have one name")
         if wrong:
             raise ValueError("; ".join(wrong))
+        self._quick.flush()
         before = {each.rule.name: each for each in self._running}
         self._running = tuple(
             RunningRule(
@@ -145,6 +186,9 @@ class Engine:
             for rule in sorted(map(read_again, rules), key=lambda rule: rule.name)
         )
         self._leaving += [memory for each in before.values() for memory in each.leave()]
+        self._quick = Quick(self._ids, fitting(self._running), self._secret)
+        self._slow = [each for each in self._running if each not in self._quick.rules]
+        self._owners = [owner(each.rule, self._shard, self._of) for each in self._quick.rules]
         self._warm(list(history))
 
     def _warm(self, history: Sequence[Event]) -> None:
@@ -167,6 +211,7 @@ class Engine:
 
     def counters_of(self, name: str) -> RuleCounters:
         """Tell what a rule has met. KeyError where there is no such rule."""
+        self._quick.flush()
         return {each.rule.name: each for each in self._running}[name].counters
 
     def snapshot(self, position: bytes) -> bytes:
@@ -175,6 +220,7 @@ class Engine:
         This copies all that is kept, so it takes as long as that: a process that judges does it in a forked child, or
         leaves it to another that reads the same log.
         """
+        self._quick.flush()
         return write_snapshot(
             Snapshot(
                 secret=fingerprint(self._secret),
@@ -210,7 +256,8 @@ class Engine:
         )
         if kept.secret != fingerprint(engine._secret) or len(kept.states) != len(engine._running):
             raise ValueError("the snapshot was made with another secret")
-        engine.clock, engine.counters = kept.clock, kept.counters
+        engine.clock = kept.clock
+        engine._count(kept.counters.events, kept.counters.duplicates, kept.counters.clamped)
         engine._ids.load(kept.ids)
         for running, (counted, parts) in zip(engine._running, kept.states, strict=True):
             running.load(counted, parts)

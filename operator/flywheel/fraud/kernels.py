@@ -6,7 +6,7 @@ newest time of its key, included, and begins `WINDOW` milliseconds before, exclu
 
 import numpy as np
 
-from flywheel.fraud.compiled import Flags, Numbers, compiled, inlined
+from flywheel.fraud.compiled import Flags, Numbers, compiled, inlined, prefetch
 from flywheel.fraud.entries import add_change, add_member, add_stamp, add_value, give_ring, take_ring
 from flywheel.fraud.layout import (
     COUNT,
@@ -158,7 +158,25 @@ def _admit(memory: Numbers, row: Numbers, key: int, time: int, over: int) -> int
 
 
 @inlined
-def _first_time(memory: Numbers, row: Numbers, key: int, clock: int) -> bool:
+def _fetch_ahead(memory: Numbers, row: Numbers, keys: Numbers, i: int) -> None:
+    """Have fetched what events soon to come will look at: first the table, then the record, then the ring."""
+    mask, last = (1 << row[TABLE_BITS]) - 1, len(keys) - 1
+    prefetch(memory, keys[min(i + 18, last)] & mask)
+    entry = memory[keys[min(i + 12, last)] & mask]
+    if entry != 0:
+        prefetch(memory, row[RECORDS] + ((entry & _SLOT) - 1) * RECORD)
+    if row[SIZES] > 0:
+        entry = memory[keys[min(i + 6, last)] & mask]
+        if entry != 0:
+            prefetch(memory, memory[row[RECORDS] + ((entry & _SLOT) - 1) * RECORD + RING])
+    behind = row[RECORDS] + (row[HAND] + 12) * RECORD
+    if row[HAND] + 12 < row[HIGH] and memory[behind + HASH] != 0:
+        prefetch(memory, memory[behind + HASH] & mask)
+        prefetch(memory, memory[behind + RING])
+
+
+@inlined
+def first_time(memory: Numbers, row: Numbers, key: int, clock: int) -> bool:
     """Say whether an event's id has not been seen within the window, and remember it."""
     over = clock - row[WINDOW]
     _sweep(memory, row, SWEPT, over)
@@ -174,7 +192,7 @@ def _first_time(memory: Numbers, row: Numbers, key: int, clock: int) -> bool:
 
 
 @inlined
-def _step(memory: Numbers, row: Numbers, key: int, time: int, clock: int, payload: int, out: Numbers) -> None:
+def step(memory: Numbers, row: Numbers, key: int, time: int, clock: int, payload: int, out: Numbers) -> None:
     """Put one event into the window of its key; write what is in it, its end, and whether more was left out."""
     over = clock - row[LATENESS] - row[WINDOW]
     _sweep(memory, row, SWEPT, over)
@@ -216,11 +234,31 @@ def sweep(memory: Numbers, row: Numbers, steps: int, clock: int) -> None:
 
 
 @compiled
+def choose(
+    matching: Flags, usable: Flags, keys: Numbers, times: Numbers, clocks: Numbers, lateness: int, counts: Numbers
+) -> Flags:
+    """Say which events a rule judges: usable ones that match, have a key and are not too late.
+
+    In `counts` are then how many match, how many of these lack the key, and how many others are too late.
+    """
+    chosen = np.zeros(len(keys), np.bool_)
+    for i in range(len(keys)):
+        if matching[i] and usable[i]:
+            late = times[i] < clocks[i] - lateness
+            counts[0] += 1
+            counts[1] += keys[i] == 0
+            counts[2] += keys[i] != 0 and late
+            chosen[i] = keys[i] != 0 and not late
+    return chosen
+
+
+@compiled
 def remember(memory: Numbers, row: Numbers, ids: Numbers, clocks: Numbers, fresh: Flags) -> int:
     """Mark the events whose id has not been seen lately; give how many have been. An event without an id is new."""
     repeated = 0
     for i in range(len(ids)):
-        fresh[i] = ids[i] == 0 or _first_time(memory, row, ids[i], clocks[i])
+        _fetch_ahead(memory, row, ids, i)
+        fresh[i] = ids[i] == 0 or first_time(memory, row, ids[i], clocks[i])
         repeated += not fresh[i]
     return repeated
 
@@ -252,10 +290,11 @@ def run(
     hits = 0
     out = np.zeros(3, np.int64)
     for i in range(len(keys)):
+        _fetch_ahead(memory, row, keys, i)
         found[i, 0] = -1
         if not chosen[i]:
             continue
-        _step(memory, row, keys[i], times[i], clocks[i], payloads[i], out)
+        step(memory, row, keys[i], times[i], clocks[i], payloads[i], out)
         if out[0] > row[LIMIT]:
             found[i, 0], found[i, 1], found[i, 2] = out[0], out[1], out[2]
             hits += 1

@@ -31,8 +31,8 @@ HASH, NEWEST, FILLED, FIRST, SIZE, RING, TOTAL, LOST = range(8)
 """LOST is the time of the newest entry that had to be left out; of a free record, the next free one."""
 RECORD = 8
 
-SWEPT = 2
-"""Records looked at for each event, to forget those whose time is over."""
+SWEPT = 1
+"""Records looked at for each event, to forget those whose time is over: an event adds one at most."""
 SAMPLED = 64
 """Records looked at to find the oldest, where there is room for no more."""
 RING_BUDGET = 1 << 29

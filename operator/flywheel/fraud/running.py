@@ -1,5 +1,6 @@
 """One rule at work: which events it judges, by what state, and what it says of them. Needs the extra `fraud`."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -7,15 +8,16 @@ import numpy as np
 
 from flywheel.fraud.columns import Columns
 from flywheel.fraud.compiled import Flags
-from flywheel.fraud.conditions import state_of
+from flywheel.fraud.conditions import WindowState, state_of
 from flywheel.fraud.counters import RuleCounters
 from flywheel.fraud.fields import key_reader
 from flywheel.fraud.findings import Finding, State
+from flywheel.fraud.kernels import choose
 from flywheel.fraud.memory import Memory
 from flywheel.fraud.rule import Rule
 from flywheel.fraud.scores import Scorer
 from flywheel.fraud.sharding import owned
-from flywheel.fraud.words import Verdict
+from flywheel.fraud.words import Event, Verdict
 
 
 class RunningRule:
@@ -45,6 +47,7 @@ class RunningRule:
                 kept.born = born
                 self._new.append(kept)
             self.states[name] = kept
+        self._quick = all(isinstance(state, WindowState) for state in self.states.values())
 
     def judge(self, columns: Columns, fresh: Flags) -> list[tuple[int, Verdict]]:
         """Take a batch in; give verdicts with the index of their event."""
@@ -52,7 +55,8 @@ class RunningRule:
         if not found:
             return []
         self.counted = self.counted.plus(hits=len(found))
-        return [(i, self._verdict(columns, i, findings)) for i, findings in sorted(found.items())]
+        times = columns.times.tolist()
+        return [(i, self.verdict(columns.events[i], times[i], findings)) for i, findings in sorted(found.items())]
 
     def _found(self, columns: Columns, fresh: Flags, states: list[State]) -> dict[int, list[Finding]]:
         """Let states judge a batch; give, by event that breaks the rule, what was found."""
@@ -60,30 +64,29 @@ class RunningRule:
         usable, keys = fresh, columns.keys(rule)
         if self._of > 1:
             usable = usable & owned(columns.events, rule, self._shard, self._of)
-        matching = columns.matching(rule.match) & usable
-        late = columns.times < columns.clocks - rule.lateness
-        keyed = keys != 0
-        chosen = matching & keyed & ~late
-        self.counted = self.counted.plus(
-            matched=int(np.count_nonzero(matching)),
-            missing_key=int(np.count_nonzero(matching & ~keyed)),
-            late=int(np.count_nonzero(matching & keyed & late)),
-        )
+        counts = np.zeros(3, np.int64)
+        matching = columns.matching(rule.match)
+        chosen = choose(matching, usable, keys, columns.times, columns.clocks, rule.lateness, counts)
+        matched, missing, late = counts.tolist()
+        self.counted = self.counted.plus(matched=matched, missing_key=missing, late=late)
+        if not self._quick:
+            usable = usable & (columns.times >= columns.clocks - rule.lateness)
         for state in self.states.values():
             state.born = state.born or int(columns.clocks[0])
-        findings = [state.judge(columns, keys, chosen, usable & ~late) for state in states]
+        findings = [state.judge(columns, keys, chosen, usable) for state in states]
         if len(findings) == 1:
             return {i: [finding] for i, finding in findings[0].items()}
         hit = set.union(*map(set, findings)) if rule.combine == "Any" else set.intersection(*map(set, findings))
         return {i: [each[i] for each in findings if i in each] for i in hit}
 
-    def _verdict(self, columns: Columns, i: int, findings: list[Finding]) -> Verdict:
-        event, first = columns.events[i], findings[0]
+    def verdict(self, event: Event, time: int, findings: Sequence[Finding]) -> Verdict:
+        """Say that an event breaks the rule, by what its conditions have found."""
+        first = findings[0]
         return Verdict(
             rule=self.rule.name,
             version=self._version,
             event=event.id,
-            at=int(columns.times[i]),
+            at=time,
             key=self._read_key(event),
             observed=first.observed,
             limit=first.limit,

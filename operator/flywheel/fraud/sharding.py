@@ -4,7 +4,7 @@ A key belongs to one shard. An event goes to the shards of all rules that it mat
 whose key is its own. Rules that look from one key to others are judged whole, by the shard of their name.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import xxhash
@@ -47,8 +47,14 @@ def shards_of(event: Event, rules: Iterable[Rule], of: int) -> frozenset[int]:
 
 
 def owned(events: Sequence[Event], rule: Rule, shard: int, of: int) -> NDArray[np.bool_]:
-    """Say which events of a batch this shard is to judge by a rule. Those without a key are the first shard's."""
+    """Say which events of a batch this shard is to judge by a rule. Those without a key are one shard's."""
+    return np.array([*map(owner(rule, shard, of), events)], np.bool_)
+
+
+def owner(rule: Rule, shard: int, of: int) -> Callable[[Event], bool]:
+    """Give the function that says whether this shard is to judge an event by a rule."""
     if is_whole(rule):
-        return np.full(len(events), shard_of((rule.name,), of) == shard, np.bool_)
+        mine = shard_of((rule.name,), of) == shard
+        return lambda _: mine
     read = key_reader(rule.key, rule.prefix_ipv4, rule.prefix_ipv6)
-    return np.array([shard_of(key, of) == shard for key in map(read, events)], np.bool_)
+    return lambda event: shard_of(read(event), of) == shard

@@ -14,7 +14,7 @@ class Window:
         self, kind: int, *, window: int, kept: int, limit: int, lateness: int, maximum: int, refuses: bool
     ) -> None:
         self.row, words = layout.plan(kind, kept, maximum)
-        self.memory = Memory(words)
+        self.memory = Memory(words, used=int(self.row[layout.RECORDS]))
         self.row[layout.WINDOW], self.row[layout.LIMIT], self.row[layout.LATENESS] = window, limit, lateness
         self.row[layout.REFUSES] = int(refuses)
         self.born = 0

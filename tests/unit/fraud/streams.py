@@ -1,5 +1,6 @@
 """Generated streams of events: ties, late, repeated and future ones, and some that lack what is asked of them."""
 
+import msgspec
 from hypothesis import strategies as st
 
 from flywheel.fraud.rule import (
@@ -63,6 +64,7 @@ RULES = [
     ),
 ]
 
+RULES = [msgspec.structs.replace(rule, maximum_keys=5000) for rule in RULES]
 CLAIMED, SIGNED_UP = Match(events=("Coupon Claimed",)), Match(events=("Signed Up",))
 PATTERNS = [
     Rule(

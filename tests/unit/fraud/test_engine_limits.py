@@ -76,7 +76,7 @@ def test_what_is_over_is_forgotten_bit_by_bit_with_other_keys_events() -> None:
     engine = Engine([rule(Count(more_than=3), lateness=0)])
     engine.judge(flood(5000))
     assert engine.counters_of("r").keys == 5000
-    engine.judge([event(10_000 + i, 20_000 + i) for i in range(4000)])
+    engine.judge([event(10_000 + i, 20_000 + i) for i in range(6000)])
     assert engine.counters_of("r").keys == 1
     engine.judge(flood(100, start=50_000))
     engine.advance(START + 99_000)
