@@ -8,6 +8,12 @@ from flywheel.experiment.analysis import Analysis, Design, Finding, Guardrail, K
 from flywheel.experiment.confidence_sequence import Standing
 
 MOST_TOLD = 100.0
+_UNITS = (
+    ("days", timedelta(days=1)),
+    ("hours", timedelta(hours=1)),
+    ("minutes", timedelta(minutes=1)),
+    ("seconds", timedelta(seconds=1)),
+)
 """Relative difference above which nobody asks for the number."""
 
 
@@ -68,10 +74,16 @@ def goes_on(found: Sequence[Finding]) -> str:
 
 def too_early(left: timedelta, *, whole_weeks: bool) -> str:
     """Say how long there is no verdict yet."""
-    days = left / timedelta(days=1)
-    time = f"{math.ceil(days)} more days" if days > 1 else f"{max(1, math.ceil(days * 24))} more hours"
     what = "whole weeks, as asked" if whole_weeks else "its least time"
-    return f"No verdict before the test has run for {what}: {time}."
+    return f"No verdict before the test has run for {what}: {time_left(left)} more."
+
+
+def time_left(time: timedelta) -> str:
+    """Say how long something takes, rounded up to whole units of which there are at least two: 36 hours, 3 days."""
+    for unit, size in _UNITS:
+        if time > size:
+            return f"{math.ceil(time / size)} {unit}"
+    return "1 second"
 
 
 def breach(design: Design, found: Sequence[Finding]) -> str:

@@ -11,7 +11,7 @@ from flywheel.api.abtest_metrics import Guardrail
 from flywheel.api.abtest_variant import Variant
 from flywheel.experiment import figures as words
 from flywheel.experiment.analysis import Analysis, Design
-from flywheel.experiment.sentences import percent
+from flywheel.experiment.sentences import percent, time_left
 from flywheel.experiment.state import ABTestState, write_state
 from flywheel.insight.arms import ArmFigures
 from flywheel.plan import Manifest
@@ -224,14 +224,18 @@ def sizing_of(
         return told
     needed = min(MOST_DAYS, state.elapsed(now) / _DAY / done)
     left = needed * (1.0 - done)
-    told |= {"daysNeeded": f"{needed:.1f}", "daysLeft": f"{left:.1f}"}
+    told |= {"daysNeeded": _days(needed), "daysLeft": _days(left)}
     if ends_at is not None and now + timedelta(days=left) > ends_at:
-        short = (now + timedelta(days=left) - ends_at) / _DAY
+        late = time_left(now + timedelta(days=left) - ends_at)
         told["message"] = (
-            f"at this rate the planned visitors are there {short:.1f} days after the end: raise traffic, let it run "
+            f"at this rate the planned visitors are there {late} after the end: raise traffic, let it run "
             "longer, or look for a larger minimumEffect"
         )
     return told
+
+
+def _days(days: float) -> str:
+    return f"{days:.1f}" if days >= 1 else f"{days:.3f}"
 
 
 def _decision(state: ABTestState) -> Manifest:
@@ -243,6 +247,8 @@ def _decision(state: ABTestState) -> Manifest:
         told["winner"] = decision.winner
     if decision.promoted_at is not None:
         told["promotedAt"] = written(decision.promoted_at)
+    if decision.revision:
+        told["revision"] = decision.revision
     return told
 
 
