@@ -8,6 +8,8 @@ from flywheel.experiment.analysis import Analysis, Design, Finding, Guardrail, K
 from flywheel.experiment.confidence_sequence import Standing
 
 MOST_TOLD = 100.0
+_NEXT_TO_NOTHING = 0.01
+"""Of a unit of time: what is so little above a whole one is not rounded up."""
 _UNITS = (
     ("days", timedelta(days=1)),
     ("hours", timedelta(hours=1)),
@@ -82,7 +84,7 @@ def time_left(time: timedelta) -> str:
     """Say how long something takes, rounded up to whole units of which there are at least two: 36 hours, 3 days."""
     for unit, size in _UNITS:
         if time > size:
-            return f"{math.ceil(time / size)} {unit}"
+            return f"{math.ceil(time / size - _NEXT_TO_NOTHING):,} {unit}"
     return "1 second"
 
 
@@ -179,6 +181,8 @@ def signed(share: float) -> str:
         return "any"
     if share > MOST_TOLD:
         return f"over +{MOST_TOLD * 100:,.0f}%"
+    if share < -MOST_TOLD:
+        return f"below -{MOST_TOLD * 100:,.0f}%"
     return f"{share * 100:+,.0f}%" if abs(share) >= 1 else f"{share * 100:+.3g}%"
 
 
