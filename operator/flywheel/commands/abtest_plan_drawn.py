@@ -47,16 +47,15 @@ def _from(past: Past | None) -> str:
 def _table(test: ABTest, plan: Plan) -> Table:
     primary = test.spec.metrics.primary
     sign = 1.0 if primary.direction == "Increase" else -1.0
-    table = Table(box=box.SIMPLE_HEAD, collapse_padding=True)
-    for name in ("minimumEffect", "", "from", "to"):
+    table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    for name in ("effect", "", "makes"):
         table.add_column(name, no_wrap=True)
-    for name in ("each variant", "control", "all visitors", "at most", "on average"):
-        table.add_column(name, justify="right")
+    for name in ("variant", "control", "in all", "at most", "on average"):
+        table.add_column(name, no_wrap=True, justify="right")
     for factor, cost in zip(FACTORS, plan.costs, strict=True):
         effect = primary.minimum_effect * factor
         target = plan.baseline.value * (1 + sign * effect)
-        cells = [percent(effect), NAMES[factor], value_text(primary, plan.baseline.value)]
-        cells.append(value_text(primary, target) if cost else "–")
+        cells = [percent(effect), NAMES[factor], value_text(primary, target) if cost else "–"]
         cells += _costs(cost)
         is_late = cost is not None and cost.time is not None and cost.time > plan.window.length
         style = "yellow" if is_late else "bold" if factor == 1.0 else ""
@@ -78,5 +77,5 @@ def _expected(test: ABTest, plan: Plan, planned: Cost, time: timedelta) -> str:
     return (
         f"If the effect is there, it is found in {statistics.power:.0%} of all tests (power), on average after "
         f"{plan.share:.0%} of the planned visitors: {expected} of {time_left(time)}. If there is none, a difference "
-        f" is found in at most {percent(statistics.alpha)} of all tests (alpha{several})."
+        f"is found in at most {percent(statistics.alpha)} of all tests (alpha{several})."
     )
