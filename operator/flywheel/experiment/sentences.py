@@ -68,9 +68,11 @@ def out_of_reach(design: Design, found: Sequence[Finding]) -> str:
     )
 
 
-def goes_on(found: Sequence[Finding]) -> str:
+def goes_on(design: Design, found: Sequence[Finding]) -> str:
     """Say how far a test is."""
     least = min(each.look.fraction for each in found)
+    if design.batches:
+        return f"Too early to tell: {round(least * design.batches)} of {design.batches} batches of visitors were there."
     return f"Too early to tell: {math.floor(least * 100)}% of the planned visitors were there."
 
 
