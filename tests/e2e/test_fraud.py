@@ -18,12 +18,12 @@ WORKER = "flywheel-fraud-0"
 
 
 def rule(**spec: Any) -> Manifest:
-    """More than five claims of one visitor in a minute: the catalogue is closed to them."""
+    """More than five claims of one visitor in ten minutes: the catalogue is closed to them."""
     asked = {
         "campaign": NAME,
         "match": {"event": "Coupon Claimed"},
         "key": ["visitor"],
-        "window": "60s",
+        "window": "10m",
         "condition": {"count": {"moreThan": LIMIT}},
         "action": {"block": {"for": "30m", "scope": ["/browse"]}},
         "mode": "Enforce",
@@ -99,7 +99,7 @@ def test_a_hunter_is_refused_where_it_hurts_and_nobody_else(judged: JudgedShop) 
         assert (sample["observed"], sample["limit"]) == (str(LIMIT + 1), str(LIMIT))
         assert hunter.get("/browse").status_code == 200
 
-        # When the rule is enforced, and the hunter goes on
+        # When the rule is enforced, which moves no window, and the hunter goes on
         shop.write(rule())
         claims(hunter, 1)
         # Then the catalogue is closed to the hunter, the front page is not, and the other one sees no difference
