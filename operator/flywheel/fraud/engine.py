@@ -29,6 +29,7 @@ from flywheel.fraud.scores import Scorer
 from flywheel.fraud.sharding import owner
 from flywheel.fraud.single import REPEATED
 from flywheel.fraud.snapshot import Snapshot, fingerprint, key_of_secret, read_snapshot, write_snapshot
+from flywheel.fraud.where import unfit
 from flywheel.fraud.window import Window
 from flywheel.fraud.words import Event, Verdict
 
@@ -166,8 +167,9 @@ class Engine:
 
         Raises:
             ValueError: Rules cannot be carried out, or two have one name. Nothing has changed then.
+            OSError: There are no addresses for a window. Nothing has changed then either.
         """
-        wrong = [f"{rule.name}: {problem}" for rule in rules for problem in problems(rule)]
+        wrong = [f"{rule.name}: {problem}" for rule in rules for problem in [*problems(rule), *unfit(rule)]]
         if len({rule.name for rule in rules}) != len(rules):
             wrong.append("two rules have one name")
         if wrong:
@@ -185,7 +187,9 @@ class Engine:
             )
             for rule in sorted(map(read_again, rules), key=lambda rule: rule.name)
         )
-        self._leaving += [memory for each in before.values() for memory in each.leave()]
+        kept = {id(state) for each in self._running for state in each.states.values()}
+        left = [state for each in before.values() for state in each.states.values() if id(state) not in kept]
+        self._leaving += [memory for state in left for memory in state.leave()]
         self._quick = Quick(self._ids, fitting(self._running), self._secret)
         self._slow = [each for each in self._running if each not in self._quick.rules]
         self._owners = [owner(each.rule, self._shard, self._of) for each in self._quick.rules]

@@ -13,7 +13,6 @@ from flywheel.fraud.counters import RuleCounters
 from flywheel.fraud.fields import key_reader
 from flywheel.fraud.findings import Finding, State
 from flywheel.fraud.kernels import choose
-from flywheel.fraud.memory import Memory
 from flywheel.fraud.rule import Rule
 from flywheel.fraud.scores import Scorer
 from flywheel.fraud.sharding import owned
@@ -41,7 +40,7 @@ class RunningRule:
         self._new: list[State] = []
         self._seen_from = 0
         for name, condition in zip(rule.windows(), rule.conditions, strict=True):
-            kept = before.states.pop(name, None) if before else None
+            kept = before.states.get(name) if before else None
             if kept is None:
                 kept = state_of(rule, condition, scorer)
                 kept.born = born
@@ -142,7 +141,3 @@ class RunningRule:
         self.counted = counted
         for name, state in self.states.items():
             state.load(parts[name])
-
-    def leave(self) -> list[Memory]:
-        """Give the memory of the states that nobody has taken over."""
-        return [memory for state in self.states.values() for memory in state.leave()]

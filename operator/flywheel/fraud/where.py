@@ -5,11 +5,11 @@ compared with numbers only, a text with texts, and `true` is not 1.
 """
 
 import ipaddress
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 from flywheel.fraud.fields import reader
-from flywheel.fraud.rule import Filter, Match
+from flywheel.fraud.rule import AccountAge, Filter, Match, Rule, Sequence
 from flywheel.fraud.words import Event, Value
 
 Test = Callable[[Value | None], bool]
@@ -107,6 +107,19 @@ def matcher(match: Match) -> Callable[[Event], bool]:
     return means
 
 
-def holds(where: Sequence[Filter], event: Event) -> bool:
+def unfit(rule: Rule) -> list[str]:
+    """Tell which filters of a rule cannot be carried out."""
+    steps = [step for each in rule.conditions if isinstance(each, Sequence) for step in each.steps]
+    begins = [each.since for each in rule.conditions if isinstance(each, AccountAge) and each.since]
+    found = []
+    for match in (rule.match, *steps, *begins):
+        try:
+            matcher(match)
+        except ValueError as error:
+            found.append(str(error))
+    return found
+
+
+def holds(where: Iterable[Filter], event: Event) -> bool:
     """Say whether all filters hold of an event."""
     return matcher(Match(where=tuple(where)))(event)

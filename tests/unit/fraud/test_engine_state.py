@@ -1,13 +1,15 @@
 """Kills, changes of rules, shards and the order of rules: none of them changes a verdict that it should not."""
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.fraud.streams import PATTERNS, RULES, START, places, streams
 
 from flywheel.fraud.engine import Engine
-from flywheel.fraud.rule import Count, Distinct, Rule
+from flywheel.fraud.rule import Count, Distinct, Filter, Match, Rule
 from flywheel.fraud.sharding import shards_of
+from flywheel.fraud.where import matcher
 from flywheel.fraud.words import Event
 
 ALL = [*RULES, *PATTERNS]
@@ -99,6 +101,9 @@ def test_rules_that_cannot_be_carried_out_change_nothing() -> None:
     engine = Engine(RULES)
     with pytest.raises(ValueError, match="window is 0 ms"):
         engine.replace([Rule(name="r", key=("address",), window=0, conditions=(Count(more_than=1),))], 0)
+    wrong = Match(where=(Filter(field="amount", operator="GreaterThan", values=("5",)),))
+    with pytest.raises(ValueError, match="GreaterThan on amount takes a number, not '5'"):
+        engine.replace([msgspec.structs.replace(RULES[0], match=wrong)], 0)
     with pytest.raises(ValueError, match="two rules have one name"):
         engine.replace([RULES[0], RULES[0]], 0)
     assert {rule.name for rule in engine.rules} == {rule.name for rule in RULES}
@@ -112,3 +117,28 @@ def test_a_snapshot_that_is_damaged_or_of_another_secret_is_refused() -> None:
         Engine.restore(data[:-1] + bytes([data[-1] ^ 1]), secret=b"a")
     with pytest.raises(ValueError, match="no snapshot"):
         Engine.restore(b"", secret=b"a")
+
+
+def test_filters_take_numbers_texts_and_truths_for_what_they_are() -> None:
+    sent = Event(id="", time=START, arrived=START, address="192.0.2.9", fields={"n": 1.0, "t": "1", "b": True, "e": ""})
+
+    def holds(field: str, operator: str, *values: object) -> bool:
+        return matcher(Match(where=(Filter(field=field, operator=operator, values=values),)))(sent)
+
+    assert holds("n", "Equals", 1.0)
+    assert not holds("n", "Equals", "1")
+    assert not holds("b", "Equals", 1.0)
+    assert holds("b", "In", True, "x")
+    assert not holds("t", "GreaterThan", 0.0)
+    assert not holds("b", "GreaterOrEqual", 1.0)
+    assert holds("n", "LessOrEqual", 1.0)
+    assert holds("t", "NotIn", 1.0, True)
+    assert not holds("gone", "NotEquals", "x")
+    assert holds("gone", "DoesNotExist")
+    assert holds("e", "DoesNotExist")
+    assert not holds("e", "Exists")
+    assert holds("context.ip", "InRange", "192.0.2.0/24", "2001:db8::/32")
+    assert not holds("t", "InRange", "0.0.0.0/0")
+    assert holds("address", "StartsWith", "192.")
+    assert holds("address", "EndsWith", ".9")
+    assert not holds("n", "Contains", "1")
