@@ -13,6 +13,7 @@ from flywheel.campaign.fraudrules import campaigns_of, problems_of
 from flywheel.events.volumeclaim import VolumeClaim
 from flywheel.fraud import manifests
 from flywheel.fraud.compiling import ruled_of
+from flywheel.fraud.naming import RULES_KEY
 from flywheel.fraud.policy import Ruled, Rules
 from flywheel.fraud.rule import problems as unfit
 from flywheel.plan import GROUP, Deletion, LiveObject, Manifest, ObjectKey
@@ -49,6 +50,8 @@ class FraudPlan:
     references: tuple[Manifest, ...] = ()
     """Owner references of everything that is applied: one for each Campaign with rules."""
     judged: tuple[Judged, ...] = field(default=())
+    rules: str = ""
+    """What the workers shall judge by, as the ConfigMap has it."""
 
 
 def plan_fraud(
@@ -81,14 +84,16 @@ def plan_fraud(
     if not staying:
         return FraudPlan(delete=_deletions(live), judged=judged)
     document = {name: msgspec.to_builtins(Rules(rules=orders[name])) for name in sorted(orders)}
+    written = manifests.rules_manifest(namespace, document)
     apply = (
         manifests.account_manifest(namespace),
-        manifests.rules_manifest(namespace, document),
+        written,
         *manifests.network_manifests(namespace, operator),
         manifests.disruption_budget(namespace),
         manifests.stateful_set(namespace, image, CLAIM, operator=operator),
     )
-    return FraudPlan(apply=apply, references=tuple(_reference(each) for each in staying), judged=judged)
+    references = tuple(_reference(each) for each in staying)
+    return FraudPlan(apply=apply, references=references, judged=judged, rules=written["data"][RULES_KEY])
 
 
 def judge(rule: FraudRule, campaigns: Sequence[Campaign], now: datetime) -> Judged:

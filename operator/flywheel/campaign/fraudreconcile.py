@@ -12,14 +12,14 @@ from flywheel.api.fraudrule import FraudRule
 from flywheel.api.load import InvalidResource
 from flywheel.campaign.conditions import Condition, condition_list
 from flywheel.campaign.fraudplan import FraudPlan, Held, plan_fraud
-from flywheel.campaign.fraudtold import Seen, WorkerState, read_state, status_of
+from flywheel.campaign.fraudtold import Seen, WorkerState, generation_of, read_state, status_of
 from flywheel.campaign.loaded import Loaded
 from flywheel.events.state import is_serving
 from flywheel.fraud import naming
 from flywheel.fraud.policy import Rules
 from flywheel.kube.applier import Applier, SharedClaim
 from flywheel.kube.gateway import Gateway
-from flywheel.plan import GROUP, LiveObject, Manifest, ObjectKey
+from flywheel.plan import GROUP, LiveObject, Manifest, ObjectKey, content_hash
 
 PATH = "spec"
 LOOK_EVERY = timedelta(seconds=15)
@@ -63,6 +63,13 @@ class Workers(Protocol):
 
         Raises:
             NotAnswered: One of them cannot be reached, or refuses.
+        """
+
+    async def hand_over(self, namespace: str, address: str, rules: bytes) -> bytes:
+        """Have a worker judge by other rules at once; give what it says of itself then.
+
+        Raises:
+            NotAnswered: It cannot be reached, or refuses.
         """
 
 
@@ -175,7 +182,7 @@ class FraudReconciler:
         if worker is None or not is_serving(worker):
             return Seen({}, "; ".join(troubles) or "the fraud worker is starting")
         try:
-            bodies = await self._workers.states(namespace)
+            bodies = await self._up_to_date(namespace, plan.rules)
             read = [read_state(_pod(address), body) for address, body in bodies.items()]
         except (NotAnswered, ValueError) as error:
             return Seen({}, str(error))
@@ -184,6 +191,14 @@ class FraudReconciler:
             for campaign, state in states.items():
                 found.setdefault(campaign, []).append(state)
         return Seen({campaign: tuple(states) for campaign, states in found.items()})
+
+    async def _up_to_date(self, namespace: str, rules: str) -> dict[str, bytes]:
+        """Ask the workers how they are, and hand the rules to those that judge by others: volumes take a minute."""
+        bodies = await self._workers.states(namespace)
+        for address, body in bodies.items():
+            if generation_of(body) != content_hash(rules):
+                bodies[address] = await self._workers.hand_over(namespace, address, rules.encode())
+        return bodies
 
     async def _write(self, manifest: Manifest, status: Manifest) -> None:
         metadata = {name: manifest["metadata"][name] for name in ("name", "namespace", "uid")}

@@ -172,6 +172,18 @@ def read_state(name: str, body: bytes) -> dict[str, WorkerState]:
     }
 
 
+def generation_of(body: bytes) -> str:
+    """Give the digest of the rules that a worker judges by.
+
+    Raises:
+        ValueError: It cannot be read.
+    """
+    try:
+        return msgspec.json.decode(body, type=_State).generation
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"the fraud worker says what cannot be read: {error}") from error
+
+
 class _Told(msgspec.Struct):
     problem: str = ""
     decisions: int = 0
@@ -179,4 +191,5 @@ class _Told(msgspec.Struct):
 
 
 class _State(msgspec.Struct):
+    generation: str = ""
     campaigns: dict[str, _Told] = {}

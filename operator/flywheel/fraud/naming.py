@@ -18,6 +18,8 @@ CHECK = "/v1/fraud/check"
 EXT_AUTHZ = "/v1/fraud/ext-authz"
 PASSES = "/v1/fraud/passes"
 STATE = "/v1/fraud/state"
+RULES = "/v1/fraud/rules"
+"""Where the operator hands over rules, ahead of the volume that brings them within a minute or two."""
 PASS_COOKIE = "fw_pass"  # noqa: S105 - a name
 """Of who has met a challenge: `<key>.<until>.<code>`, see `passes`."""
 

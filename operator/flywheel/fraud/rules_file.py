@@ -17,14 +17,22 @@ LARGEST = 4 << 20
 class RulesFile:
     """Tells of other rules."""
 
-    def __init__(self, path: Path, on_rules: Callable[[bytes], Awaitable[None]], look: float = LOOK) -> None:
+    def __init__(
+        self,
+        path: Path,
+        on_rules: Callable[[bytes], Awaitable[None]],
+        look: float = LOOK,
+        is_overtaken: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Make a watch.
 
         Args:
             path: A JSON object: campaign -> its rules.
             on_rules: Told the text when it is another one than before.
             look: Seconds between looks.
+            is_overtaken: Whether somebody has just brought newer rules than the file may have.
         """
+        self._is_overtaken = is_overtaken
         self._path, self._on_rules, self._look = path, on_rules, look
         self._seen: tuple[int, int, int] | None = None
         self._complained = ""
@@ -32,7 +40,7 @@ class RulesFile:
     async def run(self, known: bytes) -> None:
         """Watch until cancelled, knowing the rules that hold."""
         while True:
-            text = await asyncio.to_thread(self._read)
+            text = None if self._is_overtaken() else await asyncio.to_thread(self._read)
             if text is not None and text != known:
                 try:
                     await self._on_rules(text)

@@ -83,6 +83,7 @@ class Worker:
         self._tasks: list[asyncio.Task[None]] = []
         self._failure: str | None = None
         self._complaint: str | None = "The worker has not read its journal yet."
+        self._admin: AdminServer | None = None
         self.ports: dict[str, int] = {}
         self.started = asyncio.Event()
 
@@ -138,7 +139,11 @@ class Worker:
             self.casebook.on_ruling = self._figures.ruling
             self._begin(judging.run(), "judging")
             self._begin(self._expire(), "the end of decisions")
-            rules = RulesFile(self.settings.rules_file, lambda text: _take(judging, text))
+            rules = RulesFile(
+                self.settings.rules_file,
+                lambda text: _take(judging, text),
+                is_overtaken=lambda: self._admin is not None and self._admin.is_ahead_of_the_volume,
+            )
             self._begin(rules.run(self.casebook.rules), "the watch on rules")
             self._complaint = None
             self._figures.ready(works=True)
@@ -195,7 +200,8 @@ class Worker:
         epoch = secrets.token_hex(8)
         EdgeServer(callers, judging, self.subscriptions, epoch, keys, complaint, self._figures.counted).add_to(made)
         CheckServer(callers, self.casebook, key, complaint, self._figures.question).add_to(made)
-        AdminServer(callers, judging, complaint).add_to(made)
+        self._admin = AdminServer(callers, judging, complaint)
+        self._admin.add_to(made)
 
         async def alive(_request: web.Request) -> web.Response:
             return web.Response(text="ok\n")

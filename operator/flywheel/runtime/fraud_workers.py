@@ -6,7 +6,7 @@ import httpx
 
 from flywheel.campaign.fraudreconcile import NotAnswered
 from flywheel.events.naming import operator_audience
-from flywheel.fraud.naming import STATE, worker_urls
+from flywheel.fraud.naming import RULES, STATE, worker_urls
 from flywheel.kube.errors import ApiError, LoginError
 from flywheel.release.gate.calls import NotAnsweredError, fetch
 
@@ -34,15 +34,23 @@ class FraudWorkers:
         Raises:
             NotAnswered: One of them cannot be reached, or refuses.
         """
-        found = {}
-        for address in self._addresses(namespace):
-            try:
-                token = await self._get_token(operator_audience(namespace))
-                headers = {"Authorization": f"Bearer {token}"}
-                answer = await fetch(self._client, "GET", address + STATE, headers=headers, seconds=TIMEOUT)
-            except (ApiError, LoginError, NotAnsweredError) as error:
-                raise NotAnswered(f"the fraud worker at {address} could not be asked: {error}") from error
-            if answer.status != 200:
-                raise NotAnswered(f"the fraud worker at {address} answered {answer.status}: {answer.excerpt(200)}")
-            found[address] = answer.body
-        return found
+        return {address: await self._ask(namespace, "GET", address + STATE) for address in self._addresses(namespace)}
+
+    async def hand_over(self, namespace: str, address: str, rules: bytes) -> bytes:
+        """Have a worker judge by other rules at once; give what it says of itself then.
+
+        Raises:
+            NotAnswered: It cannot be reached, or refuses.
+        """
+        return await self._ask(namespace, "PUT", address + RULES, rules)
+
+    async def _ask(self, namespace: str, method: str, url: str, content: bytes = b"") -> bytes:
+        try:
+            token = await self._get_token(operator_audience(namespace))
+            headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+            answer = await fetch(self._client, method, url, headers=headers, content=content, seconds=TIMEOUT)
+        except (ApiError, LoginError, NotAnsweredError) as error:
+            raise NotAnswered(f"the fraud worker could not be asked, {method} {url}: {error}") from error
+        if answer.status != 200:
+            raise NotAnswered(f"the fraud worker answered {answer.status} to {method} {url}: {answer.excerpt(200)}")
+        return answer.body

@@ -34,7 +34,7 @@ from flywheel.edge.enforcer import Enforcer
 from flywheel.edge.render import Layout
 from flywheel.edge.runtime_api import RuntimeApi
 
-PATIENCE = 15.0
+PATIENCE = 45.0
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:

@@ -10,12 +10,13 @@ import aiohttp
 import msgspec
 import pytest
 from tests.unit.fraud_worker.small_engine import SmallEngine, rule
-from tests.unit.fraud_worker.world import CAMPAIGN, KEYS, NAMESPACE, RunningWorker, bearer, fetch
+from tests.unit.fraud_worker.world import CAMPAIGN, KEYS, NAMESPACE, RunningWorker, bearer, fetch, operator
 
 from flywheel.fraud import feed
 from flywheel.fraud.passes import is_good, sign
 from flywheel.fraud.words import Event
 from flywheel.fraud.worker import Settings, Worker
+from flywheel.plan import content_hash
 
 RULES = (
     rule("blocks", event="Block", moreThan=0, status=451, body="no"),
@@ -191,3 +192,19 @@ def test_a_pass_is_good_for_whom_it_was_made_until_its_end():
     assert not is_good(good.replace("100", "999"), keys, 99, "192.0.2.1", "v")
     for bad in ("", ".", "k", "k.100", "k.100.", "k.-1.x", "k.١٢.x", f"x{good}"):
         assert not is_good(bad, keys, 99, "192.0.2.1", "v")
+
+
+async def test_the_operator_hands_over_rules_that_hold_at_once(session: aiohttp.ClientSession, worker: RunningWorker):
+    other = msgspec.json.encode({CAMPAIGN: [rule("others", event="Other", moreThan=0)]})
+
+    async def hand_over(text: bytes, headers: dict[str, str]) -> tuple[int, dict[str, Any]]:
+        async with session.put(f"{worker.url}/v1/fraud/rules", data=text, headers=headers) as response:
+            return response.status, await response.json()
+
+    status, told = await hand_over(other, operator())
+    assert (status, told["generation"]) == (200, content_hash(other.decode()))
+    assert (await post(session, worker, event("Other", address="192.0.2.9")))[0] == 200
+    assert (await check(session, worker, address="192.0.2.9"))["verdict"] == "Block"
+    assert (await hand_over(b"[1]", operator()))[0] == 400
+    assert (await hand_over(other, bearer()))[0] == 401
+    assert (await hand_over(other, operator()))[1]["position"] == told["position"] + 1, "the same again is no record"
