@@ -1,6 +1,6 @@
 """What shall become of a namespace's fraud worker, and which rules it judges by. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -32,6 +32,8 @@ class Judged:
     rule: FraudRule
     problems: tuple[Problem, ...] = ()
     campaigns: tuple[str, ...] = ()
+    is_waiting: bool = False
+    """None of them has an edge now that events could come from."""
     ruled: Ruled | None = None
     """What the worker shall judge by; None where the rule cannot be carried out."""
 
@@ -58,6 +60,7 @@ def plan_fraud(
     namespace: str,
     rules: Sequence[FraudRule],
     campaigns: Sequence[Campaign],
+    opened: Collection[str],
     live: Mapping[ObjectKey, LiveObject],
     image: str,
     held: Held,
@@ -72,14 +75,15 @@ def plan_fraud(
         namespace: Where.
         rules: All of the namespace that could be loaded.
         campaigns: All of the namespace that could be loaded.
+        opened: Those of them that have an edge now: for others nobody judges.
         live: What there is of the worker.
         image: What it runs.
         held: What it judges by at present.
         now: The time: snoozes that are over are left out.
         operator: The operator's ServiceAccount as `namespace:name`; it may ask.
     """
-    judged = tuple(judge(rule, campaigns, now) for rule in rules if not rule.metadata.deletion_timestamp)
-    orders = _orders(judged, held)
+    judged = tuple(judge(rule, campaigns, opened, now) for rule in rules if not rule.metadata.deletion_timestamp)
+    orders = {campaign: each for campaign, each in _orders(judged, held).items() if campaign in opened}
     staying = [each for each in campaigns if each.name in orders and not each.metadata.deletion_timestamp]
     if not staying:
         return FraudPlan(delete=_deletions(live), judged=judged)
@@ -96,15 +100,16 @@ def plan_fraud(
     return FraudPlan(apply=apply, references=references, judged=judged, rules=written["data"][RULES_KEY])
 
 
-def judge(rule: FraudRule, campaigns: Sequence[Campaign], now: datetime) -> Judged:
+def judge(rule: FraudRule, campaigns: Sequence[Campaign], opened: Collection[str], now: datetime) -> Judged:
     """Say what is wrong with a rule, whom it is about, and what the worker is to judge by."""
     found = (*problems_of(rule, campaigns), *_not_yet(rule))
     about = tuple(each.name for each in campaigns_of(rule, campaigns))
+    waits = not set(about) & set(opened)
     if found:
-        return Judged(rule, found, about)
+        return Judged(rule, found, about, waits)
     ruled = ruled_of(rule, now)
     found = tuple(Problem("spec", each) for each in unfit(ruled.rule))
-    return Judged(rule, found, about, None if found else ruled)
+    return Judged(rule, found, about, waits, None if found else ruled)
 
 
 def is_judged(campaign: Manifest, rules: Iterable[Manifest]) -> bool:

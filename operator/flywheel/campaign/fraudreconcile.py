@@ -14,6 +14,7 @@ from flywheel.campaign.conditions import Condition, condition_list
 from flywheel.campaign.fraudplan import FraudPlan, Held, plan_fraud
 from flywheel.campaign.fraudtold import Seen, WorkerState, generation_of, read_state, status_of
 from flywheel.campaign.loaded import Loaded
+from flywheel.campaign.stages import Stage
 from flywheel.events.state import is_serving
 from flywheel.fraud import naming
 from flywheel.fraud.policy import Rules
@@ -22,6 +23,8 @@ from flywheel.kube.gateway import Gateway
 from flywheel.plan import GROUP, LiveObject, Manifest, ObjectKey, content_hash
 
 PATH = "spec"
+OPEN = frozenset(each.value for each in (Stage.PREPARING, Stage.WARM, Stage.LIVE, Stage.DRAINING))
+"""Stages in which a Campaign has an edge."""
 LOOK_EVERY = timedelta(seconds=15)
 LOOK_SOON = timedelta(seconds=2)
 """While a worker has not taken the latest rules yet."""
@@ -115,7 +118,7 @@ class FraudReconciler:
                 await self._write(manifest, status)
         if troubles:
             return now + REFUSED_AGAIN_AFTER
-        if not plan.judged:
+        if not plan.apply:
             return now + LOOK_SOON if any(each.problem for each in outcomes) else None
         return now + (LOOK_SOON if self._is_behind(namespace) else LOOK_EVERY)
 
@@ -149,10 +152,15 @@ class FraudReconciler:
 
     async def _plan(self, namespace: str, rules: list[FraudRule], now: datetime) -> FraudPlan:
         campaigns = list(self._campaigns(namespace))
+        opened = {
+            each["metadata"]["name"]
+            for each in self._world.campaigns_in(namespace)
+            if (each.get("status") or {}).get("stage") in OPEN
+        }
         live = self._world.fraud_children(namespace)
 
         def planned(held: Held) -> FraudPlan:
-            return plan_fraud(namespace, rules, campaigns, live, self._image, held, now, self._operator)
+            return plan_fraud(namespace, rules, campaigns, opened, live, self._image, held, now, self._operator)
 
         plan = planned({})
         if not any(each.ruled is None for each in plan.judged):

@@ -70,6 +70,13 @@ def _conditions(
             Condition("Reconciling", "False", "Invalid", "a person must correct the rule"),
             Condition("Stalled", "True", "Invalid", message),
         ]
+    if judged.is_waiting:
+        message = "none of its campaigns is open now; it is judged by from Preparing to Draining"
+        return [
+            Condition("Ready", "True", "Waiting", message),
+            Condition("Reconciling", "False", "Waiting", message),
+            Condition("Stalled", "False", "Waiting", message),
+        ]
     refused = next((state.problem for state in states if state.problem), "")
     newest = (
         bool(figures)

@@ -180,6 +180,7 @@ class Store:
         self._tell(owner)
         if held is None or _orders(manifest) != _orders(held):
             self._tell_shared(manifest, held)
+        if held is None or _judged_by(manifest) != _judged_by(held):
             self._tell_judging(owner[0])
         if held is None or _tested_by(manifest) != _tested_by(held):
             for test in self.tests_of(*owner):
@@ -374,6 +375,11 @@ def _tested_by(campaign: Manifest) -> object:
     """What of a campaign concerns its A/B tests."""
     status = campaign.get("status") or {}
     return _orders(campaign), status.get("stage"), status.get("winners")
+
+
+def _judged_by(campaign: Manifest) -> object:
+    """What of a campaign concerns the rules on fraud and their worker."""
+    return _orders(campaign), campaign["metadata"].get("labels"), (campaign.get("status") or {}).get("stage")
 
 
 def _tested(test: Manifest) -> str:

@@ -55,10 +55,15 @@ def rule(name: str = "burst", generation: int = 1, **spec: Any) -> FraudRule:
     return load_fraudrule(manifest(name, generation, **spec))
 
 
-def planned(*rules: FraudRule, campaigns: tuple[Campaign, ...] | None = None, held: Held | None = None) -> FraudPlan:
-    return plan_fraud(
-        "shop", rules, campaigns if campaigns is not None else (campaign(),), {}, "image", held or {}, NOW
-    )
+def planned(
+    *rules: FraudRule,
+    campaigns: tuple[Campaign, ...] | None = None,
+    held: Held | None = None,
+    opened: frozenset[str] | None = None,
+) -> FraudPlan:
+    shops = campaigns if campaigns is not None else (campaign(),)
+    names = {each.name for each in shops} if opened is None else opened
+    return plan_fraud("shop", rules, shops, names, {}, "image", held or {}, NOW)
 
 
 def document(plan: FraudPlan) -> dict[str, Any]:
@@ -88,7 +93,7 @@ def test_without_rules_the_worker_goes_the_last_made_first() -> None:
         ObjectKey("apps", "StatefulSet", "shop", "flywheel-fraud"),
     ]
     live = {key: LiveObject(key, f"uid-{key.kind}", 1, 1, "", "", "", "", False) for key in keys}
-    plan = plan_fraud("shop", (), (campaign(),), live, "image", {}, NOW)
+    plan = plan_fraud("shop", (), (campaign(),), {SHOP}, live, "image", {}, NOW)
     assert [each.key.kind for each in plan.delete] == ["StatefulSet", "Service"]
     assert plan.apply == ()
 
@@ -96,6 +101,14 @@ def test_without_rules_the_worker_goes_the_last_made_first() -> None:
 def test_for_a_campaign_that_goes_no_worker_is_made() -> None:
     going = campaign(deletionTimestamp="2027-06-16T11:59:00Z")
     assert planned(rule(), campaigns=(going,)).apply == ()
+
+
+def test_before_and_after_the_campaign_nobody_judges_and_the_rule_says_so() -> None:
+    plan = planned(rule(), opened=frozenset())
+    assert plan.apply == ()
+    [judged] = plan.judged
+    ready = condition(status_of(judged, {}, Seen({}), NOW), "Ready")
+    assert (ready["status"], ready["reason"]) == ("True", "Waiting")
 
 
 def test_a_selector_means_every_campaign_with_its_labels() -> None:
