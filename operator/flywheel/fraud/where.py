@@ -1,7 +1,7 @@
 """Filters on typed fields, and which events a match means. Pure.
 
-A filter on a field that an event lacks does not hold, whatever the operator, DoesNotExist alone excepted. A number is
-compared with numbers only, a text with texts, and `true` is not 1.
+A field that an event lacks is equal to nothing: NotEquals, NotIn and DoesNotExist hold of it, no other operator does. A
+number is compared with numbers only, a text with texts, and `true` is not 1.
 """
 
 import ipaddress
@@ -33,7 +33,7 @@ def tester(condition: Filter) -> Test:
             return lambda value: value is not None and _typed(value) in wanted
         case "NotEquals" | "NotIn":
             unwanted = frozenset(map(_typed, values))
-            return lambda value: value is not None and _typed(value) not in unwanted
+            return lambda value: value is None or _typed(value) not in unwanted
         case "InRange":
             networks = tuple(_network(value) for value in values)
             return lambda value: isinstance(value, str) and _within(value, networks)
