@@ -1,7 +1,7 @@
 """What shall become of a namespace's fraud worker, and which rules it judges by. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
@@ -37,11 +37,6 @@ class Judged:
     ruled: Ruled | None = None
     """What the worker shall judge by; None where the rule cannot be carried out."""
 
-    @property
-    def version(self) -> str:
-        """Digest of what it shall be judged by."""
-        return self.ruled.rule.version if self.ruled else ""
-
 
 @dataclass(frozen=True, slots=True)
 class FraudPlan:
@@ -51,7 +46,7 @@ class FraudPlan:
     apply: tuple[Manifest, ...] = ()
     references: tuple[Manifest, ...] = ()
     """Owner references of everything that is applied: one for each Campaign with rules."""
-    judged: tuple[Judged, ...] = field(default=())
+    judged: tuple[Judged, ...] = ()
     rules: str = ""
     """What the workers shall judge by, as the ConfigMap has it."""
 

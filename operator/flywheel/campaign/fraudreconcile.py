@@ -1,6 +1,7 @@
 """One reconcile of a namespace's FraudRules and their worker: plan, apply, ask, tell."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -104,6 +105,9 @@ class FraudReconciler:
         manifests = {each["metadata"]["name"]: each for each in self._world.fraud_rules(namespace)}
         rules = [rule for each in manifests.values() if (rule := await self._read(each, now)) is not None]
         plan = await self._plan(namespace, rules, now)
+        if len(rules) < len(manifests):
+            # What cannot be read may be what the worker judges by: it stays as it is.
+            plan = replace(plan, delete=(), apply=())
         outcomes = [await self._applier.delete(deletion) for deletion in plan.delete]
         live, claim = self._world.fraud_children(namespace), SharedClaim(naming.COMPONENT, plan.references)
         for manifest in plan.apply:
