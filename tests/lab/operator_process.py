@@ -1,5 +1,7 @@
 """The operator as a process beside the tests, on a cluster of their own, with its log at hand."""
 
+import contextlib
+import random
 import re
 import signal
 import socket
@@ -129,12 +131,14 @@ class OperatorProcess:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on at the moment."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """Return ports that nobody listens on, below those from which the kernel serves whoever wants any.
+
+    Who is killed and comes back finds them free again.
+    """
+    found: list[int] = []
+    while len(found) < count:
+        port = random.randint(20_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+    return found
