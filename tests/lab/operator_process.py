@@ -1,10 +1,7 @@
 """The operator as a process beside the tests, on a cluster of their own, with its log at hand."""
 
-import contextlib
-import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,6 +11,7 @@ from typing import Self
 import httpx
 from tests.lab.cluster.api import wait_until
 from tests.lab.cluster.client import Cluster
+from tests.ports import free_ports
 from tools.bootstrap.steps import REPOSITORY
 
 READY_SECONDS = 60.0
@@ -128,17 +126,3 @@ class OperatorProcess:
             self.stop()
         else:
             self.kill()
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on, below those from which the kernel serves whoever wants any.
-
-    Who is killed and comes back finds them free again.
-    """
-    found: list[int] = []
-    while len(found) < count:
-        port = random.randint(20_000, 32_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            found.append(port)
-    return found
