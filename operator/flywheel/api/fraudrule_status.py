@@ -128,10 +128,12 @@ class FraudRuleStatus(Model):
     without_key: Tally | None = Field(default=None, description="Events without a field of key, which were not judged.")
     late: Tally | None = Field(default=None, description="Events that came later than lateness.")
     duplicates: Tally | None = Field(default=None, description="Events that came again.")
-    dropped: Tally | None = Field(default=None, description="Events that no worker got.")
+    dropped: Tally | None = Field(default=None, description="Events that no worker got, as edges had no room for more.")
     evicted: Tally | None = Field(default=None, description="Keys that were forgotten or refused, as state is full.")
     latency_p99: Brief | None = Field(
-        default=None, alias="latencyP99", description="From the event at the edge to the decision there, p99: 42ms."
+        default=None,
+        alias="latencyP99",
+        description="From the event at the edge to its verdict, p99 of the latest, rounded up: 20ms.",
     )
     precision: Figure | None = Field(default=None, description="Share of the found who are dishonest, by labels.")
     recall: Figure | None = Field(default=None, description="Share of the dishonest who were found, by labels.")

@@ -1,7 +1,7 @@
 """What is told about a FraudRule: conditions, and what the workers have seen. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,6 +9,7 @@ import msgspec
 
 from flywheel.campaign.conditions import Condition, condition_list
 from flywheel.campaign.fraudplan import Judged
+from flywheel.fraud.lags import rounded_up
 from flywheel.fraud.rulings import RuleFigures
 from flywheel.fraud.subjects import network_of
 from flywheel.fraud.words import Verdict
@@ -28,6 +29,11 @@ class WorkerState:
     """By rule."""
     problem: str = ""
     decisions: int = 0
+    active: Mapping[str, int] = field(default_factory=dict)
+    """By rule: what holds at the edge."""
+    lost: int = 0
+    latency: float | None = None
+    """Seconds from the edge to the verdict, p99."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,10 @@ def status_of(judged: Judged, held: Mapping[str, Any], seen: Seen, now: datetime
     if not figures:
         kept = {name: value for name, value in held.items() if name not in {*told, "loadedGeneration"}}
         return kept | told
-    return told | _figures(figures) | {"workers": _workers(states, rule.name)} | _samples(figures)
+    told |= _figures(figures) | _of_campaigns(states, rule.name)
+    told |= {"workers": _workers(states, rule.name)} | _samples(figures)
+    stands = "updatedAt" in held and {**told, "updatedAt": held["updatedAt"]}.items() <= held.items()
+    return told | {"updatedAt": held["updatedAt"] if stands else moment(round(now.timestamp() * 1000))}
 
 
 def _conditions(
@@ -120,6 +129,16 @@ def _figures(figures: Sequence[RuleFigures]) -> Manifest:
         "withoutKey": total("without_key"),
         "late": total("late"),
         "evicted": total("evicted"),
+        "duplicates": total("duplicates"),
+    }
+
+
+def _of_campaigns(states: Sequence[WorkerState], rule: str) -> Manifest:
+    lags = [each.latency for each in states if each.latency is not None]
+    return {
+        "active": sum(each.active.get(rule, 0) for each in states),
+        "dropped": sum(each.lost for each in states),
+        **({"latencyP99": f"{rounded_up(max(lags) * 1000)}ms"} if lags else {}),
     }
 
 
@@ -174,7 +193,15 @@ def read_state(name: str, body: bytes) -> dict[str, WorkerState]:
     except msgspec.MsgspecError as error:
         raise ValueError(f"{name} says what cannot be read: {error}") from error
     return {
-        campaign: WorkerState(name, {each.rule: each for each in told.rules}, told.problem, told.decisions)
+        campaign: WorkerState(
+            name,
+            {each.rule: each for each in told.rules},
+            told.problem,
+            told.decisions,
+            told.active,
+            told.lost,
+            told.latency,
+        )
         for campaign, told in found.campaigns.items()
     }
 
@@ -194,6 +221,9 @@ def generation_of(body: bytes) -> str:
 class _Told(msgspec.Struct):
     problem: str = ""
     decisions: int = 0
+    active: dict[str, int] = {}
+    lost: int = 0
+    latency: float | None = None
     rules: tuple[RuleFigures, ...] = ()
 
 

@@ -36,8 +36,15 @@ _encode = msgspec.json.Encoder().encode
 class AdminServer:
     """Handlers for the operator."""
 
-    def __init__(self, callers: Callers, judging: Judging, complaint: Callable[[], str | None]) -> None:
+    def __init__(
+        self,
+        callers: Callers,
+        judging: Judging,
+        complaint: Callable[[], str | None],
+        latency: Callable[[str], float | None],
+    ) -> None:
         self._callers, self._judging, self._complaint = callers, judging, complaint
+        self._latency = latency
         self._handed_over = -math.inf
 
     def add_to(self, application: web.Application) -> None:
@@ -68,6 +75,9 @@ class AdminServer:
                 "digest": desk.digest.hex(),
                 "decisions": len(desk.blocks),
                 "evicted": desk.blocks.evicted,
+                "active": desk.active(),
+                "lost": desk.lost,
+                "latency": self._latency(name),
                 "rules": [msgspec.to_builtins(each) for each in desk.engine.figures()],
             }
             for name, desk in book.desks.items()

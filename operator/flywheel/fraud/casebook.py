@@ -56,6 +56,7 @@ class Casebook:
                 yield desk
         elif record.events:
             desk = self.desk(record.campaign)
+            desk.lost += record.lost
             for start in range(0, len(record.events), SLICE):
                 some = record.events[start : start + SLICE]
                 yield desk if desk.judge(some, self.on_ruling) else None

@@ -1,11 +1,12 @@
 """One campaign at a worker: its engine, its decisions, and a digest of everything that was ever judged. Pure."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import msgspec
 
-from flywheel.fraud.blocks import Blocks
+from flywheel.fraud.blocks import AT_THE_EDGE, Blocks
 from flywheel.fraud.records import CampaignState
 from flywheel.fraud.rulings import FraudEngine, Ruling
 from flywheel.fraud.words import Event
@@ -21,7 +22,7 @@ class Desk:
     def __init__(self, campaign: str, engine: FraudEngine) -> None:
         self.campaign, self.engine = campaign, engine
         self.blocks = Blocks()
-        self.events = self.verdicts = 0
+        self.events = self.verdicts = self.lost = 0
         self.problem = ""
         """Why the newest rules do not hold; empty where they do."""
         self.digest = b""
@@ -43,7 +44,8 @@ class Desk:
     def state(self) -> CampaignState:
         """Write down what has to be kept."""
         version, decisions = self.blocks.dump()
-        return CampaignState(self.engine.snapshot(), version, decisions, self.events, self.verdicts, self.digest)
+        made = (self.engine.snapshot(), version, decisions, self.events, self.verdicts, self.digest, self.lost)
+        return CampaignState(*made)
 
     def restore(self, state: CampaignState) -> None:
         """Become what was written down.
@@ -54,3 +56,8 @@ class Desk:
         self.engine.restore(state.engine)
         self.blocks.load(state.version, state.decisions)
         self.events, self.verdicts, self.digest = state.events, state.verdicts, state.digest
+        self.lost = state.lost
+
+    def active(self) -> dict[str, int]:
+        """Count the decisions that hold, by rule."""
+        return dict(Counter(each.rule for each in self.blocks if each.action in AT_THE_EDGE))

@@ -54,6 +54,9 @@ class EdgeServer:
         batch = _BATCH.fullmatch(request.headers.get("X-Flywheel-Batch", ""))
         if batch is None:
             return refusal(400, "bad_batch", "The header X-Flywheel-Batch has to be <sender>/<number>.")
+        lost = request.headers.get("X-Flywheel-Lost", "0")
+        if not (lost.isascii() and lost.isdigit() and len(lost) <= 15):
+            return refusal(400, "bad_lost", "The header X-Flywheel-Lost has to be a number.")
         try:
             events = _events.decode(await read_body(request, MOST_BYTES))
         except TooLarge as error:
@@ -63,7 +66,7 @@ class EdgeServer:
         if len(events) > MOST_EVENTS:
             return refusal(413, "too_large", f"There are {len(events)} events; at most {MOST_EVENTS} fit.")
         try:
-            new = await self._judging.submit(Events(campaign, batch[1], int(batch[2]), events))
+            new = await self._judging.submit(Events(campaign, batch[1], int(batch[2]), events, int(lost)))
         except Full as error:
             return refusal(429, "busy", str(error), {"Retry-After": "1"})
         except OSError as error:

@@ -182,6 +182,7 @@ class EmbeddedEngine:
             late=met.late,
             keys=met.keys,
             evicted=met.evicted + met.refused,
+            duplicates=self._engine.counters.duplicates if judged else 0,
             latest=tuple(tally.latest),
         )
 
@@ -204,6 +205,7 @@ def _decision(
         status=action.status,
         body=action.body,
         page=action.page,
+        pass_for=action.pass_for // 1000,
         per_second=action.per_second,
         rule=verdict.rule,
         event=verdict.event,

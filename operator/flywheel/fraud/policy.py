@@ -24,6 +24,8 @@ class Action(Struct, frozen=True, kw_only=True):
     """Requests a second that a throttle leaves."""
     page: str = ""
     """Where a challenge leads."""
+    pass_for: int = 0
+    """Milliseconds for which whoever has met a challenge is not asked again."""
     queue: str = ""
     """Where a review waits."""
     tag: str = ""

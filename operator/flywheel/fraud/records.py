@@ -15,6 +15,8 @@ class Events(msgspec.Struct, frozen=True, tag="events", array_like=True):
     number: int
     """Of the batch, one higher for each batch of a sender: a batch that comes twice is known by it."""
     events: tuple[Event, ...]
+    lost: int = 0
+    """Events before these that the sidecar had no room for."""
 
 
 class Rules(msgspec.Struct, frozen=True, tag="rules", array_like=True):
@@ -51,6 +53,7 @@ class CampaignState(msgspec.Struct, array_like=True):
     events: int
     verdicts: int
     digest: bytes
+    lost: int = 0
 
 
 class Snapshot(msgspec.Struct, array_like=True):

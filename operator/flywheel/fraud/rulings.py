@@ -40,6 +40,8 @@ class RuleFigures(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     late: int = 0
     keys: int = 0
     evicted: int = 0
+    duplicates: int = 0
+    """Events that came again, of whatever rule."""
     latest: tuple[Verdict, ...] = ()
     """The latest verdicts, newest last."""
 

@@ -199,8 +199,9 @@ class Worker:
         # Of this process: versions of the one before mean nothing to it.
         epoch = secrets.token_hex(8)
         EdgeServer(callers, judging, self.subscriptions, epoch, keys, complaint, self._figures.counted).add_to(made)
-        CheckServer(callers, self.casebook, key, complaint, self._figures.question).add_to(made)
-        self._admin = AdminServer(callers, judging, complaint)
+        written = self.settings.rules_file.read_bytes
+        CheckServer(callers, self.casebook, key, complaint, self._figures.question, written).add_to(made)
+        self._admin = AdminServer(callers, judging, complaint, self._figures.lags.p99)
         self._admin.add_to(made)
 
         async def alive(_request: web.Request) -> web.Response:

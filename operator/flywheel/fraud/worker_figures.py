@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from flywheel.fraud.judging import Judging
+from flywheel.fraud.lags import Lags
 from flywheel.fraud.rulings import Ruling
 from flywheel.fraud.subscriptions import Subscriptions
 from flywheel.fraud.words import Event
@@ -39,6 +40,7 @@ class Figures:
             "flywheel_fraud_question_seconds", "Time of one answer, by kind.", ["namespace", "kind"], buckets=QUICK,
             registry=registry,
         )  # fmt: skip
+        self.lags = Lags()
         self._ready = Gauge("flywheel_fraud_ready", "1 while events are judged.", ["namespace"], registry=registry)
 
     def counted(self, campaign: str, events: tuple[Event, ...], new: bool) -> None:
@@ -49,7 +51,9 @@ class Figures:
         self._events.labels(self._namespace, campaign).inc(len(events))
         if events:
             # The oldest of a batch stands for it.
-            self._lag.labels(self._namespace).observe(max(0.0, time.time() - events[0].arrived / 1000))
+            lag = max(0.0, time.time() - events[0].arrived / 1000)
+            self._lag.labels(self._namespace).observe(lag)
+            self.lags.note(campaign, lag)
 
     def ruling(self, campaign: str, ruling: Ruling) -> None:
         """Count a verdict."""

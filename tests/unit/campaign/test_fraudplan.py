@@ -1,7 +1,7 @@
 """What becomes of a namespace's fraud worker, and what is told about its rules."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -171,6 +171,33 @@ def test_the_figures_of_all_workers_are_added_up() -> None:
     assert condition(status, "Ready")["status"] == "True"
     assert [each["name"] for each in status["workers"]] == ["flywheel-fraud-0", "flywheel-fraud-1"]
     assert status["loadedGeneration"] == 1
+
+
+def test_the_figures_say_when_they_were_made_and_stand_still_while_nothing_happens() -> None:
+    [judged] = planned(rule()).judged
+    later = NOW + timedelta(minutes=1)
+    first = status_of(judged, {}, seen(figures()), NOW)
+    assert first["updatedAt"] == "2027-06-16T12:00:00Z"
+    assert status_of(judged, first, seen(figures()), later) == first
+    assert status_of(judged, first, seen(figures(hits=9)), later)["updatedAt"] == "2027-06-16T12:01:00Z"
+
+
+def test_what_the_workers_say_of_the_whole_campaign_is_told_with_each_rule() -> None:
+    body = {
+        "campaigns": {
+            SHOP: {
+                "active": {"burst": 3, "other": 5},
+                "lost": 7,
+                "latency": 0.0131,
+                "rules": [msgspec.to_builtins(figures(duplicates=2))],
+            }
+        }
+    }
+    states = read_state("flywheel-fraud-0", msgspec.json.encode(body))
+    [judged] = planned(rule()).judged
+    status = status_of(judged, {}, Seen({SHOP: (states[SHOP],)}), NOW)
+    told = {name: status[name] for name in ("active", "dropped", "latencyP99", "duplicates")}
+    assert told == {"active": 3, "dropped": 7, "latencyP99": "20ms", "duplicates": 2}
 
 
 def test_until_all_workers_have_the_latest_spec_it_is_loading() -> None:

@@ -64,6 +64,7 @@ def _ruling(each: dict[str, Any], key: str, event: Event, count: int, since: int
         id=content_hash([each["name"], key]), kind=each["key"], value=key, action=each["action"],
         until=event.arrived + each["for"], scope=tuple(each["scope"]), status=each.get("status", 403),
         body=each.get("body", ""), page=each.get("page", ""), per_second=each.get("perSecond", 0.0),
+        pass_for=each.get("passFor", 0),
         rule=each["name"], event=event.id, reason=f"{count} of {each['event']}, more than {each['moreThan']}",
     )  # fmt: skip
     return Ruling(verdict, (decision,))

@@ -33,6 +33,7 @@ class Stub:
         self.port = free_port()
         self.batches: list[tuple[str, list[Event]]] = []
         self.tokens: list[str] = []
+        self.lost: list[str] = []
         self.answers: list[int] = []
         self.hold = asyncio.Event()
         self.hold.set()
@@ -62,6 +63,7 @@ class Stub:
         await self.hold.wait()
         if self.answers and (status := self.answers.pop(0)) != 200:
             return web.Response(status=status)
+        self.lost.append(request.headers["X-Flywheel-Lost"])
         self.tokens.append(request.headers["Authorization"])
         events = msgspec.msgpack.decode(body, type=list[Event])
         self.batches.append((request.headers["X-Flywheel-Batch"], events))
@@ -117,6 +119,7 @@ async def test_a_batch_keeps_its_number_until_it_is_taken(stub: Stub, sent: Send
     sent.note([event_row(2)], "192.0.2.1")
     await until(lambda: len(stub.batches) == 2, "the next event is there")
     assert stub.batches[1][0].endswith("/3")
+    assert stub.lost == ["0", "1"], "what it could not read"
 
 
 async def test_what_waits_is_bounded_the_oldest_go_and_are_counted(stub: Stub, sent: Sending):
@@ -131,6 +134,9 @@ async def test_what_waits_is_bounded_the_oldest_go_and_are_counted(stub: Stub, s
     await until(lambda: len(stub.events()) == 1_001, "the rest is there")
     assert stub.events() == ["m-0", *(f"m-{each}" for each in range(2_001, 3_001))]
     assert meters(sent).sent.values == {(stub.url,): 1_001.0}
+    sent.note([event_row(9_999)], "192.0.2.1")
+    await until(lambda: len(stub.events()) == 1_002, "one more")
+    assert sum(map(int, stub.lost)) == 2_000, "the worker is told once how many it never gets"
 
 
 async def test_every_worker_gets_every_event_and_one_that_hangs_holds_up_no_other(stub: Stub, tmp_path: Path):

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import json
+import socket
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -90,6 +91,10 @@ class RunningWorker:
         self.task = asyncio.create_task(self.worker.run())
         await asyncio.wait_for(self.worker.started.wait(), 10)
         await stand.until(lambda: bool(self.worker.casebook.generation), "the rules are loaded")
+
+    def is_listening(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     async def stop(self) -> int:
         self.worker.stop()
