@@ -21,6 +21,7 @@ BENCHMARKS = (
     "many_campaigns",
     "kpi",
     "arms",
+    "fraud_backtest",
     "release",
     "push",
 )
