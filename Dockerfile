@@ -1,7 +1,7 @@
 # docker build --target operator -t flywheel .            the operator
 # docker build --target edge -t flywheel-edge .           HAProxy, and the sidecar beside it
 # docker build --target content -t flywheel-content .      what fetches pages from Git, and nginx that serves them
-# docker build --target analytics -t flywheel-analytics . the event store (large: it holds ClickHouse's engine)
+# docker build --target analytics -t flywheel-analytics . the event store and the fraud worker (large: it holds ClickHouse's engine)
 # docker build --target browser -t flywheel-browser .     browser gates (large: it holds Chromium)
 # BASE is any Debian image with Python 3.11 or newer, venv and pip; all stages use it, so that what was installed fits what runs.
 ARG BASE=docker.io/library/python:3.13-slim
@@ -56,11 +56,13 @@ STOPSIGNAL SIGQUIT
 USER 65532:65532
 
 FROM program AS analytics
-COPY requirements/analytics.txt /opt/flywheel/requirements/
+COPY requirements/analytics.txt requirements/fraud.txt /opt/flywheel/requirements/
 # Only what the operator has not: both lists are locked to the same versions.
 RUN python3 -m venv /opt/build \
     && /opt/build/bin/pip --python /opt/flywheel/bin/python install --no-cache-dir --no-deps --require-hashes \
         -r /opt/flywheel/requirements/analytics.txt \
+    && /opt/build/bin/pip --python /opt/flywheel/bin/python install --no-cache-dir --no-deps --require-hashes \
+        -r /opt/flywheel/requirements/fraud.txt \
     && rm -r /opt/build
 COPY --from=project /project /opt/flywheel
 USER 65532:65532

@@ -13,6 +13,7 @@ from flywheel.commands import (
     browser_gate,
     content,
     edge,
+    fraud,
     fraud_group,
     kpis,
     metrics,
@@ -32,6 +33,7 @@ def main() -> None:
 main.add_command(edge.sidecar)
 main.add_command(edge.edge_drain)
 main.add_command(analytics.analytics)
+main.add_command(fraud.fraud_worker)
 main.add_command(analytics.query)
 main.add_command(analytics.erase)
 main.add_command(analytics.export)

@@ -16,6 +16,7 @@ BENCHMARKS = (
     "edge_tests",
     "edge_map",
     "sidecar",
+    "fraud_block",
     "store",
     "one_campaign",
     "many_campaigns",
@@ -24,6 +25,7 @@ BENCHMARKS = (
     "fraud_backtest",
     "release",
     "push",
+    "fraud_engine",
 )
 """Each a module beside this one, with a function `measure() -> list[Row]`."""
 EXAMPLES = ("examples/shop", "examples/618")

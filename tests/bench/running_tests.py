@@ -54,7 +54,12 @@ class _World:
     def put_test(self, manifest: Manifest) -> None:
         self.memory.put_test(manifest)
 
-    async def apply(self, body: Manifest, *, subresource: str) -> Manifest:
+    async def get(self, _: ObjectKey) -> Manifest | None:
+        return None
+
+    async def apply(self, body: Manifest, *, subresource: str = "") -> Manifest:
+        if not subresource:
+            return body
         held = self.memory.test(body["metadata"]["namespace"], body["metadata"]["name"]) or {}
         self.version += 1
         metadata = {**held["metadata"], "resourceVersion": str(self.version)}

@@ -280,7 +280,7 @@ class Pages(Releases):
         """What the status says of a service's content."""
         told = self.campaign.get("status", {}).get("services", [])
         found: Manifest = next((each.get("content", {}) for each in told if each["name"] == service), {})
-        return found
+        return {name: value for name, value in found.items() if name not in ("url", "ref")}
 
     def said(self, status: str, *words: str, seconds: float = 30) -> Manifest:
         """Wait for ContentReady with a status, and words of its reason or message."""

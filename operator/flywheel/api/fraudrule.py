@@ -128,7 +128,8 @@ class FraudRuleSpec(Model):
     )
     lists: Lists = Field(default=Lists(), description="Who is known already: lists in ConfigMaps and Secrets.")
     exempt: Annotated[tuple[Exemption, ...], Field(max_length=8)] = Field(
-        default=(), description="Events that the rule does not see; those that fit any of these, at most 8."
+        default=(),
+        description="Events that the rule leaves alone, whatever they break: those that fit any of these, at most 8.",
     )
     snoozes: Annotated[tuple[Snooze, ...], Field(max_length=256)] = Field(
         default=(), description="Keys that the rule leaves alone for a while, at most 256."

@@ -14,6 +14,9 @@ from flywheel.api.quantities import Duration, Integer
 
 ACTIONS = ("block", "throttle", "challenge", "review", "tag")
 Entity = Literal["Address", "AddressPrefix", "Visitor", "User", "Device"]
+STATUSES = (403, 404, 410, 429, 451, 503)
+"""What the edge can refuse with."""
+STATUSES_IN_WORDS = "403, 404, 410, 429, 451 or 503"
 _RESERVED = "^/(v1(/.*)?|fw[.]js)$"
 _UNNORMAL = "//|/[.][.]?(/|$)|.+/$"
 _NORMAL = (
@@ -56,8 +59,18 @@ class AtTheEdge(Model):
 class Block(AtTheEdge):
     """Requests are refused."""
 
+    constraints = (
+        *AtTheEdge.constraints,
+        Rule(
+            cel=f"!has(self.status) || self.status in {list(STATUSES)}",
+            holds=lambda model: model.status in STATUSES,
+            message=f"the edge refuses with {STATUSES_IN_WORDS}: choose one of these",
+            field="status",
+        ),
+    )
+
     status: Annotated[Integer, Field(ge=400, le=599)] = Field(
-        default=403, description="Status of the refusal, 400 to 599. Default 403."
+        default=403, description=f"Status of the refusal: {STATUSES_IN_WORDS}. Default 403."
     )
     body: Annotated[str, Field(max_length=1024)] = Field(
         default="", description="What is answered, as text/plain; at most 1024 characters. Default: nothing."

@@ -50,7 +50,10 @@ class DistinctSign(Model):
 class SumSign(Model):
     """What a number adds up to over the events of one key."""
 
-    field: FieldName = Field(description="The field that is added up, such as properties.amount; others count as 0.")
+    field: FieldName = Field(
+        description="The field that is added up, such as properties.amount. An event in which it is no number is not "
+        "judged."
+    )
     more_than: NumberFromZero = Field(
         description="A sum above this within the window breaks the rule, such as 500 or 99.5."
     )

@@ -54,7 +54,7 @@ class Lists(Model):
 
 
 class Exemption(Model):
-    """Events that the rule does not see: neither counted nor judged."""
+    """Events that the rule leaves alone: they count, and nothing is done about them."""
 
     where: Annotated[tuple[Filter, ...], Field(min_length=1, max_length=MOST_FILTERS)] = Field(
         description="What must all be true of them, such as [{field: traits.level, operator: In, values: [gold]}]."

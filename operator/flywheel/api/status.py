@@ -45,6 +45,10 @@ class ContentStatus(Model):
     """What of the content in Git is known."""
 
     commit: Brief | None = Field(default=None, description="The commit that the ref was found to be.")
+    url: Annotated[str, Field(max_length=2048)] | None = Field(
+        default=None, description="Address of the repository in which it was found."
+    )
+    ref: Annotated[str, Field(max_length=255)] | None = Field(default=None, description="The ref that was that commit.")
     problem: Annotated[str, Field(max_length=1024)] | None = Field(
         default=None, description="Why nothing newer is known; what serves stays."
     )

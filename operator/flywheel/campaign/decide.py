@@ -36,8 +36,10 @@ from flywheel.campaign.variants import (
     with_winners,
 )
 from flywheel.edge.compose import compose
+from flywheel.edge.document import Fraud
 from flywheel.edge.manifests import edge_size
 from flywheel.edge.naming import COMPONENT as EDGE
+from flywheel.fraud.naming import worker_urls
 from flywheel.plan import Deletion, LiveObject, ObjectKey, Plan
 from flywheel.workload.scaling import Phase, Size, size_of
 from flywheel.workload.state import Health, service_state
@@ -202,7 +204,8 @@ def _edge_orders(
     tests = edge_tests(observed, campaign, standing, live.active)
     live = msgspec.structs.replace(live, tests=tests, holdout_salt=holdout_salt(campaign) if tests else "")
     variants = variant_backends(standing)
-    return EdgeOrders(compose(campaign, edge, live, slots, variants), edge_size(edge, zero=phase.zero))
+    fraud = Fraud(workers=worker_urls(campaign.namespace)) if observed.judged else None
+    return EdgeOrders(compose(campaign, edge, live, slots, variants, fraud), edge_size(edge, zero=phase.zero))
 
 
 def _questions(

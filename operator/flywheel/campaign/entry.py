@@ -12,7 +12,7 @@ from flywheel.plan import LiveObject, ObjectKey
 from flywheel.workload.scaling import Size
 from flywheel.workload.state import ServiceState, service_state
 
-DELIVERY_TROUBLES = ("Store", "Spool", "Log")
+DELIVERY_TROUBLES = ("Store", "Spool", "Log", "Fraud")
 """How reasons begin that concern what is measured; the site itself serves on."""
 
 

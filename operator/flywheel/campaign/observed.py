@@ -49,6 +49,8 @@ class Observed:
     """What releases have found out from outside."""
     tests: tuple[Manifest, ...] = ()
     """The A/B tests that name this Campaign."""
+    judged: bool = False
+    """Whether a FraudRule is about its events."""
 
     @property
     def metadata(self) -> Mapping[str, Any]:

@@ -11,6 +11,7 @@ from typing import Protocol
 from flywheel.campaign.conclude import Conclusion, conclude
 from flywheel.campaign.decide import decide
 from flywheel.campaign.decision import Course, Decision
+from flywheel.campaign.fraudplan import is_judged
 from flywheel.campaign.inventory import entries, recorded
 from flywheel.campaign.observed import Observed
 from flywheel.campaign.releasetold import release_fields, release_notices
@@ -63,6 +64,9 @@ class World(Protocol):
 
     def campaigns_in(self, namespace: str) -> tuple[Manifest, ...]:
         """Return all Campaigns of a namespace, as last seen."""
+
+    def fraud_rules(self, namespace: str) -> tuple[Manifest, ...]:
+        """Return the FraudRules of a namespace, as last seen."""
 
     def shared(self, namespace: str) -> dict[ObjectKey, LiveObject]:
         """Return what they share, as last seen."""
@@ -147,6 +151,7 @@ class CampaignReconciler:
             neighbours=self._world.campaigns_in(observed.namespace),
             shared=self._world.shared(observed.namespace),
             shared_trouble=self._world.shared_trouble(observed.namespace),
+            judged=is_judged(manifest, self._world.fraud_rules(observed.namespace)),
         )
 
     async def _up_to_date(self, observed: Observed) -> Observed:

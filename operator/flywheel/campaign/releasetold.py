@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from flywheel.api.service import Service
 from flywheel.campaign.conditions import Condition
+from flywheel.campaign.content import git_of, state_of, told_of, waits_for_content
 from flywheel.campaign.decision import Course, Decision
 from flywheel.campaign.observed import Observed
 from flywheel.plan import Manifest, Notice
@@ -45,19 +46,15 @@ def serving_fields(decision: Decision, service: str) -> Manifest:
 
 def content_field(observed: Observed, service: Service) -> Manifest:
     """Tell of a service's content in Git."""
-    found = observed.findings.contents.get(service.name)
-    if service.content is None or service.content.git is None:
+    git = git_of(service)
+    if git is None:
         return {}
-    before: Mapping[str, object] = next(
-        (
-            each.get("content") or {}
-            for each in observed.status.get("services") or ()
-            if each.get("name") == service.name
-        ),
-        {},
-    )
-    commit = (found.commit if found else "") or before.get("commit") or ""
-    told = {"commit": commit, "problem": found.problem if found else ""}
+    found = state_of(observed, service)
+    before = told_of(observed, service.name)
+    known = {name: before.get(name) or "" for name in ("commit", "url", "ref")}
+    if found.commit:
+        known = {"commit": found.commit, "url": git.url, "ref": git.ref}
+    told = {**known, "problem": found.problem}
     return {"content": {name: value for name, value in told.items() if value}}
 
 
@@ -97,11 +94,14 @@ def _content(observed: Observed, decision: Decision) -> Iterator[Condition]:
     obstacles = [(each.reason, each.obstacle) for each in decision.releases.drafts.values() if each.obstacle]
     followed = [each for each in decision.campaign.spec.services if each.content and each.content.git]
     for service in followed:
-        found = observed.findings.contents.get(service.name)
-        if found is not None and found.problem:
+        found = state_of(observed, service)
+        if found.problem:
             message = f"spec.services {service.name}: content.git: {found.problem}"
             known = f"; {found.commit} is the last one known, and what serves stays" if found.commit else ""
             obstacles.append((found.reason or "ContentUnavailable", message + known))
+        elif waits_for_content(observed, service):
+            looked = f"spec.services {service.name}: content.git: it is being looked up"
+            obstacles.append(("ContentUnavailable", looked))
     if obstacles:
         reason, message = obstacles[0]
         yield Condition("ContentReady", "False", reason, message)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from flywheel.api.campaign import Campaign
 from flywheel.api.service import Service
-from flywheel.campaign.content import commit_of
+from flywheel.campaign.content import commit_of, state_of
 from flywheel.campaign.gates import job_questions
 from flywheel.campaign.observed import Observed, Questions
 from flywheel.campaign.slots import followed, slot_facts, unready_slots
@@ -113,10 +113,9 @@ def draft_of(observed: Observed, campaign: Campaign, service: Service) -> Draft:
     """Make the revision that the spec asks for; without a question, whatever could not be read yet is an obstacle."""
     commit = ""
     if service.content and service.content.git:
-        content = observed.findings.contents.get(service.name)
         commit = commit_of(observed, service)
         if not commit:
-            why = content.problem if content and content.problem else "it is being looked up"
+            why = state_of(observed, service).problem or "it is being looked up"
             return Draft(obstacle=f"spec.services {service.name}: content.git: {why}", reason="ContentUnavailable")
     found = []
     for kind, name, optional in named_by(campaign.name, service):

@@ -2,7 +2,7 @@
 
 from flywheel.api.campaign import Campaign
 from flywheel.api.service import Service
-from flywheel.campaign.content import commit_of
+from flywheel.campaign.content import commit_of, standing_children, waits_for_content
 from flywheel.campaign.observed import Observed
 from flywheel.plan import LiveObject, Manifest, ObjectKey
 from flywheel.release.content.parts import parts_of
@@ -17,11 +17,9 @@ def rolling_children(
     observed: Observed, campaign: Campaign, service: Service, phase: Phase
 ) -> tuple[list[Manifest], list[ObjectKey]]:
     """Build the children of a service, and name those of its slots that stay until its own pods serve."""
-    commit = commit_of(observed, service)
-    if service.content and service.content.git and not commit:
-        # Nothing ran before, or its commit would be known; and there is nothing to run yet.
-        return [], []
-    parts = parts_of(service, commit, observed.images.content)
+    if waits_for_content(observed, service):
+        return [], standing_children(observed, campaign.name, service.name)
+    parts = parts_of(service, commit_of(observed, service), observed.images.content)
     made = service_manifests(campaign.name, campaign.namespace, service, phase, observed.provider, parts)
     slots = _standing_slots(observed, service.name)
     if not slots or phase.zero:

@@ -15,7 +15,7 @@ from flywheel.api.load import InvalidResource, load_abtest
 from flywheel.api.release import Release
 from flywheel.api.service import Service
 from flywheel.campaign.abtest_overrides import overridden
-from flywheel.campaign.content import commit_of
+from flywheel.campaign.content import commit_of, standing_children, waits_for_content
 from flywheel.campaign.observed import Observed
 from flywheel.campaign.testing import began, shipping
 from flywheel.edge import document as wire
@@ -26,7 +26,6 @@ from flywheel.experiment.state import ENDED, ABTestState, read_state
 from flywheel.plan import LiveObject, Manifest, ObjectKey
 from flywheel.release.content.parts import parts_of
 from flywheel.workload.manifests import service_manifests
-from flywheel.workload.naming import child_name
 from flywheel.workload.scaling import Phase
 
 LINGER = timedelta(seconds=15)
@@ -165,7 +164,7 @@ def variant_children(
     """Build the children of every variant that has pods, each with the test's name and the service that it is."""
     for each, variant in _with_pods(standing):
         made = variant_service(each.service, variant)
-        if _waits_for_content(observed, made):
+        if waits_for_content(observed, made):
             continue
         parts = parts_of(made, commit_of(observed, made), observed.images.content)
         manifests = service_manifests(
@@ -179,19 +178,14 @@ def kept_variants(observed: Observed, campaign: Campaign, standing: Sequence[Sta
     """Name the children that stay as they are while nobody has told yet which commit their content has."""
     for each, variant in _with_pods(standing):
         made = variant_service(each.service, variant)
-        if _waits_for_content(observed, made):
-            name = child_name(campaign.name, made.name)
-            yield from (key for key in observed.children if key.name == name)
+        if waits_for_content(observed, made):
+            yield from standing_children(observed, campaign.name, made.name)
 
 
 def variant_sources(standing: Sequence[Standing]) -> tuple[Service, ...]:
     """Give the services that variants are whose content comes from Git."""
     made = (variant_service(each.service, variant) for each, variant in _with_pods(standing))
     return tuple(each for each in made if each.content and each.content.git)
-
-
-def _waits_for_content(observed: Observed, made: Service) -> bool:
-    return bool(made.content and made.content.git and not commit_of(observed, made))
 
 
 def _with_pods(standing: Sequence[Standing]) -> Iterator[tuple[Standing, Variant]]:

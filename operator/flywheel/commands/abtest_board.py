@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -217,7 +217,8 @@ def _progress(seen: SeenTest, now: datetime) -> RenderableType:
         lines.append(line)
     times = [f"began {moment(told.started_at, now)}"] if told.started_at else []
     times += [f"paused {length(now - told.paused_at)} ago"] if told.paused_at else []
-    times += [f"at most {sizing.days_left} days left at this rate"] if sizing.days_left else []
+    left = figure(sizing.days_left)
+    times += [f"at most {length(timedelta(days=left))} more at this rate"] if left is not None else []
     is_open = told.decision is None and told.ends_at is not None and told.ends_at > now
     times += [f"ends {moment(told.ends_at, now)} at the latest"] if is_open and told.ends_at else []
     if told.updated_at:

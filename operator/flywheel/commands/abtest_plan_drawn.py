@@ -12,6 +12,7 @@ from flywheel.commands.abtest_planning import DAY, Plan, percent
 from flywheel.experiment.figures import value_text
 from flywheel.experiment.plan import challengers
 from flywheel.experiment.planning import FACTORS, Cost
+from flywheel.experiment.sentences import time_left
 from flywheel.insight.past import Past
 
 NAMES = {0.5: "half of it", 1.0: "as planned", 2.0: "twice as much"}
@@ -25,13 +26,13 @@ def drawn(test: ABTest, plan: Plan, past: Past | None) -> Group:
         Text(f"{primary.label}: {value_text(primary, plan.baseline.value)} today{_from(past)}"),
         Text(
             f"{plan.visitors_a_day:,.0f} visitors a day, of whom {plan.participants:,.0f} take part; "
-            f"{plan.window.length / DAY:.3g} days at most ({plan.window.limit})"
+            f"{time_left(plan.window.length)} at most ({plan.window.limit})"
         ),
         _table(test, plan),
     ]
     planned = plan.planned
-    if planned is not None and planned.days is not None:
-        made.append(Text(_expected(test, plan, planned, planned.days)))
+    if planned is not None and planned.time is not None:
+        made.append(Text(_expected(test, plan, planned, planned.time)))
     if plan.smallest is not None:
         made.append(Text(f"In that time, a change of {percent(plan.smallest)} or more can be seen."))
     return Group(*made)
@@ -40,24 +41,23 @@ def drawn(test: ABTest, plan: Plan, past: Past | None) -> Group:
 def _from(past: Past | None) -> str:
     if past is None or not past.visitors:
         return ""
-    return f" ({past.visitors:,} visitors in the last {past.days:.3g} days)"
+    return f" ({past.visitors:,} visitors in the last {time_left(past.days * DAY)})"
 
 
 def _table(test: ABTest, plan: Plan) -> Table:
     primary = test.spec.metrics.primary
     sign = 1.0 if primary.direction == "Increase" else -1.0
-    table = Table(box=box.SIMPLE_HEAD, collapse_padding=True)
-    for name in ("minimumEffect", "", "from", "to"):
+    table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    for name in ("effect", "", "makes"):
         table.add_column(name, no_wrap=True)
-    for name in ("each variant", "control", "all visitors", "days at most", "days on average"):
-        table.add_column(name, justify="right")
+    for name in ("variant", "control", "in all", "at most", "on average"):
+        table.add_column(name, no_wrap=True, justify="right")
     for factor, cost in zip(FACTORS, plan.costs, strict=True):
         effect = primary.minimum_effect * factor
         target = plan.baseline.value * (1 + sign * effect)
-        cells = [percent(effect), NAMES[factor], value_text(primary, plan.baseline.value)]
-        cells.append(value_text(primary, target) if cost else "–")
+        cells = [percent(effect), NAMES[factor], value_text(primary, target) if cost else "–"]
         cells += _costs(cost)
-        is_late = cost is not None and cost.days is not None and timedelta(days=cost.days) > plan.window.length
+        is_late = cost is not None and cost.time is not None and cost.time > plan.window.length
         style = "yellow" if is_late else "bold" if factor == 1.0 else ""
         table.add_row(*cells, style=style)
     return table
@@ -66,15 +66,16 @@ def _table(test: ABTest, plan: Plan) -> Table:
 def _costs(cost: Cost | None) -> list[str]:
     if cost is None:
         return ["cannot be", "", "", "", ""]
-    days = [f"{each:,}" if each is not None else "never" for each in (cost.days, cost.expected_days)]
-    return [f"{cost.sizing.variant_cap:,}", f"{cost.sizing.control_cap:,}", f"{cost.visitors:,}", *days]
+    times = [time_left(each) if each is not None else "never" for each in (cost.time, cost.expected_time)]
+    return [f"{cost.sizing.variant_cap:,}", f"{cost.sizing.control_cap:,}", f"{cost.visitors:,}", *times]
 
 
-def _expected(test: ABTest, plan: Plan, planned: Cost, days: int) -> str:
+def _expected(test: ABTest, plan: Plan, planned: Cost, time: timedelta) -> str:
     statistics = test.spec.statistics
+    expected = time_left(planned.expected_time or time)
     several = f", shared by {len(challengers(test))} variants" if len(challengers(test)) > 1 else ""
     return (
         f"If the effect is there, it is found in {statistics.power:.0%} of all tests (power), on average after "
-        f"{plan.share:.0%} of the planned visitors: {planned.expected_days} of {days} days. If there is none, a "
-        f"difference is found in at most {percent(statistics.alpha)} of all tests (alpha{several})."
+        f"{plan.share:.0%} of the planned visitors: {expected} of {time_left(time)}. If there is none, a difference "
+        f"is found in at most {percent(statistics.alpha)} of all tests (alpha{several})."
     )

@@ -17,6 +17,7 @@ from flywheel.experiment.planning import (
     participants_a_day,
     smallest_effect,
 )
+from flywheel.experiment.sentences import time_left
 from flywheel.insight.past import Past
 
 DAY = timedelta(days=1)
@@ -112,30 +113,31 @@ def _refusals(test: ABTest, planned: Cost | None, window: Window, smallest: floa
             "metrics.primary.minimumEffect, or say --baseline"
         )
         return
-    if planned.expected_days is None:
+    if planned.expected_time is None:
         yield "nobody takes part: look at the service, traffic and targeting, or say --visitors-per-day"
         return
-    least = test.spec.decision.minimum_duration
+    least, has = test.spec.decision.minimum_duration, time_left(window.length)
     if window.length < least:
-        yield f"it has {_days(window.length)}, less than its own minimumDuration of {_days(least)}: {_more(window)}"
-    elif timedelta(days=planned.expected_days) > window.length:
+        yield f"it has {has}, less than its own minimumDuration of {time_left(least)}: {_more(window)}"
+    elif planned.expected_time > window.length:
         seen = f", set minimumEffect to {percent(smallest)} or more, which can be seen in time" if smallest else ""
         yield (
-            f"it needs {planned.days} days at most and about {planned.expected_days} if the effect is there, and has "
-            f"{_days(window.length)} ({window.limit}): it would end without knowing. {_more(window)}{_traffic(test)}"
+            f"it needs {_told(planned.time)} at most and about {time_left(planned.expected_time)} if the effect is "
+            f"there, and has {has} ({window.limit}): it would end without knowing. {_more(window)}{_traffic(test)}"
             f"{seen}"
         )
 
 
 def _warnings(test: ABTest, planned: Cost | None, window: Window, past: Past, baseline: Baseline) -> Iterator[str]:
-    if planned is not None and planned.days is not None and planned.expected_days is not None:
-        is_late = timedelta(days=planned.days) > window.length
-        if is_late and timedelta(days=planned.expected_days) <= window.length:
+    if planned is not None and planned.time is not None and planned.expected_time is not None:
+        is_late = planned.time > window.length
+        if is_late and planned.expected_time <= window.length:
             yield (
-                f"it needs up to {planned.days} days and has {_days(window.length)} ({window.limit}): if the effect is "
-                f"there it may still be seen in time, but not as often as statistics.power says. {_more(window)}"
+                f"it needs up to {time_left(planned.time)} and has {time_left(window.length)} ({window.limit}): if "
+                f"the effect is there it may still be seen in time, but not as often as statistics.power "
+                f"says. {_more(window)}"
             )
-        if planned.days < 7 and not test.spec.decision.whole_weeks:
+        if planned.time < timedelta(days=7) and not test.spec.decision.whole_weeks:
             yield (
                 "it may end within a week: weekdays and weekends are other people. With decision.wholeWeeks: true each "
                 "day counts alike"
@@ -143,7 +145,7 @@ def _warnings(test: ABTest, planned: Cost | None, window: Window, past: Past, ba
     if test.spec.metrics.primary.event is not None and past.sums.y and past.sums.y < FEWEST_CONVERSIONS:
         yield f"the baseline comes of {past.sums.y:.0f} conversions only, so all of this is a guess"
     if 0 < past.days < 2 and past.sums.y:
-        yield f"the past that is known has {past.days * 24:.0f} hours only, so visitors a day are a guess"
+        yield f"the past that is known has {time_left(past.days * DAY)} only, so visitors a day are a guess"
     targeting = test.spec.targeting
     if targeting is not None and (targeting.headers or targeting.segments or targeting.visitors != "All"):
         yield "targeting by headers, segments and new or returning visitors is not looked up: fewer will take part"
@@ -165,9 +167,8 @@ def _traffic(test: ABTest) -> str:
     return f", raise traffic ({test.spec.traffic / 100:g}% now)" if test.spec.traffic < 10_000 else ""
 
 
-def _days(span: timedelta) -> str:
-    days = span / DAY
-    return f"{days:.3g} days" if days >= 1 else f"{span / timedelta(hours=1):.3g} hours"
+def _told(time: timedelta | None) -> str:
+    return "forever" if time is None else time_left(time)
 
 
 def percent(share: float) -> str:

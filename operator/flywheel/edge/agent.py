@@ -15,6 +15,7 @@ from pathlib import Path
 from flywheel.edge import files, naming
 from flywheel.edge.document import Applied, EdgeDocument, Trouble, encode
 from flywheel.edge.endpoints import Endpoints, Slots, place_all
+from flywheel.edge.enforcer import Enforcer
 from flywheel.edge.leaving import Leaving
 from flywheel.edge.livemaps import ACTIVE, LIVE_MAPS, Maps
 from flywheel.edge.quoting import DocumentProblem
@@ -68,7 +69,9 @@ class Agent:
         document_directory: str = naming.DOCUMENT_DIRECTORY,
         tls_directory: str | None = naming.TLS_DIRECTORY,
         observer: Observer | None = None,
+        enforcer: Enforcer | None = None,
     ) -> None:
+        self._enforcer = enforcer
         self.layout = replace(layout, ipv6=layout.ipv6 and files.has_ipv6())
         self._observer = observer or Observer()
         self._changed = asyncio.Event()
@@ -269,6 +272,8 @@ class Agent:
             return rendered
         self._write_certificate(document)
         path = files.write_structure(rendered)
+        if rendered.decided and self._enforcer is not None:
+            self._enforcer.write(Path(rendered.directory))
         try:
             await files.check(path)
         except files.ConfigurationRefused as error:
@@ -307,10 +312,18 @@ class Agent:
         if process.description != rendered.structure:
             raise RuntimeApiError(f"HAProxy runs {process.description!r} after a reload, not {rendered.structure!r}")
         await self._bring_maps(rendered, process.pid)
+        if self._enforcer is not None:
+            await self._bring_decisions(self._enforcer, rendered, process.pid)
         await self._bring_servers(rendered)
         if document.tls is not None:
             await self._bring_certificate(process.pid)
         files.forget_structures(self.layout, rendered.structure)
+
+    async def _bring_decisions(self, enforcer: Enforcer, rendered: Rendered, pid: int) -> None:
+        if rendered.decided:
+            await enforcer.bring(Path(rendered.directory), pid)
+        else:
+            enforcer.rest()
 
     async def _reload(self, rendered: Rendered) -> None:
         began = time.monotonic()

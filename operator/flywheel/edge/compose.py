@@ -26,6 +26,7 @@ def compose(
     live: wire.Live | None = None,
     slots: Mapping[str, SlotPorts] | None = None,
     variants: Mapping[str, Sequence[Service]] | None = None,
+    fraud: wire.Fraud | None = None,
 ) -> EdgeDocument:
     """Write the orders for the edge of `campaign`, stamped with their generation.
 
@@ -35,6 +36,7 @@ def compose(
         live: What changes without a reload.
         slots: Released service -> its slots. Both are always there, so that no release costs a reload.
         variants: Tested service -> the services that its variants are.
+        fraud: The workers that judge its events; None where no rule is for it.
     """
     released = slots or {}
     analytics = campaign.spec.analytics or Analytics()
@@ -68,6 +70,7 @@ def compose(
         ),
         collect=_collect(campaign, edge, analytics),
         store=worker_url(campaign.namespace),
+        fraud=fraud,
         live=live or wire.Live(),
     ).stamped()
 

@@ -282,6 +282,15 @@ class Live(Struct, frozen=True, kw_only=True):
     previews: tuple[Preview, ...] = ()
 
 
+class Fraud(Struct, frozen=True, kw_only=True):
+    """Where events are judged as they come, and where decisions come from."""
+
+    workers: tuple[str, ...]
+    """Addresses of the fraud workers, http://host:port. Each gets every event, and judges its share of the keys."""
+    generation: str = ""
+    """Of the rules that the workers shall have."""
+
+
 class EdgeDocument(Struct, frozen=True, kw_only=True):
     """Everything that an edge pod has to know."""
 
@@ -302,6 +311,7 @@ class EdgeDocument(Struct, frozen=True, kw_only=True):
     collect: Collect
     store: str
     """Address of the store's worker: http://host:port."""
+    fraud: Fraud | None = None
     live: Live = Live()
 
     def stamped(self) -> "EdgeDocument":

@@ -73,6 +73,10 @@ def write_structure(rendered: Rendered) -> Path:
     if not state.exists():
         write_atomically(state, _state_of_others(directory))
     write_maps(rendered)
+    for name in rendered.decided:
+        # HAProxy wants all of its maps to be there. Who keeps these fills them.
+        if not (decisions := Path(rendered.map_path(name))).exists():
+            write_atomically(decisions, "")
     path = directory / "haproxy.cfg"
     write_if_changed(path, rendered.config)
     return path

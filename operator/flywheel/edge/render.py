@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from flywheel.edge import rules
+from flywheel.edge import fraudrules, rules
 from flywheel.edge.channelrules import DIRECT, KNOWN_CHANNELS, known_channels
 from flywheel.edge.document import EdgeDocument
 from flywheel.edge.endpoints import Endpoints
@@ -89,6 +89,8 @@ class Rendered:
     servers: Mapping[str, Mapping[str, ServerState]]
     """Backend -> server -> state."""
     generation: str = field(default="")
+    decided: tuple[str, ...] = ()
+    """Maps of the fraud worker's decisions, which are no part of the document."""
 
     def map_path(self, name: str) -> str:
         """Where a live map is: also its name in HAProxy."""
@@ -127,7 +129,8 @@ def render(
     structure = hashlib.sha256(repr((fixed, sorted(files.items()))).encode()).hexdigest()[:16]
     directory = place.directory(structure)
     text = "\n".join(_lines(document, place, directory, structure, certificate, servers)) + "\n"
-    return Rendered(structure, directory, text, files, maps, servers, document.generation)
+    decided = fraudrules.FRAUD_MAPS if document.fraud is not None else ()
+    return Rendered(structure, directory, text, files, maps, servers, document.generation, decided)
 
 
 def _check(document: EdgeDocument) -> None:
@@ -174,10 +177,12 @@ def _lines(
     yield from _section("defaults", _defaults(document))
     yield from _section(f"frontend {EDGE_FRONTEND}", _edge(document, layout, directory, certificate))
     yield from _section("frontend _health", _health(layout, directory))
-    yield from _section("backend _refused", _refused())
+    yield from _section("backend _refused", _refused(document))
     yield from _section("backend _collect", _collect(document, layout))
     for name in ("_requests", "_events"):
         yield from _section(f"backend {name}", ["stick-table type ipv6 size 200k expire 30s store http_req_rate(10s)"])
+    if document.fraud is not None:
+        yield from _section(f"backend {fraudrules.THROTTLE_TABLE}", fraudrules.throttle_table())
     yield from _section("backend _connections", ["stick-table type ipv6 size 200k expire 30s store conn_cur"])
     for service in document.services:
         for backend in service.backends:
@@ -313,7 +318,9 @@ def _health(layout: Layout, directory: str) -> Iterator[str]:
     yield "http-request return status 404 content-type text/plain string 'There is nothing at this address.'"
 
 
-def _refused() -> Iterator[str]:
+def _refused(document: EdgeDocument) -> Iterator[str]:
+    if document.fraud is not None:
+        yield from fraudrules.answers()
     for reason, (status, text, retry) in rules.REFUSALS.items():
         after = f" hdr Retry-After {retry}" if retry else ""
         yield (

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from flywheel.edge import channelrules, livemaps, previewrules, testrules
+from flywheel.edge import channelrules, fraudrules, livemaps, previewrules, testrules
 from flywheel.edge.bucket import share_salt
 from flywheel.edge.channelrules import agreement, if_agreed
 from flywheel.edge.document import BUCKETS, EdgeDocument
@@ -172,6 +172,8 @@ def _refusals(document: EdgeDocument, directory: str) -> Iterator[str]:
         yield f"{refuse}(rate) if {{ sc0_http_req_rate gt {rate * 10} }} {which}"
     for fetch, kind, name in ((client, "ip", livemaps.ADDRESSES), ("var(txn.vid)", "str", livemaps.VISITORS)):
         yield f"{refuse}(blocked) if {_yet_to_come(fetch, kind, f'{directory}/{name}.map')}"
+    if document.fraud is not None:
+        yield from fraudrules.request_rules(directory, client)
     room = min(UNSIZED_BODY, limits.body_bytes + 1)
     wait = max(1, round(limits.client_timeout * 1000))
     yield f"http-request wait-for-body time {wait}ms at-least {room} if !refused"

@@ -162,12 +162,17 @@ class RuntimeApi:
         if count >= MANY:
             await self.replace_map(path, after)
             return count
+        await self.patch_map(path, new, other, gone)
+        return count
+
+    async def patch_map(self, path: str, new: Mapping[str, str], other: Mapping[str, str], gone: Iterable[str]) -> None:
+        """Change some entries of a map: those that are new, have another value, or go."""
+        gone = tuple(gone)
         _checked([path, *gone, *new, *new.values(), *other, *other.values()])
         orders = [f"add map {path} {key} {value}" for key, value in new.items()]
         orders += [f"set map {path} {key} {value}" for key, value in other.items()]
         orders += [f"del map {path} {key}" for key in gone]
         await self._do(orders)
-        return count
 
     async def replace_map(self, path: str, after: Mapping[str, str]) -> None:
         """Replace the content of a map in one step."""

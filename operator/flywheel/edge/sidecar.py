@@ -25,6 +25,7 @@ from flywheel.edge import naming
 from flywheel.edge.agent import Agent, Observer
 from flywheel.edge.counts import worker_counts
 from flywheel.edge.document import DOCUMENT_KEY, EdgeDocument, Trouble, decode
+from flywheel.edge.enforcer import Enforcer
 from flywheel.edge.render import Layout
 from flywheel.edge.runtime_api import RuntimeApiError
 from flywheel.edge.supervise import Supervisor
@@ -36,6 +37,8 @@ from flywheel.events.first_visitor import FirstVisitors
 from flywheel.events.meters import Meters
 from flywheel.events.spool import Spool
 from flywheel.events.volume_lock import VolumeBusy, claim
+from flywheel.fraud.link import Link
+from flywheel.fraud.sending import Meters as FraudMeters
 from flywheel.kube.errors import LoginError
 from flywheel.kube.gateway import Gateway
 
@@ -81,10 +84,19 @@ class Sidecar:
         self._claimed = claim(settings.spool_directory, f"{settings.namespace}/{settings.campaign}")
         self.meters = Meters(settings.namespace, settings.campaign)
         self.spool = Spool(settings.spool_directory, settings.spool_limit, on_dropped=self.meters.dropped)
+        self._layout = Layout(
+            run_directory=str(settings.run_directory),
+            collect_port=settings.collect_port,
+            log_port=settings.log_port,
+        )
+        self.enforcer = Enforcer(settings.run_directory, self._layout.stats_socket)
+        self._fraud_meters = FraudMeters()
+        self.meters.sources += self._fraud_meters.sources
+        self.link = Link(settings.pod, settings.token_file, self.enforcer.take, self._fraud_meters)
         first_visitors = FirstVisitors(self._store, settings.token_file)
-        self.collector = Collector(self.spool, self.meters, first_visitors=first_visitors)
+        self.collector = Collector(self.spool, self.meters, first_visitors=first_visitors, on_taken=self.link.note)
         counts = settings.spool_directory / "log-counts.json"
-        self.access_log = AccessLog(self.spool, self.meters, counts, pod=settings.pod)
+        self.access_log = AccessLog(self.spool, self.meters, counts, pod=settings.pod, on_page=self.link.note)
         self.delivery = Delivery(
             self.spool,
             self.meters,
@@ -99,11 +111,6 @@ class Sidecar:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         self._document: EdgeDocument | None = None
-        self._layout = Layout(
-            run_directory=str(settings.run_directory),
-            collect_port=settings.collect_port,
-            log_port=settings.log_port,
-        )
         self.agent = Agent(
             gateway,
             namespace=settings.namespace,
@@ -113,6 +120,7 @@ class Sidecar:
             document_directory=str(settings.document_directory),
             tls_directory=str(settings.tls_directory) if settings.tls_directory else None,
             observer=self._observer(),
+            enforcer=self.enforcer,
         )
         self.supervisor = Supervisor()
         self._collecting: web.AppRunner | None = None
@@ -135,11 +143,13 @@ class Sidecar:
             self.meters.spool_bytes.values[(table,)] = size
         age = max(0.0, time.time() - usage.oldest / 1000) if usage.oldest else 0.0
         self.meters.spool_oldest.values[()] = age
+        self._fraud_meters.decisions.values[()] = len(self.enforcer.maps)
         return self.meters.collect()
 
     def use_document(self, document: EdgeDocument) -> None:
         """Collect as a document says from now on."""
         self._document = document
+        self.link.use_workers(document.fraud.workers if document.fraud else ())
         self.collector.use_document(document)
         self.access_log.use_document(document)
 
@@ -162,6 +172,8 @@ class Sidecar:
         start("agent", self.agent.run)
         start("comparison with HAProxy's counters", self._compare)
         start("watch for troubles", self._watch)
+        start("link to fraud workers", self.link.run)
+        start("decisions on fraud", self.enforcer.run)
         start("access log", self.access_log.run)
         delivering = start("delivery", self.delivery.run)
         waits = [asyncio.create_task(each.wait()) for each in (stop, self.supervisor.given_up)]
@@ -173,7 +185,9 @@ class Sidecar:
         # Calls under way are answered first. What HAProxy still had to say has arrived: it ends before the sidecar.
         if self._collecting:
             await self._collecting.cleanup()
-        await self.supervisor.stop("agent", "comparison with HAProxy's counters", "watch for troubles", "access log")
+        await self.supervisor.stop(
+            "agent", "comparison with HAProxy's counters", "watch for troubles", "access log", "decisions on fraud"
+        )
         await self._flush(delivering, 0.0 if self.supervisor.reason else self.settings.flush_for)
         if self._telling:
             await self._telling.cleanup()
@@ -219,8 +233,10 @@ class Sidecar:
         if used > self.spool.limit * NEARLY_FULL:
             text = f"The spool holds {used:,} of {self.spool.limit:,} bytes: events are refused once it is full."
             return Trouble(reason="SpoolFull", message=text)
-        failing = self.delivery.trouble()
-        return Trouble(reason="StoreUnreachable", message=failing) if failing else None
+        if failing := self.delivery.trouble():
+            return Trouble(reason="StoreUnreachable", message=failing)
+        away = self.link.trouble()
+        return Trouble(reason="FraudWorkerUnreachable", message=away) if away else None
 
     def _observer(self) -> Observer:
         meters = self.meters

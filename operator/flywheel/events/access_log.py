@@ -10,7 +10,7 @@ import logging
 import socket
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -169,6 +169,7 @@ class AccessLog:
         *,
         pod: str = "",
         clock: Callable[[], int] = lambda: int(time.time() * 1000),
+        on_page: Callable[[Sequence[EventRow], str], None] | None = None,
     ) -> None:
         """Make a log reader.
 
@@ -178,7 +179,9 @@ class AccessLog:
             state: File that remembers how many records of each HAProxy process came.
             pod: Where this runs.
             clock: The wall clock, in milliseconds.
+            on_page: Told of page views at once, with the client's address. Must not wait.
         """
+        self._on_page = on_page
         self._spool, self._meters, self._clock, self._pod = spool, meters, clock, pod
         self._losses = Losses.read(state)
         self._state = state
@@ -253,7 +256,10 @@ class AccessLog:
             return
         self._requests.append(row)
         if row.page and rules.page_events:
-            self._pages.append(rules.page(record, row))
+            page = rules.page(record, row)
+            self._pages.append(page)
+            if self._on_page is not None:
+                self._on_page([page], record.ip)
 
     def _count(self, rules: LogRules, row: RequestRow) -> None:
         words, meters = rules.vocabulary, self._meters

@@ -28,7 +28,7 @@ from flywheel.events.meters import Meters, Vocabulary
 from flywheel.events.moments import HORIZON, milliseconds
 from flywheel.events.normalise import Sender
 from flywheel.events.refusal import Refused
-from flywheel.events.rows import Row
+from flywheel.events.rows import EventRow, Row
 from flywheel.events.script import Script
 from flywheel.events.spool import Spool, SpoolFull, Table
 
@@ -79,7 +79,20 @@ class Collector:
         first_visitors: FirstVisitors | None = None,
         clock: Callable[[], int] = lambda: int(time.time() * 1000),
         patience: float = PATIENCE,
+        on_taken: Callable[[Sequence[EventRow], str], None] | None = None,
     ) -> None:
+        """Make a collector.
+
+        Args:
+            spool: Where events are kept until the store has them.
+            meters: Where they are counted.
+            script: What browsers load.
+            first_visitors: Who knows the first visitor of a user.
+            clock: Milliseconds since 1970.
+            patience: Seconds in which a body must arrive.
+            on_taken: Told of events that were kept, with the client's address, which is in none of them. Must not wait.
+        """
+        self._on_taken = on_taken
         self._spool, self._meters, self._clock, self._patience = spool, meters, clock, patience
         self._script = script or Script()
         self._first_visitors = first_visitors
@@ -189,6 +202,7 @@ class Collector:
         sender = self._sender(request, rules, None)
         taken = rules.intake.take([body], sender, kind)
         await self._keep(rules, taken)
+        self._tell(request, taken)
         headers = headers | await self._assignment(request, rules, sender, taken)
         if not taken.rejected or taken.rejected[0].reason == "no_consent":
             return _taken(taken, headers)
@@ -206,6 +220,7 @@ class Collector:
             sender = sender._replace(horizon=max(HORIZON, rules.retention), sent_at=None)
         taken = rules.intake.batch(envelope, sender)
         await self._keep(rules, taken)
+        self._tell(request, taken)
         headers = headers | await self._assignment(request, rules, sender, taken)
         return _taken(taken, headers)
 
@@ -248,6 +263,10 @@ class Collector:
         except (SpoolFull, OSError):
             self._meters.dropped("dead_letters", "full", len(taken.letters))
         self._count(rules, taken)
+
+    def _tell(self, request: web.Request, taken: Taken) -> None:
+        if self._on_taken is not None and taken.rows:
+            self._on_taken(taken.rows, request.headers.get("X-FW-Address", ""))
 
     async def _assignment(self, request: web.Request, rules: Rules, sender: Sender, taken: Taken) -> dict[str, str]:
         """Have the browser of a known person assigned as their first one was; a server's library keeps no cookies."""

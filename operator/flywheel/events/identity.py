@@ -86,6 +86,16 @@ class Identity:
         """
         return self._campaign_of(await self._subject(authorization, AUDIENCE))
 
+    async def account(self, authorization: str | None) -> str:
+        """Give the name of the namespace's ServiceAccount that sends this header.
+
+        Raises:
+            NotIdentified: The header is missing, or its token not genuine, not for us, or out of date.
+            NotAllowed: It belongs to another namespace.
+            KeysUnavailable: That cannot be told now.
+        """
+        return self._account_of(await self._subject(authorization, AUDIENCE))
+
     async def check_operator(self, authorization: str | None) -> None:
         """Check that the operator sends this header.
 
@@ -121,13 +131,17 @@ class Identity:
             raise NotIdentified(f"The token is not accepted: {error}") from None
         return str(claims["sub"])
 
-    def _campaign_of(self, subject: str) -> str:
+    def _account_of(self, subject: str) -> str:
         kind, _, rest = subject.rpartition("serviceaccount:")
         namespace, _, account = rest.partition(":")
         if kind != "system:" or not account:
             raise NotAllowed(f"{subject!r} is no ServiceAccount.")
         if namespace != self._namespace:
             raise NotAllowed(f"{subject!r} is of another namespace; this store serves {self._namespace!r}.")
+        return account
+
+    def _campaign_of(self, subject: str) -> str:
+        account = self._account_of(subject)
         if not account.endswith(_SUFFIX) or account == _SUFFIX:
             raise NotAllowed(f"{subject!r} is no edge: its name would be <campaign>{_SUFFIX}.")
         campaign = account.removesuffix(_SUFFIX)

@@ -134,7 +134,7 @@ def _at_the_end(
         return say_so(Verdict.INCONCLUSIVE, sentences.out_of_reach(design, alive))
     if better:
         return say_so(None, sentences.waits_for_guardrails(design, better[0]))
-    return say_so(None, sentences.goes_on(alive))
+    return say_so(None, sentences.goes_on(design, alive))
 
 
 def _broken(

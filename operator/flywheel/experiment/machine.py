@@ -219,7 +219,7 @@ def _decided(state: ABTestState, facts: Facts, now: datetime) -> ABTestState:
             state="Promoted",
             reason="",
             message=f"{facts.shipping} is what the service runs",
-            decision=replace(state.decision, promoted_at=now),
+            decision=replace(state.decision, promoted_at=now, revision=facts.revision),
             closed_at=now,
         )
     if facts.over:

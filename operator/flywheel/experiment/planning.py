@@ -2,11 +2,12 @@
 
 import math
 from dataclasses import dataclass
+from datetime import timedelta
 
 from flywheel.api.abtest import ABTest
 from flywheel.api.abtest_values import BUCKETS
 from flywheel.experiment.plan import challengers, size_of
-from flywheel.experiment.sizing import Goal, days_needed, proportion_size
+from flywheel.experiment.sizing import Goal, proportion_size, time_needed
 from flywheel.experiment.state import Sizing
 from flywheel.insight.past import Past
 
@@ -32,9 +33,9 @@ class Cost:
     sizing: Sizing
     visitors: int
     """Of all variants and the control, at most."""
-    days: int | None
+    time: timedelta | None
     """At most; None if nobody comes."""
-    expected_days: int | None
+    expected_time: timedelta | None
     """On average, if the effect is there."""
 
 
@@ -86,8 +87,8 @@ def cost_of(test: ABTest, baseline: Baseline, participants: float, factor: float
         effect,
         sizing,
         visitors,
-        days_needed(visitors, participants, whole_weeks=whole),
-        days_needed(math.ceil(visitors * share), participants, whole_weeks=whole),
+        time_needed(visitors, participants, whole_weeks=whole),
+        time_needed(math.ceil(visitors * share), participants, whole_weeks=whole),
     )
 
 

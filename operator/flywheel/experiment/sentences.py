@@ -8,6 +8,14 @@ from flywheel.experiment.analysis import Analysis, Design, Finding, Guardrail, K
 from flywheel.experiment.confidence_sequence import Standing
 
 MOST_TOLD = 100.0
+_NEXT_TO_NOTHING = 0.01
+"""Of a unit of time: what is so little above a whole one is not rounded up."""
+_UNITS = (
+    ("days", timedelta(days=1)),
+    ("hours", timedelta(hours=1)),
+    ("minutes", timedelta(minutes=1)),
+    ("seconds", timedelta(seconds=1)),
+)
 """Relative difference above which nobody asks for the number."""
 
 
@@ -60,18 +68,26 @@ def out_of_reach(design: Design, found: Sequence[Finding]) -> str:
     )
 
 
-def goes_on(found: Sequence[Finding]) -> str:
+def goes_on(design: Design, found: Sequence[Finding]) -> str:
     """Say how far a test is."""
     least = min(each.look.fraction for each in found)
+    if design.batches:
+        return f"Too early to tell: {round(least * design.batches)} of {design.batches} batches of visitors were there."
     return f"Too early to tell: {math.floor(least * 100)}% of the planned visitors were there."
 
 
 def too_early(left: timedelta, *, whole_weeks: bool) -> str:
     """Say how long there is no verdict yet."""
-    days = left / timedelta(days=1)
-    time = f"{math.ceil(days)} more days" if days > 1 else f"{max(1, math.ceil(days * 24))} more hours"
     what = "whole weeks, as asked" if whole_weeks else "its least time"
-    return f"No verdict before the test has run for {what}: {time}."
+    return f"No verdict before the test has run for {what}: {time_left(left)} more."
+
+
+def time_left(time: timedelta) -> str:
+    """Say how long something takes, rounded up to whole units of which there are at least two: 36 hours, 3 days."""
+    for unit, size in _UNITS:
+        if time > size:
+            return f"{math.ceil(time / size - _NEXT_TO_NOTHING):,} {unit}"
+    return "1 second"
 
 
 def breach(design: Design, found: Sequence[Finding]) -> str:
@@ -167,6 +183,8 @@ def signed(share: float) -> str:
         return "any"
     if share > MOST_TOLD:
         return f"over +{MOST_TOLD * 100:,.0f}%"
+    if share < -MOST_TOLD:
+        return f"below -{MOST_TOLD * 100:,.0f}%"
     return f"{share * 100:+,.0f}%" if abs(share) >= 1 else f"{share * 100:+.3g}%"
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import lru_cache
 from statistics import NormalDist
 
@@ -11,6 +12,8 @@ from flywheel.experiment.sequential import boundary, effective_width, expected_f
 LOOKS = 150
 """Over a test, for which a size is made. More of them only make it a little stronger, fewer a little weaker."""
 DAYS_OF_A_WEEK = 7
+LONGEST_TOLD = 36_500
+"""Days."""
 _NORMAL = NormalDist()
 
 
@@ -123,8 +126,8 @@ def mean_effect_for(visitors: int, mean: float, variance: float, goal: Goal) -> 
     return _least_lift(visitors, 1e6, lambda lift: mean_size(mean, variance, lift, goal).variant_cap)
 
 
-def days_needed(visitors: int, per_day: float, traffic: float = 1.0, *, whole_weeks: bool = False) -> int | None:
-    """Give the days until so many visitors have been in a test.
+def time_needed(visitors: int, per_day: float, traffic: float = 1.0, *, whole_weeks: bool = False) -> timedelta | None:
+    """Give the time until so many visitors have been in a test.
 
     Args:
         visitors: Of all its arms.
@@ -137,8 +140,8 @@ def days_needed(visitors: int, per_day: float, traffic: float = 1.0, *, whole_we
     """
     if per_day * traffic <= 0:
         return None
-    days = max(1, math.ceil(visitors / (per_day * traffic)))
-    return math.ceil(days / DAYS_OF_A_WEEK) * DAYS_OF_A_WEEK if whole_weeks else days
+    days = min(visitors / (per_day * traffic), LONGEST_TOLD)
+    return timedelta(days=math.ceil(days / DAYS_OF_A_WEEK) * DAYS_OF_A_WEEK if whole_weeks else days)
 
 
 @lru_cache(maxsize=256)

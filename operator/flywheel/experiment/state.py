@@ -47,6 +47,8 @@ class Concluded(Record, frozen=True, kw_only=True):
     sentence: str
     winner: str = ""
     promoted_at: datetime | None = None
+    revision: str = ""
+    """What the service runs with the winner in it."""
 
 
 class ABTestState(Record, frozen=True, kw_only=True):

@@ -11,8 +11,9 @@ from flywheel.api.abtest_metrics import Guardrail
 from flywheel.api.abtest_variant import Variant
 from flywheel.experiment import figures as words
 from flywheel.experiment.analysis import Analysis, Design
-from flywheel.experiment.sentences import percent
-from flywheel.experiment.state import ABTestState, write_state
+from flywheel.experiment.plan import BATCHES, is_bandit
+from flywheel.experiment.sentences import percent, time_left
+from flywheel.experiment.state import ABTestState, Sizing, write_state
 from flywheel.insight.arms import ArmFigures
 from flywheel.plan import Manifest
 
@@ -213,25 +214,36 @@ def sizing_of(
         "visitorsPerVariant": sizing.variant_cap,
         "baseline": words.value_text(test.spec.metrics.primary, sizing.baseline),
     }
-    alive = [each for each in test.spec.variants if each.name not in state.withdrawn]
-    shares = [
-        arms.get(each.name, ArmFigures()).visitors / (sizing.control_cap if each.control else sizing.variant_cap)
-        for each in alive
-    ]
-    done = min(1.0, min(shares)) if shares else 0.0
+    done = _done(test, state, sizing, arms)
     told["progress"] = f"{math.floor(done * 100)}%"
     if done <= 0 or state.ended_at is not None:
         return told
     needed = min(MOST_DAYS, state.elapsed(now) / _DAY / done)
     left = needed * (1.0 - done)
-    told |= {"daysNeeded": f"{needed:.1f}", "daysLeft": f"{left:.1f}"}
+    told |= {"daysNeeded": _days(needed), "daysLeft": _days(left)}
     if ends_at is not None and now + timedelta(days=left) > ends_at:
-        short = (now + timedelta(days=left) - ends_at) / _DAY
+        late = time_left(now + timedelta(days=left) - ends_at)
         told["message"] = (
-            f"at this rate the planned visitors are there {short:.1f} days after the end: raise traffic, let it run "
+            f"at this rate the planned visitors are there {late} after the end: raise traffic, let it run "
             "longer, or look for a larger minimumEffect"
         )
     return told
+
+
+def _done(test: ABTest, state: ABTestState, sizing: Sizing, arms: Mapping[str, ArmFigures]) -> float:
+    """Give the share of the plan that has been seen: batches of a bandit, else visitors of the arm that lags most."""
+    if is_bandit(test):
+        return max(0, len(state.stretches) - 1) / BATCHES
+    shares = [
+        arms.get(each.name, ArmFigures()).visitors / (sizing.control_cap if each.control else sizing.variant_cap)
+        for each in test.spec.variants
+        if each.name not in state.withdrawn
+    ]
+    return min(1.0, *shares) if shares else 0.0
+
+
+def _days(days: float) -> str:
+    return f"{days:.1f}" if days >= 1 else f"{days:.3f}"
 
 
 def _decision(state: ABTestState) -> Manifest:
@@ -243,6 +255,8 @@ def _decision(state: ABTestState) -> Manifest:
         told["winner"] = decision.winner
     if decision.promoted_at is not None:
         told["promotedAt"] = written(decision.promoted_at)
+    if decision.revision:
+        told["revision"] = decision.revision
     return told
 
 

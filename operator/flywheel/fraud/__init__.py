@@ -1,1 +1,1 @@
-"""Fraud rules: what is judged, the exact windows it is judged by, and what is done about it."""
+"""Fraud rules: events are judged as they come, by exact windows, and whoever breaks a rule is refused at the edge."""

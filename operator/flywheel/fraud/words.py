@@ -28,8 +28,9 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     fields: dict[str, Value] = {}
     """All else, flat, by path: `device` (its identity, `context.device.id`), `deviceKind` (Phone, Tablet, Desktop),
     `service`, `variant`, `path`, `region`, `channel`, `source`, `referrer`, `userAgent`, `revenue`, `currency`,
-    `orderId`, `bot`, `properties.amount`, `context.traits.createdAt`. Lists, and objects below the third level, are
-    left out."""
+    `orderId`, `bot`, `properties.amount`, `context.traits.createdAt`.
+
+    Lists, and objects below the third level, are left out."""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

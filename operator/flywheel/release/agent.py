@@ -108,6 +108,6 @@ class ReleaseAgent:
         asked = GitSource(namespace, git.url, git.ref, git.secret_name)
         found = self._watcher.current(asked, campaign, git.interval.total_seconds())
         if found is None:
-            return ContentState()
+            return ContentState((git.url, git.ref))
         commit = found.resolved.commit if found.resolved else ""
-        return ContentState(commit, found.message, found.reason or "")
+        return ContentState((git.url, git.ref), commit, found.message, found.reason or "")

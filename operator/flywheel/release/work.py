@@ -82,6 +82,8 @@ class Work:
 class ContentState:
     """What is known of a service's content in Git."""
 
+    of: tuple[str, str] = ("", "")
+    """Address of the repository, and the ref in it that was asked for."""
     commit: str = ""
     """The last one that was found; empty before there is any."""
     problem: str = ""

@@ -14,6 +14,7 @@ from flywheel.kube.errors import LoginError
 from flywheel.kube.gateway import Gateway
 from flywheel.kube.leases import LeaseFile
 from flywheel.kube.login import own_namespace
+from flywheel.kube.resources import ABTEST, FRAUD_RULE
 from flywheel.plan import Images
 from flywheel.release.process import Receiver
 from flywheel.runtime.campaigns import CampaignFeed
@@ -21,11 +22,11 @@ from flywheel.runtime.children import ChildFeed
 from flywheel.runtime.clock import Clock, SystemClock
 from flywheel.runtime.health import Check, Server
 from flywheel.runtime.leader import Leadership, LeaseElection, LeaseLost
+from flywheel.runtime.manifest_feed import ManifestFeed, Shelf
 from flywheel.runtime.metrics import Metrics
 from flywheel.runtime.queue import KeyedQueue
 from flywheel.runtime.reconcilers import Reconcilers
 from flywheel.runtime.store import Owner, Store
-from flywheel.runtime.tests import ABTestFeed
 from flywheel.runtime.workers import Reconciler, Workers
 from flywheel.workload.provider import OURS, Provider
 
@@ -117,7 +118,11 @@ class Operator:
         namespaces: tuple[str | None, ...] = settings.namespaces or (None,)
         self._campaigns = CampaignFeed(gateway, self._store, namespaces, clock, metrics.observe_missed)
         self._children = ChildFeed(gateway, self._store, namespaces)
-        self._tests = ABTestFeed(gateway, self._store, namespaces)
+        store = self._store
+        tests = Shelf(store.put_test, store.remove_test, store.retain_tests)
+        self._tests = ManifestFeed(gateway, store, tests, ABTEST, namespaces)
+        rules = Shelf(store.put_rule, store.remove_rule, store.retain_rules)
+        self._rules = ManifestFeed(gateway, store, rules, FRAUD_RULE, namespaces)
         webhook = settings.webhook and replace(settings.webhook, leader=lambda: leadership.elsewhere)
         reconciler = make_reconciler(gateway, self._store, clock, metrics, settings.images, settings.provider, webhook)
         self._reconciler = reconciler
@@ -150,6 +155,7 @@ class Operator:
             "campaigns": lambda: self._campaigns.stuck,
             "children": lambda: self._children.stuck,
             "tests": lambda: self._tests.stuck,
+            "fraud rules": lambda: self._rules.stuck,
         }
 
     def _readiness(self) -> dict[str, Check]:
@@ -159,6 +165,7 @@ class Operator:
             "campaigns": lambda: self._campaigns.complaint,
             "children": lambda: self._children.complaint,
             "tests": lambda: self._tests.complaint,
+            "fraud rules": lambda: self._rules.complaint,
         }
 
     def _unreachable(self) -> str | None:
@@ -175,6 +182,7 @@ class Operator:
             asyncio.create_task(self._campaigns.run(), name="campaigns"),
             asyncio.create_task(self._children.run(), name="children"),
             asyncio.create_task(self._tests.run(), name="tests"),
+            asyncio.create_task(self._rules.run(), name="fraud rules"),
             asyncio.create_task(self._workers.run(), name="workers"),
             asyncio.create_task(self._reconciler.run(), name="reconcilers"),
         }

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from flywheel.campaign.fraudreconcile import FraudReconciler
 from flywheel.campaign.reconcile import CampaignReconciler
 from flywheel.campaign.stages import beginning_of
 from flywheel.campaign.testreconcile import ABTestReconciler
@@ -12,8 +13,9 @@ from flywheel.plan import Images
 from flywheel.release.process import Receiver, ReleaseProcess
 from flywheel.runtime.arms_store import EventStores
 from flywheel.runtime.clock import Clock
+from flywheel.runtime.fraud_workers import FraudWorkers
 from flywheel.runtime.metrics import Metrics
-from flywheel.runtime.store import SHARED, Store, test_of
+from flywheel.runtime.store import FRAUD, SHARED, Store, test_of
 from flywheel.workload.provider import Provider
 
 
@@ -59,6 +61,16 @@ class Reconcilers:
             on_look=metrics.observe_look,
         )
 
+        self._fraud = FraudReconciler(
+            gateway,
+            store,
+            FraudWorkers(self._releases.client, self._releases.token),
+            images.analytics,
+            operator=own_account(),
+            clock=clock.now,
+            on_write_skipped=metrics.observe_skipped,
+        )
+
     async def reconcile(self, namespace: str, name: str) -> datetime | None:
         """Bring what a key stands for a step further; tell when the clock makes another step necessary."""
         test = test_of(name)
@@ -66,6 +78,8 @@ class Reconcilers:
             return await self._tests.reconcile(namespace, test)
         if name == SHARED:
             return await self._workers.reconcile(namespace)
+        if name == FRAUD:
+            return await self._fraud.reconcile(namespace)
         return await self._campaigns.reconcile(namespace, name)
 
     async def run(self) -> None:

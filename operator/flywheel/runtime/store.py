@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 
 from flywheel.events.sharing import has_edge
+from flywheel.fraud.naming import COMPONENT as FRAUD_COMPONENT
 from flywheel.kube.resources import Resource
 from flywheel.plan import LiveObject, Manifest, ObjectKey
 
@@ -14,6 +15,8 @@ of `test_key`, an A/B test."""
 
 SHARED = "*"
 """No object can have this name."""
+FRAUD = "*fraud"
+"""The rules on fraud of a namespace, and their worker."""
 
 MOST_TOMBSTONES = 20_000
 _TEST = "abtest:"
@@ -45,6 +48,7 @@ class Store:
         self._tests: dict[Owner, Manifest] = {}
         self._tests_by_campaign: dict[Owner, set[str]] = {}
         self._troubles: dict[str, str] = {}
+        self._rules: dict[Owner, Manifest] = {}
         self._gone: OrderedDict[str, None] = OrderedDict()
         self._unsynced: set[object] = set()
         self._synced = asyncio.Event()
@@ -87,7 +91,8 @@ class Store:
         """Give every key there is work for, campaigns included that are known only by the children they left."""
         sharing = {(namespace, SHARED) for (namespace, _), held in self._campaigns.items() if has_edge(held)}
         tests = {(namespace, test_key(name)) for namespace, name in self._tests}
-        return set(self._campaigns) | set(self._children) | sharing | tests
+        judging = {(namespace, FRAUD) for namespace, _ in self._rules}
+        return set(self._campaigns) | set(self._children) | sharing | tests | judging
 
     def test(self, namespace: str, name: str) -> Manifest | None:
         """Give the A/B test as last seen, without its managed fields."""
@@ -107,7 +112,16 @@ class Store:
         test = test_of(owner[1])
         if test is not None:
             return (owner[0], test) in self._tests
-        return owner in self._campaigns or owner in self._children
+        judging = owner[1] == FRAUD and bool(self.fraud_rules(owner[0]))
+        return judging or owner in self._campaigns or owner in self._children
+
+    def fraud_rules(self, namespace: str) -> tuple[Manifest, ...]:
+        """Give the FraudRules of a namespace, as last seen, by name."""
+        return tuple(self._rules[key] for key in sorted(self._rules) if key[0] == namespace)
+
+    def fraud_children(self, namespace: str) -> dict[ObjectKey, LiveObject]:
+        """Give the objects of a namespace's fraud worker, as last seen."""
+        return self.children(namespace, FRAUD)
 
     def children(self, namespace: str, name: str) -> dict[ObjectKey, LiveObject]:
         """Give what carries the campaign's label, as last seen."""
@@ -166,6 +180,8 @@ class Store:
         self._tell(owner)
         if held is None or _orders(manifest) != _orders(held):
             self._tell_shared(manifest, held)
+        if held is None or _judged_by(manifest) != _judged_by(held):
+            self._tell_judging(owner[0])
         if held is None or _tested_by(manifest) != _tested_by(held):
             for test in self.tests_of(*owner):
                 self._tell((owner[0], test_key(test["metadata"]["name"])))
@@ -178,6 +194,7 @@ class Store:
             del self._campaigns[namespace, name]
             self._tell((namespace, name))
             self._tell_shared(held)
+            self._tell_judging(namespace)
             for test in self.tests_of(namespace, name):
                 self._tell((namespace, test_key(test["metadata"]["name"])))
 
@@ -206,6 +223,42 @@ class Store:
             self._tell((namespace, test_key(name)))
             self._tell_tested(held)
 
+    def put_rule(self, manifest: Manifest) -> None:
+        """Remember a FraudRule unless something newer is known; the worker and campaigns hear of what concerns them."""
+        metadata = manifest["metadata"]
+        owner = (metadata["namespace"], metadata["name"])
+        held = self._rules.get(owner)
+        if metadata["uid"] in self._gone or (held is not None and not _is_newer(metadata, held["metadata"])):
+            return
+        self._rules[owner] = trim_campaign(manifest)
+        if held is None or _orders(manifest) != _orders(held):
+            self._tell_judged(owner[0])
+
+    def remove_rule(self, namespace: str, name: str, uid: str) -> None:
+        """Forget a FraudRule that is gone, if it is the one with `uid`."""
+        self._bury(uid)
+        held = self._rules.get((namespace, name))
+        if held is not None and held["metadata"]["uid"] == uid:
+            del self._rules[namespace, name]
+            self._tell_judged(namespace)
+
+    def retain_rules(self, namespace: str | None, uids: frozenset[str], resource_version: int) -> None:
+        """Forget the FraudRules that a complete list does not show, but for those newer than the list."""
+        for held in list(self._rules.values()):
+            metadata = held["metadata"]
+            there = metadata["uid"] in uids or namespace not in (None, metadata["namespace"])
+            if not there and int(metadata["resourceVersion"]) <= resource_version:
+                self.remove_rule(metadata["namespace"], metadata["name"], metadata["uid"])
+
+    def _tell_judging(self, namespace: str) -> None:
+        """Tell of a campaign that came, changed or went, if that can matter to the fraud worker."""
+        if (namespace, FRAUD) in self._children or self.fraud_rules(namespace):
+            self._tell((namespace, FRAUD))
+
+    def _tell_judged(self, namespace: str) -> None:
+        self._tell((namespace, FRAUD))
+        self._tell_sharing(namespace)
+
     def _unlist(self, test: Manifest) -> None:
         campaign = (test["metadata"]["namespace"], _tested(test))
         names = self._tests_by_campaign[campaign]
@@ -229,7 +282,7 @@ class Store:
         held = self._children[old_owner][live.key] if old_owner is not None else None
         if held is not None and live.resource_version <= held.resource_version:
             return
-        owner = (live.key.namespace, live.campaign or (SHARED if live.shared else ""))
+        owner = (live.key.namespace, live.campaign or _shared_by(live.shared))
         if old_owner is not None and old_owner != owner:
             # Its label was changed by hand: the one that has lost it must hear of it too.
             self._forget(live.key)
@@ -295,6 +348,12 @@ class Store:
                 self._tell((namespace, held["metadata"]["name"]))
 
 
+def _shared_by(label: str) -> str:
+    if not label:
+        return ""
+    return FRAUD if label == FRAUD_COMPONENT else SHARED
+
+
 def _is_newer(new: Mapping[str, str], held: Mapping[str, str]) -> bool:
     # Versions grow over all objects of a cluster, so that a successor of the same name is newer too.
     return int(new["resourceVersion"]) > int(held["resourceVersion"])
@@ -316,6 +375,11 @@ def _tested_by(campaign: Manifest) -> object:
     """What of a campaign concerns its A/B tests."""
     status = campaign.get("status") or {}
     return _orders(campaign), status.get("stage"), status.get("winners")
+
+
+def _judged_by(campaign: Manifest) -> object:
+    """What of a campaign concerns the rules on fraud and their worker."""
+    return _orders(campaign), campaign["metadata"].get("labels"), (campaign.get("status") or {}).get("stage")
 
 
 def _tested(test: Manifest) -> str:

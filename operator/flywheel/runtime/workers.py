@@ -12,13 +12,14 @@ from flywheel.runtime.leader import Leadership
 from flywheel.runtime.logs import about
 from flywheel.runtime.metrics import Metrics
 from flywheel.runtime.queue import KeyedQueue
-from flywheel.runtime.store import SHARED, Owner, Store, test_of
+from flywheel.runtime.store import FRAUD, SHARED, Owner, Store, test_of
 
 log = logging.getLogger(__name__)
 
 CAMPAIGN = "Campaign"
 WORKER = "AnalyticsWorker"
 ABTEST = "ABTest"
+FRAUD_RULES = "FraudRules"
 LONGEST = 60.0
 """Seconds after which one reconcile is given up and tried again later."""
 STUCK = 3 * LONGEST
@@ -28,7 +29,7 @@ def kind_of(owner: Owner) -> str:
     """Tell what a key stands for, in logs and figures."""
     if test_of(owner[1]) is not None:
         return ABTEST
-    return WORKER if owner[1] == SHARED else CAMPAIGN
+    return {SHARED: WORKER, FRAUD: FRAUD_RULES}.get(owner[1], CAMPAIGN)
 
 
 class Reconciler(Protocol):

@@ -54,7 +54,7 @@ SOURCES = {
         "flywheel-analytics",
         "localhost/flywheel-analytics:0.1.0",
         REPOSITORY,
-        (*PROJECT, "requirements/analytics.txt"),
+        (*PROJECT, "requirements/analytics.txt", "requirements/fraud.txt"),
         target="analytics",
     ),
     "browser": Source(

@@ -34,7 +34,7 @@ def test_a_test_that_runs_shows_who_is_ahead_and_how_surely(opened: Opened, call
         "sample ratio  Holds",
         "errors",
         "progress",
-        "days left at this rate",
+        "more at this rate",
         "flywheel abtest preview button -n spring",
     ):
         assert text in found.output

@@ -113,8 +113,8 @@ def test_every_stage_has_its_row():
 def test_every_condition_and_reason_is_described():
     rooms = ("campaign", "workload")
     sources = [each for room in rooms for each in (ROOT / "operator/flywheel" / room).glob("*.py")]
-    # Those of A/B tests are on their own page.
-    sources = [each for each in sources if not each.name.startswith("test")]
+    # Those of A/B tests and of fraud rules are on their own pages.
+    sources = [each for each in sources if not each.name.startswith(("test", "fraud"))]
     code = "\n".join(text(source) for source in sources)
     types = set(re.findall(r'Condition\(\s*"(\w+)"', code))
     assert {"Ready", "Reconciling", "Stalled", "TeardownBlocked"} <= types

@@ -66,3 +66,11 @@ def test_every_field_of_the_status_is_described() -> None:
 def test_every_field_of_events_operator_and_type_is_described() -> None:
     names = {*ENTITIES, *PLAIN_FIELDS, *ALIASES, *get_args(Operator), *get_args(EventType)}
     assert sorted(names - code_words(FRAUD)) == []
+
+
+def test_every_condition_and_reason_is_described():
+    code = (ROOT / "operator/flywheel/campaign/fraudtold.py").read_text("utf-8")
+    code += (ROOT / "operator/flywheel/campaign/fraudreconcile.py").read_text("utf-8")
+    said = set(re.findall(r'Condition\(\s*"(\w+)"', code)) | set(re.findall(r'"(?:True|False|Unknown)", "(\w+)"', code))
+    assert {"Ready", "Loaded", "Invalid"} <= said
+    assert sorted(said - code_words(FRAUD)) == []

@@ -23,7 +23,7 @@ from flywheel.insight.rules import rules
 
 EDGE, EVENTS = ROOT / "docs/edge.md", ROOT / "docs/events.md"
 RELEASES, CONTENT = ROOT / "docs/releases.md", ROOT / "docs/content.md"
-ABTEST, RULES = ROOT / "docs/abtest.md", ROOT / "docs/fraud.md"
+ABTEST, RULES, FRAUD = ROOT / "docs/abtest.md", ROOT / "docs/fraud.md", ROOT / "docs/fraud-worker.md"
 PEOPLE_AND_PODS = {
     "abtest": ABTEST,
     "fraud": RULES,
@@ -35,6 +35,7 @@ PEOPLE_AND_PODS = {
     "erase": EVENTS,
     "export": EVENTS,
     "external-metrics": EVENTS,
+    "fraud-worker": FRAUD,
     "kpis": EVENTS,
     "query": EVENTS,
     "release": RELEASES,
@@ -50,7 +51,7 @@ def code(*folders: str) -> str:
 
 
 def test_every_command_is_described_somewhere() -> None:
-    pages = (EDGE, EVENTS, RELEASES, CONTENT, ABTEST, RULES, ROOT / "docs/operating.md", ROOT / "README.md")
+    pages = (EDGE, EVENTS, RELEASES, CONTENT, ABTEST, RULES, FRAUD, ROOT / "docs/operating.md", ROOT / "README.md")
     said = "".join(text(page) for page in pages)
     own = {"operator", "check-install", "check-uninstall", "version"}
     assert sorted(main.commands.keys() - own - PEOPLE_AND_PODS.keys()) == []

@@ -30,10 +30,11 @@ from flywheel.edge.document import (
     encode,
 )
 from flywheel.edge.document import Test as Trial
+from flywheel.edge.enforcer import Enforcer
 from flywheel.edge.render import Layout
 from flywheel.edge.runtime_api import RuntimeApi
 
-PATIENCE = 15.0
+PATIENCE = 45.0
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
@@ -296,6 +297,7 @@ class Edge:
     task: asyncio.Task[None] | None = None
     document: EdgeDocument | None = None
     connections: list[Connection] = field(default_factory=list)
+    enforcer: Enforcer | None = None
 
     @property
     def port(self) -> int:
@@ -437,6 +439,7 @@ async def edge(
 
 def new_agent(stand: Edge, tls_directory: Path | None = None) -> Agent:
     """The agent of this pod, or another after it has died."""
+    stand.enforcer = Enforcer(Path(stand.layout.run_directory), stand.layout.stats_socket)
     return Agent(
         None,
         namespace="shop",
@@ -446,4 +449,5 @@ def new_agent(stand: Edge, tls_directory: Path | None = None) -> Agent:
         document_directory=str(stand.directory / "document"),
         tls_directory=str(tls_directory) if tls_directory else None,
         observer=Observer(on_reload=stand.reloads.append, on_trouble=stand.troubles.append),
+        enforcer=stand.enforcer,
     )

@@ -163,8 +163,8 @@ def test_before_its_least_time_nothing_is_decided() -> None:
     arms = arm(HALF, 250), arm(HALF, 400)
     found = decided(design(), *arms, limits=Limits(minimum=5 * DAY))
     assert found.verdict is None
-    assert "2 more days" in found.sentence
-    assert "6 more hours" in decided(design(), *arms, limits=Limits(minimum=3.25 * DAY)).sentence
+    assert "2 days more" in found.sentence
+    assert "6 hours more" in decided(design(), *arms, limits=Limits(minimum=3.25 * DAY)).sentence
     weeks = Limits(minimum=8 * DAY, whole_weeks=True)
     assert weeks.least == 14 * DAY
     assert decided(design(), *arms, limits=weeks, days=13).verdict is None

@@ -64,10 +64,10 @@ def test_a_look_that_tells_nothing_goes_on_and_one_that_tells_decides() -> None:
     assert (state.state, state.decision.verdict, state.decision.winner) == ("Decided", "Ship", "green")
     again = advance(state, facts(looked=looked((9000, 900), (9000, 450))), NOON + timedelta(hours=3))
     assert again == state, "what is decided stays"
-    shipped = advance(state, facts(shipping="green", promoted=True), NOON + timedelta(hours=3))
+    shipped = advance(state, facts(shipping="green", promoted=True, revision="two"), NOON + timedelta(hours=3))
     assert (shipped.state, shipped.closed_at) == ("Promoted", NOON + timedelta(hours=3))
     assert shipped.decision is not None
-    assert shipped.decision.promoted_at == NOON + timedelta(hours=3)
+    assert (shipped.decision.promoted_at, shipped.decision.revision) == (NOON + timedelta(hours=3), "two")
 
 
 def test_a_pause_stops_its_clock() -> None:

@@ -1,6 +1,7 @@
 """Sizes against other people's code, and the way back from visitors to effects."""
 
 import math
+from datetime import timedelta
 
 import pytest
 from hypothesis import assume, given
@@ -9,12 +10,13 @@ from statsmodels.stats.power import NormalIndPower
 from statsmodels.stats.proportion import samplesize_proportions_2indep_onetail
 
 from flywheel.experiment.sizing import (
+    LONGEST_TOLD,
     Goal,
-    days_needed,
     mean_effect_for,
     mean_size,
     proportion_effect_for,
     proportion_size,
+    time_needed,
 )
 
 GOALS = st.builds(
@@ -89,12 +91,13 @@ def test_a_fall_is_sized_like_a_rise() -> None:
     assert proportion_size(0.05, -0.1, Goal()).variant_cap < proportion_size(0.05, 0.1, Goal()).variant_cap
 
 
-def test_days_are_rounded_up_and_to_weeks_if_asked() -> None:
-    assert days_needed(68_000, 10_000, 0.5) == 14
-    assert days_needed(68_001, 10_000, 0.5, whole_weeks=True) == 14
-    assert days_needed(70_001, 10_000, 0.5, whole_weeks=True) == 21
-    assert days_needed(1, 10_000) == 1
-    assert days_needed(1, 0) is None
+def test_the_time_needed_is_rounded_up_to_weeks_if_asked() -> None:
+    assert time_needed(67_500, 10_000, 0.5) == timedelta(days=13.5)
+    assert time_needed(68_001, 10_000, 0.5, whole_weeks=True) == timedelta(days=14)
+    assert time_needed(70_001, 10_000, 0.5, whole_weeks=True) == timedelta(days=21)
+    assert time_needed(100, 2_400) == timedelta(hours=1)
+    assert time_needed(10**15, 1e-6) == timedelta(days=LONGEST_TOLD)
+    assert time_needed(1, 0) is None
 
 
 @pytest.mark.parametrize(("baseline", "lift"), [(0.0, 0.1), (1.0, 0.1), (0.6, 0.7), (0.1, 0.0), (0.1, -1.0)])

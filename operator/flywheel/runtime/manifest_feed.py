@@ -1,24 +1,38 @@
-"""Watching the A/B tests into the store.
+"""Watching ABTests and FraudRules into the store.
 
 Not with Kopf: our own watch tells when its list is complete and what vanished meanwhile, so no census is needed.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from flywheel.kube.gateway import Gateway
-from flywheel.kube.resources import ABTEST
+from flywheel.kube.resources import Resource
 from flywheel.kube.watch import Change, Watch
+from flywheel.plan import Manifest
 from flywheel.runtime.children import FRESH
 from flywheel.runtime.store import Store
 
 
-class ABTestFeed:
-    """Keeps one watch for each namespace."""
+class Shelf(NamedTuple):
+    """Where the store keeps the objects of one kind."""
 
-    def __init__(self, gateway: Gateway, store: Store, namespaces: Sequence[str | None]) -> None:
-        self._store = store
-        self._watches = [Watch(gateway, ABTEST, namespace) for namespace in namespaces]
+    put: Callable[[Manifest], None]
+    remove: Callable[[str, str, str], None]
+    """By namespace, name and uid."""
+    retain: Callable[[str | None, frozenset[str], int], None]
+    """Told the namespace, the uids and the version of a complete list."""
+
+
+class ManifestFeed:
+    """Keeps one watch for each namespace on one kind."""
+
+    def __init__(
+        self, gateway: Gateway, store: Store, shelf: Shelf, resource: Resource, namespaces: Sequence[str | None]
+    ) -> None:
+        self._store, self._shelf = store, shelf
+        self._watches = [Watch(gateway, resource, namespace) for namespace in namespaces]
         for watch in self._watches:
             store.expect(_source(watch))
 
@@ -43,13 +57,13 @@ class ABTestFeed:
     async def _follow(self, watch: Watch) -> None:
         async for event in watch.events():
             if not isinstance(event, Change):
-                self._store.retain_tests(watch.namespace, event.uids, event.resource_version)
+                self._shelf.retain(watch.namespace, event.uids, event.resource_version)
                 self._store.complete(_source(watch))
             elif event.type == "Deleted":
                 metadata = event.manifest["metadata"]
-                self._store.remove_test(metadata["namespace"], metadata["name"], metadata["uid"])
+                self._shelf.remove(metadata["namespace"], metadata["name"], metadata["uid"])
             else:
-                self._store.put_test(event.manifest)
+                self._shelf.put(event.manifest)
 
 
 def _source(watch: Watch) -> str:

@@ -1,0 +1,159 @@
+"""What shall become of a namespace's fraud worker, and which rules it judges by. Pure."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+
+from flywheel.api.campaign import Campaign
+from flywheel.api.fraudrule import FraudRule
+from flywheel.api.problem import Problem
+from flywheel.campaign.fraudrules import campaigns_of, problems_of
+from flywheel.events.volumeclaim import VolumeClaim
+from flywheel.fraud import manifests
+from flywheel.fraud.compiling import ruled_of
+from flywheel.fraud.naming import RULES_KEY
+from flywheel.fraud.policy import Ruled, Rules
+from flywheel.fraud.rule import problems as unfit
+from flywheel.plan import GROUP, Deletion, LiveObject, Manifest, ObjectKey
+
+KINDS = ("ServiceAccount", "ConfigMap", "NetworkPolicy", "Service", "PodDisruptionBudget", "StatefulSet")
+"""In the order of creation."""
+CLAIM = VolumeClaim("2Gi")
+Held = Mapping[str, tuple[Ruled, ...]]
+"""By Campaign: what the worker judges by at present."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One rule: what is wrong with it, and whom it is about."""
+
+    rule: FraudRule
+    problems: tuple[Problem, ...] = ()
+    campaigns: tuple[str, ...] = ()
+    is_waiting: bool = False
+    """None of them has an edge now that events could come from."""
+    ruled: Ruled | None = None
+    """What the worker shall judge by; None where the rule cannot be carried out."""
+
+
+@dataclass(frozen=True, slots=True)
+class FraudPlan:
+    """What to do next, in this order."""
+
+    delete: tuple[Deletion, ...] = ()
+    apply: tuple[Manifest, ...] = ()
+    references: tuple[Manifest, ...] = ()
+    """Owner references of everything that is applied: one for each Campaign with rules."""
+    judged: tuple[Judged, ...] = ()
+    rules: str = ""
+    """What the workers shall judge by, as the ConfigMap has it."""
+
+
+def plan_fraud(
+    namespace: str,
+    rules: Sequence[FraudRule],
+    campaigns: Sequence[Campaign],
+    opened: Collection[str],
+    live: Mapping[ObjectKey, LiveObject],
+    image: str,
+    held: Held,
+    now: datetime,
+    operator: str = "",
+) -> FraudPlan:
+    """Decide the next step for the fraud worker of one namespace.
+
+    A rule that cannot be carried out any more goes on as it was taken last.
+
+    Args:
+        namespace: Where.
+        rules: All of the namespace that could be loaded.
+        campaigns: All of the namespace that could be loaded.
+        opened: Those of them that have an edge now: for others nobody judges.
+        live: What there is of the worker.
+        image: What it runs.
+        held: What it judges by at present.
+        now: The time: snoozes that are over are left out.
+        operator: The operator's ServiceAccount as `namespace:name`; it may ask.
+    """
+    judged = tuple(judge(rule, campaigns, opened, now) for rule in rules if not rule.metadata.deletion_timestamp)
+    orders = {campaign: each for campaign, each in _orders(judged, held).items() if campaign in opened}
+    staying = [each for each in campaigns if each.name in orders and not each.metadata.deletion_timestamp]
+    if not staying:
+        return FraudPlan(delete=_deletions(live), judged=judged)
+    document = {name: msgspec.to_builtins(Rules(rules=orders[name])) for name in sorted(orders)}
+    written = manifests.rules_manifest(namespace, document)
+    apply = (
+        manifests.account_manifest(namespace),
+        written,
+        *manifests.network_manifests(namespace, operator),
+        manifests.disruption_budget(namespace),
+        manifests.stateful_set(namespace, image, CLAIM, operator=operator),
+    )
+    references = tuple(_reference(each) for each in staying)
+    return FraudPlan(apply=apply, references=references, judged=judged, rules=written["data"][RULES_KEY])
+
+
+def judge(rule: FraudRule, campaigns: Sequence[Campaign], opened: Collection[str], now: datetime) -> Judged:
+    """Say what is wrong with a rule, whom it is about, and what the worker is to judge by."""
+    found = (*problems_of(rule, campaigns), *_not_yet(rule))
+    about = tuple(each.name for each in campaigns_of(rule, campaigns))
+    waits = not set(about) & set(opened)
+    if found:
+        return Judged(rule, found, about, waits)
+    ruled = ruled_of(rule, now)
+    found = tuple(Problem("spec", each) for each in unfit(ruled.rule))
+    return Judged(rule, found, about, waits, None if found else ruled)
+
+
+def is_judged(campaign: Manifest, rules: Iterable[Manifest]) -> bool:
+    """Tell whether events of a Campaign go to the fraud worker: a rule that is not off names it or its labels."""
+    specs = (rule.get("spec") or {} for rule in rules)
+    return any(spec.get("mode") != "Off" and _means(spec, campaign["metadata"]) for spec in specs)
+
+
+def _means(spec: Manifest, campaign: Manifest) -> bool:
+    if "selector" not in spec:
+        return bool(spec.get("campaign") == campaign["name"])
+    wanted = (spec["selector"] or {}).get("matchLabels") or {}
+    return bool(wanted) and wanted.items() <= (campaign.get("labels") or {}).items()
+
+
+def _not_yet(rule: FraudRule) -> tuple[Problem, ...]:
+    """What the grammar has and no worker carries out yet: refused aloud rather than left out in silence."""
+    lists = rule.spec.lists
+    found = []
+    if lists.allow or lists.deny or lists.watch:
+        found.append(Problem("spec.lists", "no worker reads lists yet: take them out, or write exempt or snoozes"))
+    for place, sign in rule.spec.condition.placed():
+        if sign.score:
+            found.append(Problem(f"spec.{place}", "no worker loads models yet: write another condition"))
+    if rule.spec.engine == "Flink":
+        found.append(Problem("spec.engine", "rules are not rendered for Flink yet: leave it at Embedded"))
+    return tuple(found)
+
+
+def _orders(judged: Iterable[Judged], held: Held) -> dict[str, tuple[Ruled, ...]]:
+    """Give the rules of each Campaign, by their names."""
+    orders: dict[str, dict[str, Ruled]] = {}
+    for each in judged:
+        if each.ruled is not None:
+            for campaign in each.campaigns:
+                orders.setdefault(campaign, {})[each.rule.name] = each.ruled
+            continue
+        for campaign, known in held.items():
+            last = next((ruled for ruled in known if ruled.rule.name == each.rule.name), None)
+            if last is not None:
+                orders.setdefault(campaign, {})[each.rule.name] = last
+    return {campaign: tuple(rules[name] for name in sorted(rules)) for campaign, rules in orders.items()}
+
+
+def _reference(campaign: Campaign) -> Manifest:
+    uid = campaign.metadata.uid
+    return {"apiVersion": f"{GROUP}/v1alpha1", "kind": "Campaign", "name": campaign.name, "uid": uid}
+
+
+def _deletions(live: Mapping[ObjectKey, LiveObject]) -> tuple[Deletion, ...]:
+    order = sorted(live, key=lambda key: (KINDS.index(key.kind) if key.kind in KINDS else -1, key), reverse=True)
+    return tuple(Deletion(key, live[key].uid) for key in order if not live[key].deleting)

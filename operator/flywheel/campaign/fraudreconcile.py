@@ -1,0 +1,223 @@
+"""One reconcile of a namespace's FraudRules and their worker: plan, apply, ask, tell."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import msgspec
+
+from flywheel.api.campaign import Campaign
+from flywheel.api.fraudrule import FraudRule
+from flywheel.api.load import InvalidResource
+from flywheel.campaign.conditions import Condition, condition_list
+from flywheel.campaign.fraudplan import FraudPlan, Held, plan_fraud
+from flywheel.campaign.fraudtold import Seen, WorkerState, generation_of, read_state, status_of
+from flywheel.campaign.loaded import Loaded
+from flywheel.campaign.stages import Stage
+from flywheel.events.state import is_serving
+from flywheel.fraud import naming
+from flywheel.fraud.policy import Rules
+from flywheel.kube.applier import Applier, SharedClaim
+from flywheel.kube.gateway import Gateway
+from flywheel.plan import GROUP, LiveObject, Manifest, ObjectKey, content_hash
+
+PATH = "spec"
+OPEN = frozenset(each.value for each in (Stage.PREPARING, Stage.WARM, Stage.LIVE, Stage.DRAINING))
+"""Stages in which a Campaign has an edge."""
+LOOK_EVERY = timedelta(seconds=15)
+LOOK_SOON = timedelta(seconds=2)
+"""While a worker has not taken the latest rules yet."""
+REFUSED_AGAIN_AFTER = timedelta(minutes=2)
+_entries = msgspec.json.Decoder(dict[str, Rules])
+
+
+class NotAnswered(Exception):  # noqa: N818 - a state of the world
+    """A worker could not be asked. The text says why."""
+
+
+class World(Protocol):
+    """What the reconciler needs of the memory that the watches fill."""
+
+    def campaigns_in(self, namespace: str) -> tuple[Manifest, ...]:
+        """Return all Campaigns of a namespace as last seen."""
+
+    def fraud_rules(self, namespace: str) -> tuple[Manifest, ...]:
+        """Return its FraudRules as last seen."""
+
+    def fraud_children(self, namespace: str) -> dict[ObjectKey, LiveObject]:
+        """Return the objects of its fraud worker as last seen."""
+
+    def put(self, live: LiveObject) -> None:
+        """Remember what the API server answered to a write."""
+
+    def remove(self, key: ObjectKey, uid: str) -> None:
+        """Forget an object that is gone."""
+
+    def put_rule(self, manifest: Manifest) -> None:
+        """Remember a FraudRule that was written."""
+
+
+class Workers(Protocol):
+    """Whom the reconciler asks for figures."""
+
+    async def states(self, namespace: str) -> dict[str, bytes]:
+        """Give what each worker says of itself, by its address.
+
+        Raises:
+            NotAnswered: One of them cannot be reached, or refuses.
+        """
+
+    async def hand_over(self, namespace: str, address: str, rules: bytes) -> bytes:
+        """Have a worker judge by other rules at once; give what it says of itself then.
+
+        Raises:
+            NotAnswered: It cannot be reached, or refuses.
+        """
+
+
+class FraudReconciler:
+    """Brings the fraud workers of namespaces to what the FraudRules there want, and tells what they see."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        world: World,
+        workers: Workers,
+        image: str,
+        *,
+        operator: str = "",
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        on_write_skipped: Callable[[str], None] = lambda kind: None,
+    ) -> None:
+        self._gateway, self._world, self._workers = gateway, world, workers
+        self._image, self._operator, self._clock = image, operator, clock
+        self._loaded = Loaded()
+        self._applier = Applier(gateway, world, on_write_skipped)
+
+    async def reconcile(self, namespace: str) -> datetime | None:
+        """Bring one namespace's rules a step further; tell when the clock makes another step necessary.
+
+        Raises ApiError where trying again soon can help.
+        """
+        now = self._clock()
+        manifests = {each["metadata"]["name"]: each for each in self._world.fraud_rules(namespace)}
+        rules = [rule for each in manifests.values() if (rule := await self._read(each, now)) is not None]
+        plan = await self._plan(namespace, rules, now)
+        if len(rules) < len(manifests):
+            # What cannot be read may be what the worker judges by: it stays as it is.
+            plan = replace(plan, delete=(), apply=())
+        outcomes = [await self._applier.delete(deletion) for deletion in plan.delete]
+        live, claim = self._world.fraud_children(namespace), SharedClaim(naming.COMPONENT, plan.references)
+        for manifest in plan.apply:
+            outcomes.append(await self._applier.apply(manifest, live.get(ObjectKey.of(manifest)), claim, PATH))  # noqa: PERF401
+        troubles = [str(each.problem) for each in outcomes if each.problem and each.terminal]
+        seen = await self._seen(namespace, plan, troubles)
+        for judged in plan.judged:
+            manifest = manifests[judged.rule.name]
+            held = manifest.get("status") or {}
+            status = status_of(judged, held, seen, now)
+            if status != held:
+                await self._write(manifest, status)
+        if troubles:
+            return now + REFUSED_AGAIN_AFTER
+        if not plan.apply:
+            return now + LOOK_SOON if any(each.problem for each in outcomes) else None
+        return now + (LOOK_SOON if self._is_behind(namespace) else LOOK_EVERY)
+
+    def _is_behind(self, namespace: str) -> bool:
+        found = [
+            condition
+            for each in self._world.fraud_rules(namespace)
+            for condition in (each.get("status") or {}).get("conditions") or ()
+        ]
+        return any(each.get("type") == "Reconciling" and each.get("status") == "True" for each in found)
+
+    async def _read(self, manifest: Manifest, now: datetime) -> FraudRule | None:
+        try:
+            return self._loaded.fraudrule(manifest)
+        except InvalidResource as error:
+            await self._tell_invalid(manifest, str(error), now)
+            return None
+
+    async def _tell_invalid(self, manifest: Manifest, message: str, now: datetime) -> None:
+        held = manifest.get("status") or {}
+        generation = int(manifest["metadata"].get("generation") or 1)
+        conditions = [
+            Condition("Ready", "False", "Invalid", message),
+            Condition("Reconciling", "False", "Invalid", "a person must correct the rule"),
+            Condition("Stalled", "True", "Invalid", message),
+        ]
+        listed = condition_list(conditions, held.get("conditions") or [], generation, now)
+        status = {**held, "observedGeneration": generation, "conditions": listed}
+        if status != held:
+            await self._write(manifest, status)
+
+    async def _plan(self, namespace: str, rules: list[FraudRule], now: datetime) -> FraudPlan:
+        campaigns = list(self._campaigns(namespace))
+        opened = {
+            each["metadata"]["name"]
+            for each in self._world.campaigns_in(namespace)
+            if (each.get("status") or {}).get("stage") in OPEN
+        }
+        live = self._world.fraud_children(namespace)
+
+        def planned(held: Held) -> FraudPlan:
+            return plan_fraud(namespace, rules, campaigns, opened, live, self._image, held, now, self._operator)
+
+        plan = planned({})
+        if not any(each.ruled is None for each in plan.judged):
+            return plan
+        return planned(await self._held(namespace))
+
+    def _campaigns(self, namespace: str) -> Iterable[Campaign]:
+        for manifest in self._world.campaigns_in(namespace):
+            try:
+                yield self._loaded.campaign(manifest)
+            except InvalidResource:
+                continue
+
+    async def _held(self, namespace: str) -> Held:
+        """Read what the worker judges by: that goes on for rules that cannot be carried out any more."""
+        found = await self._gateway.get(ObjectKey("", "ConfigMap", namespace, naming.WORKER))
+        try:
+            known = _entries.decode(((found or {}).get("data") or {}).get(naming.RULES_KEY, "{}"))
+        except msgspec.MsgspecError:
+            return {}
+        return {campaign: each.rules for campaign, each in known.items()}
+
+    async def _seen(self, namespace: str, plan: FraudPlan, troubles: list[str]) -> Seen:
+        if not plan.apply:
+            return Seen({})
+        worker = self._world.fraud_children(namespace).get(ObjectKey("apps", "StatefulSet", namespace, naming.WORKER))
+        if worker is None or not is_serving(worker):
+            return Seen({}, "; ".join(troubles) or "the fraud worker is starting")
+        try:
+            bodies = await self._up_to_date(namespace, plan.rules)
+            read = [read_state(_pod(address), body) for address, body in bodies.items()]
+        except (NotAnswered, ValueError) as error:
+            return Seen({}, str(error))
+        found: dict[str, list[WorkerState]] = {}
+        for states in read:
+            for campaign, state in states.items():
+                found.setdefault(campaign, []).append(state)
+        return Seen({campaign: tuple(states) for campaign, states in found.items()})
+
+    async def _up_to_date(self, namespace: str, rules: str) -> dict[str, bytes]:
+        """Ask the workers how they are, and hand the rules to those that judge by others: volumes take a minute."""
+        bodies = await self._workers.states(namespace)
+        for address, body in bodies.items():
+            if generation_of(body) != content_hash(rules):
+                bodies[address] = await self._workers.hand_over(namespace, address, rules.encode())
+        return bodies
+
+    async def _write(self, manifest: Manifest, status: Manifest) -> None:
+        metadata = {name: manifest["metadata"][name] for name in ("name", "namespace", "uid")}
+        body = {"apiVersion": f"{GROUP}/v1alpha1", "kind": "FraudRule", "metadata": metadata, "status": status}
+        self._world.put_rule(await self._gateway.apply(body, subresource="status"))
+
+
+def _pod(address: str) -> str:
+    """Give the name of the pod in an address such as http://flywheel-fraud-0.flywheel-fraud.shop.svc:9105."""
+    return (urlsplit(address).hostname or address).partition(".")[0]

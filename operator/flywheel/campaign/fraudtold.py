@@ -1,0 +1,202 @@
+"""What is told about a FraudRule: conditions, and what the workers have seen. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from flywheel.campaign.conditions import Condition, condition_list
+from flywheel.campaign.fraudplan import Judged
+from flywheel.fraud.rulings import RuleFigures
+from flywheel.fraud.subjects import network_of
+from flywheel.fraud.words import Verdict
+from flywheel.plan import Manifest
+
+MOST_CAMPAIGNS = 64
+SHOWN = 316
+"""Characters of one value of a key."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """What one worker says of the rules of one Campaign."""
+
+    name: str
+    figures: Mapping[str, RuleFigures]
+    """By rule."""
+    problem: str = ""
+    decisions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was learnt of the worker."""
+
+    workers: Mapping[str, tuple[WorkerState, ...]]
+    """By Campaign."""
+    unseen: str = ""
+    """Why nothing was."""
+
+
+def status_of(judged: Judged, held: Mapping[str, Any], seen: Seen, now: datetime) -> Manifest:
+    """Write the status of a rule; figures that are not known now stay as they were told last."""
+    rule = judged.rule
+    states = [state for name in judged.campaigns for state in seen.workers.get(name, ())]
+    figures = [state.figures[rule.name] for state in states if rule.name in state.figures]
+    conditions = condition_list(
+        _conditions(judged, states, figures, seen), held.get("conditions") or [], rule.metadata.generation, now
+    )
+    told: Manifest = {
+        "observedGeneration": rule.metadata.generation,
+        "conditions": conditions,
+        "campaigns": list(judged.campaigns[:MOST_CAMPAIGNS]),
+        "mode": rule.spec.mode,
+    }
+    if not figures:
+        kept = {name: value for name, value in held.items() if name not in {*told, "loadedGeneration"}}
+        return kept | told
+    return told | _figures(figures) | {"workers": _workers(states, rule.name)} | _samples(figures)
+
+
+def _conditions(
+    judged: Judged, states: Sequence[WorkerState], figures: Sequence[RuleFigures], seen: Seen
+) -> list[Condition]:
+    if judged.problems:
+        message = "; ".join(str(each) for each in judged.problems)
+        return [
+            Condition("Ready", "False", "Invalid", message),
+            Condition("Reconciling", "False", "Invalid", "a person must correct the rule"),
+            Condition("Stalled", "True", "Invalid", message),
+        ]
+    if judged.is_waiting:
+        message = "none of its campaigns is open now; it is judged by from Preparing to Draining"
+        return [
+            Condition("Ready", "True", "Waiting", message),
+            Condition("Reconciling", "False", "Waiting", message),
+            Condition("Stalled", "False", "Waiting", message),
+        ]
+    refused = next((state.problem for state in states if state.problem), "")
+    newest = (
+        bool(figures)
+        and len(figures) == len(states)
+        and all(each.generation == judged.rule.metadata.generation for each in figures)
+    )
+    if newest and not refused:
+        loaded = Condition("Ready", "True", "Loaded", "all workers judge by the latest spec")
+    elif refused:
+        loaded = Condition("Ready", "False", "Refused", refused)
+    else:
+        loaded = Condition("Ready", "Unknown", "Loading", seen.unseen or "the worker has not taken the latest spec yet")
+    waits = loaded.status == "Unknown"
+    found = [
+        loaded,
+        Condition("Reconciling", "True" if waits else "False", loaded.reason, loaded.message),
+        Condition("Stalled", "True" if refused else "False", loaded.reason, loaded.message),
+    ]
+    if figures and judged.rule.spec.mode != "Off":
+        warm = all(each.warm for each in figures)
+        told = "each window is full" if warm else "windows fill: there may have been more than is counted"
+        found.append(Condition("Warm", "True" if warm else "False", "Full" if warm else "Filling", told))
+    if judged.rule.spec.minimum_precision is not None:
+        found.append(Condition("Precise", "Unknown", "NoLabels", "nobody has said yet who was dishonest"))
+    if judged.rule.spec.backtest is not None:
+        found.append(Condition("Backtested", "Unknown", "NotTried", "the operator does not try rules by itself yet"))
+    return found
+
+
+def _figures(figures: Sequence[RuleFigures]) -> Manifest:
+    def total(name: str) -> int:
+        return sum(int(getattr(each, name)) for each in figures)
+
+    return {
+        "loadedGeneration": min(each.generation for each in figures),
+        "evaluated": total("evaluated"),
+        "hits": total("hits"),
+        "blocked": total("acted"),
+        "wouldBlock": total("would"),
+        "heldOut": total("held_out"),
+        "withoutKey": total("without_key"),
+        "late": total("late"),
+        "evicted": total("evicted"),
+    }
+
+
+def _workers(states: Sequence[WorkerState], rule: str) -> list[Manifest]:
+    told: dict[str, Manifest] = {}
+    for state in states:
+        found = state.figures.get(rule)
+        if found is not None:
+            known = told.get(state.name, {}).get("keys", 0)
+            told[state.name] = {
+                "name": state.name,
+                "generation": found.generation,
+                "version": found.version,
+                "keys": known + found.keys,
+                "warm": found.warm,
+            }
+    return [told[name] for name in sorted(told)]
+
+
+def _samples(figures: Sequence[RuleFigures]) -> Manifest:
+    latest = sorted((verdict for each in figures for verdict in each.latest), key=lambda each: each.at)[-8:]
+    return {"samples": [_sample(each) for each in latest]} if latest else {}
+
+
+def _sample(verdict: Verdict) -> Manifest:
+    """Addresses are shortened to their network: a status is read by more people than may know who came."""
+    more = " or more" if verdict.saturated else ""
+    return {
+        "event": verdict.event[:253],
+        "at": moment(verdict.at),
+        "version": verdict.version,
+        "key": [(network_of(value, 24, 48) or value)[:SHOWN] for value in verdict.key],
+        "observed": f"{verdict.observed:g}{more}",
+        "limit": f"{verdict.limit:g}",
+        "since": moment(verdict.since),
+    }
+
+
+def moment(milliseconds: int) -> str:
+    """Write a moment for a status."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def read_state(name: str, body: bytes) -> dict[str, WorkerState]:
+    """Read what a worker says of itself, by Campaign.
+
+    Raises:
+        ValueError: It cannot be read.
+    """
+    try:
+        found = msgspec.json.decode(body, type=_State)
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"{name} says what cannot be read: {error}") from error
+    return {
+        campaign: WorkerState(name, {each.rule: each for each in told.rules}, told.problem, told.decisions)
+        for campaign, told in found.campaigns.items()
+    }
+
+
+def generation_of(body: bytes) -> str:
+    """Give the digest of the rules that a worker judges by.
+
+    Raises:
+        ValueError: It cannot be read.
+    """
+    try:
+        return msgspec.json.decode(body, type=_State).generation
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"the fraud worker says what cannot be read: {error}") from error
+
+
+class _Told(msgspec.Struct):
+    problem: str = ""
+    decisions: int = 0
+    rules: tuple[RuleFigures, ...] = ()
+
+
+class _State(msgspec.Struct):
+    generation: str = ""
+    campaigns: dict[str, _Told] = {}

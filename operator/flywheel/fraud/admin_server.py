@@ -1,0 +1,120 @@
+"""What the operator asks the worker: how it is doing, what holds, and to end a decision before its time."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+
+import msgspec
+from aiohttp import web
+
+from flywheel.events.http_answers import TooLarge, read_body, refusal
+from flywheel.fraud import naming
+from flywheel.fraud.callers import Callers
+from flywheel.fraud.judging import Full, Judging
+from flywheel.fraud.records import Removal, Rules
+from flywheel.fraud.rules_file import LARGEST
+
+MOST_BYTES = 64 << 10
+VOLUME_LAGS = 180.0
+"""Seconds that the kubelet may take to bring a ConfigMap to a pod, with room to spare."""
+MOST_TOLD = 1_000
+"""Decisions in one answer."""
+
+
+class Unblock(msgspec.Struct, forbid_unknown_fields=True):
+    """Which decision is to end."""
+
+    campaign: str
+    decision: str
+
+
+_unblock = msgspec.json.Decoder(Unblock)
+_rules = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_encode = msgspec.json.Encoder().encode
+
+
+class AdminServer:
+    """Handlers for the operator."""
+
+    def __init__(self, callers: Callers, judging: Judging, complaint: Callable[[], str | None]) -> None:
+        self._callers, self._judging, self._complaint = callers, judging, complaint
+        self._handed_over = -math.inf
+
+    def add_to(self, application: web.Application) -> None:
+        """Add the handlers."""
+        application.router.add_get(naming.STATE, self._tell_state)
+        application.router.add_get(naming.DECISIONS + "/{campaign}", self._list)
+        application.router.add_post("/v1/fraud/unblock", self._end)
+        application.router.add_put(naming.RULES, self._take_rules)
+
+    async def _tell_state(self, request: web.Request) -> web.Response:
+        await self._callers.operator(request)
+        return web.json_response(self.state())
+
+    @property
+    def is_ahead_of_the_volume(self) -> bool:
+        """Whether rules were handed over so lately that the volume may still have those before."""
+        return time.monotonic() < self._handed_over + VOLUME_LAGS
+
+    def state(self) -> Mapping[str, object]:
+        """Give what the operator writes into the status of rules."""
+        judging, book = self._judging, self._judging.casebook
+        campaigns = {
+            name: {
+                "generation": desk.engine.generation,
+                "problem": desk.problem,
+                "events": desk.events,
+                "verdicts": desk.verdicts,
+                "digest": desk.digest.hex(),
+                "decisions": len(desk.blocks),
+                "evicted": desk.blocks.evicted,
+                "rules": [msgspec.to_builtins(each) for each in desk.engine.figures()],
+            }
+            for name, desk in book.desks.items()
+        }
+        return {
+            "ready": self._complaint() is None,
+            "generation": book.generation,
+            "position": judging.judged,
+            "snapshot": judging.covered,
+            "replayed": judging.replayed,
+            "campaigns": campaigns,
+        }
+
+    async def _take_rules(self, request: web.Request) -> web.Response:
+        """Take the rules that the volume is about to bring."""
+        await self._callers.operator(request)
+        if complaint := self._complaint():
+            return refusal(503, "not_ready", complaint, {"Retry-After": "1"})
+        try:
+            text = await read_body(request, LARGEST)
+            _rules.decode(text)
+        except (TooLarge, msgspec.DecodeError) as error:
+            return refusal(400, "unreadable", f"The rules cannot be read: {error}")
+        try:
+            self._handed_over = time.monotonic()
+            if text != self._judging.casebook.rules:
+                await self._judging.submit(Rules(text))
+        except (Full, OSError) as error:
+            return refusal(503, "busy", str(error), {"Retry-After": "1"})
+        return web.json_response(self.state())
+
+    async def _list(self, request: web.Request) -> web.Response:
+        await self._callers.operator(request)
+        desk = self._judging.casebook.desks.get(request.match_info["campaign"])
+        held = [] if desk is None else sorted(desk.blocks, key=lambda each: -each.until)
+        return web.Response(body=_encode(held[:MOST_TOLD]), content_type="application/json")
+
+    async def _end(self, request: web.Request) -> web.Response:
+        await self._callers.operator(request)
+        if complaint := self._complaint():
+            return refusal(503, "not_ready", complaint, {"Retry-After": "1"})
+        try:
+            wanted = _unblock.decode(await read_body(request, MOST_BYTES))
+        except (TooLarge, msgspec.DecodeError) as error:
+            return refusal(400, "unreadable", f"The wish cannot be read: {error}")
+        try:
+            await self._judging.submit(Removal(wanted.campaign, wanted.decision))
+        except (Full, OSError) as error:
+            return refusal(503, "busy", str(error), {"Retry-After": "1"})
+        return web.json_response({})

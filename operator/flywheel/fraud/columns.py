@@ -1,0 +1,133 @@
+"""A batch of events by column: what rules ask of it is read and hashed once. Needs the extra `fraud`."""
+
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flywheel.fraud.compiled import Flags, Numbers, hash_texts, mix_all
+from flywheel.fraud.fields import ATTRIBUTES, PREFIX, network, text
+from flywheel.fraud.rule import LARGEST_VALUE, UNIT, Match, Rule
+from flywheel.fraud.where import tester
+from flywheel.fraud.words import Event, Value
+
+NUL, REPLACED = "\0", "\ufffd"
+COMPARED: dict[str, Callable[[NDArray[np.float64], float], Flags]] = {
+    "GreaterThan": np.greater,
+    "GreaterOrEqual": np.greater_equal,
+    "LessThan": np.less,
+    "LessOrEqual": np.less_equal,
+}
+"""Filters on numbers, which a whole column passes at once; a NaN passes none of them."""
+
+
+class Columns:
+    """The columns of some events, made as they are asked for."""
+
+    def __init__(self, events: Sequence[Event], secret: NDArray[np.uint64], clock: int) -> None:
+        self.events = events
+        self._secret = secret
+        self._values: dict[str, list[Value | None]] = {}
+        self._hashes: dict[str, Numbers] = {}
+        self._numbers: dict[str, NDArray[np.float64]] = {}
+        self._matches: dict[Match, Flags] = {}
+        self._named: dict[tuple[str, tuple[str, ...]], Flags] = {}
+        arrived = self.integers("arrived")
+        self.clocks = np.maximum.accumulate(np.maximum(arrived, clock))
+        """The newest arrival when each event came."""
+        happened = self.integers("time")
+        self.clamped = int(np.count_nonzero(happened > arrived))
+        self.times = np.minimum(happened, arrived)
+
+    def integers(self, attribute: str) -> Numbers:
+        """Give a whole number that every event has."""
+        return np.array([*map(attrgetter(attribute), self.events)], np.int64)
+
+    def values(self, name: str) -> list[Value | None]:
+        """Give a field of all events; what is missing is None or an empty text."""
+        if name not in self._values:
+            if attribute := ATTRIBUTES.get(name):
+                self._values[name] = [*map(attrgetter(attribute), self.events)]
+            else:
+                self._values[name] = [event.fields.get(name, "") for event in self.events]
+        return self._values[name]
+
+    def hashes(self, name: str) -> Numbers:
+        """Give the hashes of a field's texts; 0 where it is missing."""
+        if name not in self._hashes:
+            self._hashes[name] = self._hashed(self.values(name))
+        return self._hashes[name]
+
+    def keys(self, rule: Rule) -> Numbers:
+        """Give the hashes of a rule's keys; 0 where a field of it is missing."""
+        found = [self._networks(rule) if name == PREFIX else self.hashes(name) for name in rule.key]
+        keys = found[0]
+        for other in found[1:]:
+            keys = mix_all(keys, other, self._secret)
+        return keys
+
+    def _networks(self, rule: Rule) -> Numbers:
+        ipv4, ipv6 = rule.prefix_ipv4, rule.prefix_ipv6
+        name = f"{PREFIX}/{ipv4}/{ipv6}"
+        if name not in self._hashes:
+            self._hashes[name] = self._hashed([network(event.address, ipv4, ipv6) for event in self.events])
+        return self._hashes[name]
+
+    def _hashed(self, values: list[Value | None]) -> Numbers:
+        try:
+            joined = NUL.join(values)  # type: ignore[arg-type]
+        except TypeError:
+            values = [*map(text, values)]
+            joined = NUL.join(values)  # type: ignore[arg-type]
+        if joined.count(NUL) != len(values) - 1:
+            joined = NUL.join(value.replace(NUL, REPLACED) for value in values)  # type: ignore[union-attr]
+        found = np.empty(len(values), np.int64)
+        hash_texts(np.frombuffer(joined.encode("utf-8", "surrogatepass"), np.uint8), self._secret, found)
+        return found
+
+    def numbers(self, name: str) -> NDArray[np.float64]:
+        """Give a field as numbers; NaN for what is none."""
+        if name not in self._numbers:
+            values = self.values(name)
+            if set(map(type, values)) != {float}:
+                values = [value if type(value) is float else _number(value) for value in values]
+            self._numbers[name] = np.array(values, np.float64)
+        return self._numbers[name]
+
+    def amounts(self, name: str) -> tuple[Numbers, Flags]:
+        """Give a field in ten-thousandths, and where it is a number that can be summed up."""
+        numbers = self.numbers(name)
+        usable = np.abs(numbers) <= LARGEST_VALUE
+        return np.rint(np.where(usable, numbers, 0.0) * UNIT).astype(np.int64), usable
+
+    def matching(self, match: Match) -> Flags:
+        """Say which events a match means."""
+        if match not in self._matches:
+            self._matches[match] = self._matching(match)
+        return self._matches[match]
+
+    def _matching(self, match: Match) -> Flags:
+        chosen = np.ones(len(self.events), np.bool_)
+        for names, attribute in ((match.types, "type"), (match.events, "event")):
+            if names:
+                chosen &= self._among(attribute, names)
+        for condition in match.where:
+            if (compare := COMPARED.get(condition.operator)) is not None:
+                chosen &= compare(self.numbers(condition.field), float(condition.values[0]))
+                continue
+            test, values = tester(condition), self.values(condition.field)
+            for i in np.flatnonzero(chosen).tolist():
+                value = values[i]
+                chosen[i] = test(None if value == "" else value)
+        return chosen
+
+    def _among(self, attribute: str, names: tuple[str, ...]) -> Flags:
+        if (attribute, names) not in self._named:
+            wanted = frozenset(names)
+            self._named[attribute, names] = np.array([value in wanted for value in self.values(attribute)], np.bool_)
+        return self._named[attribute, names]
+
+
+def _number(value: Value | None) -> float:
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else float("nan")

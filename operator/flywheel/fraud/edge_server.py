@@ -1,0 +1,97 @@
+"""What sidecars ask of the worker: to judge events, and to be told of decisions."""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Callable
+
+import msgspec
+from aiohttp import web
+
+from flywheel.events.http_answers import TooLarge, read_body, refusal
+from flywheel.fraud import feed, naming
+from flywheel.fraud.callers import Callers
+from flywheel.fraud.judging import Full, Judging
+from flywheel.fraud.records import Events
+from flywheel.fraud.subscriptions import Subscriptions
+from flywheel.fraud.words import Event
+
+MOST_BYTES = 16 << 20
+MOST_EVENTS = 5_000
+_BATCH = re.compile(r"([A-Za-z0-9._-]{1,300})/(\d{1,15})")
+_SINCE = re.compile(r"([0-9a-f]{1,32}):(\d{1,15})")
+_events = msgspec.msgpack.Decoder(tuple[Event, ...])
+Counted = Callable[[str, tuple[Event, ...], bool], None]
+"""Told campaign, events, and whether they were new."""
+
+
+class EdgeServer:
+    """Handlers for sidecars."""
+
+    def __init__(
+        self,
+        callers: Callers,
+        judging: Judging,
+        subscriptions: Subscriptions,
+        epoch: str,
+        keys: dict[str, str],
+        complaint: Callable[[], str | None],
+        counted: Counted,
+    ) -> None:
+        self._callers, self._judging, self._subscriptions = callers, judging, subscriptions
+        self._epoch, self._keys = epoch, keys
+        self._complaint, self._counted = complaint, counted
+
+    def add_to(self, application: web.Application) -> None:
+        """Add the handlers."""
+        application.router.add_post(naming.EVENTS, self._take)
+        application.router.add_get(naming.DECISIONS, self._tell)
+
+    async def _take(self, request: web.Request) -> web.Response:
+        campaign = await self._callers.campaign(request)
+        if complaint := self._complaint():
+            return refusal(503, "not_ready", complaint, {"Retry-After": "1"})
+        batch = _BATCH.fullmatch(request.headers.get("X-Flywheel-Batch", ""))
+        if batch is None:
+            return refusal(400, "bad_batch", "The header X-Flywheel-Batch has to be <sender>/<number>.")
+        try:
+            events = _events.decode(await read_body(request, MOST_BYTES))
+        except TooLarge as error:
+            return refusal(413, "too_large", str(error))
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            return refusal(400, "unreadable", f"The events cannot be read: {error}")
+        if len(events) > MOST_EVENTS:
+            return refusal(413, "too_large", f"There are {len(events)} events; at most {MOST_EVENTS} fit.")
+        try:
+            new = await self._judging.submit(Events(campaign, batch[1], int(batch[2]), events))
+        except Full as error:
+            return refusal(429, "busy", str(error), {"Retry-After": "1"})
+        except OSError as error:
+            return refusal(503, "disk", f"The journal cannot be written: {error}", {"Retry-After": "2"})
+        self._counted(campaign, events, new)
+        return web.json_response({"judged": len(events) if new else 0})
+
+    async def _tell(self, request: web.Request) -> web.StreamResponse:
+        campaign = await self._callers.campaign(request)
+        if complaint := self._complaint():
+            return refusal(503, "not_ready", complaint, {"Retry-After": "1"})
+        since = _SINCE.fullmatch(request.query.get("since", ""))
+        known = int(since[2]) if since is not None and since[1] == self._epoch else None
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson", "Cache-Control": "no-store"})
+        await response.prepare(request)
+        with contextlib.suppress(ConnectionError), self._subscriptions.subscribe(campaign) as told:
+            await self._follow(response, campaign, known, told)
+        return response
+
+    async def _follow(
+        self, response: web.StreamResponse, campaign: str, known: int | None, told: asyncio.Event
+    ) -> None:
+        blocks = self._judging.casebook.desk(campaign).blocks
+        keys: dict[str, str] | None = self._keys
+        while not self._subscriptions.closing.is_set():
+            told.clear()
+            change = feed.since(blocks, known)
+            await response.write(feed.line(self._epoch, change, keys))
+            known, keys = change.version, None
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(told.wait(), feed.HEARTBEAT)

@@ -1,0 +1,211 @@
+"""The engine in the worker's own process: windows of the campaign's rules, and what follows from each verdict."""
+
+import functools
+import logging
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from flywheel.fraud.blocks import Decision, SubjectKind
+from flywheel.fraud.counters import RuleCounters
+from flywheel.fraud.decisions import Decision as Decided
+from flywheel.fraud.decisions import Done, Lists, decide, strongest
+from flywheel.fraud.engine import Engine
+from flywheel.fraud.explain import explain
+from flywheel.fraud.policy import Ruled, Rules, read_rules
+from flywheel.fraud.rule import AccountAge, Changes, Condition, Count, Distinct, Match, Rule, Sum
+from flywheel.fraud.rule import Sequence as Ordered
+from flywheel.fraud.rulings import RuleFigures, RulesProblem, Ruling, Shard
+from flywheel.fraud.subjects import subjects_of
+from flywheel.fraud.words import Event, Value, Verdict
+from flywheel.plan import content_hash
+
+log = logging.getLogger(__name__)
+
+REMEMBERED = 24 * 3_600_000
+"""Milliseconds for which whoever asks is told of a review or a tag."""
+LATEST = 8
+"""Verdicts that are told as samples."""
+_NO_LISTS: Lists = {}
+
+
+def make_engine(campaign: str, shard: Shard) -> "EmbeddedEngine":
+    """Make the engine of a campaign. The first call of a process compiles, which may take seconds."""
+    compile_once()
+    return EmbeddedEngine(campaign, shard)
+
+
+@functools.cache
+def compile_once() -> None:
+    """Judge something of no consequence, so that the first event of a visitor waits for no compiler."""
+    conditions: tuple[Condition, ...] = (
+        Count(more_than=1),
+        Distinct(field="user", more_than=1),
+        Sum(field="properties.amount", more_than=1),
+        Changes(field="user", more_than=1),
+        Ordered(steps=(Match(events=("a",)),), within=1000),
+        AccountAge(less_than=1000, since=Match(events=("a",))),
+    )
+    rules = [
+        Rule(name=f"r{number}", key=("address",), window=60_000, conditions=(each,))
+        for number, each in enumerate(conditions)
+    ]
+    fields: dict[str, Value] = {"properties.amount": 1.0}
+    events = [
+        Event(id=str(each), name="a", time=each, arrived=each, address="192.0.2.1", user=f"u{each}", fields=fields)
+        for each in range(1, 5)
+    ]
+    engine = Engine(rules)
+    engine.judge(events)
+    engine.judge(events[:1])
+
+
+class Tally(msgspec.Struct):
+    """What was done about the verdicts of one rule."""
+
+    acted: int = 0
+    would: int = 0
+    held_out: int = 0
+    latest: list[Verdict] = []
+
+    def count(self, verdict: Verdict, done: Done) -> None:
+        """Take a verdict in."""
+        self.acted += done in ("Acted", "Watched")
+        self.would += done in ("Shadow", "OutsideShare")
+        self.held_out += done == "HeldOut"
+        self.latest = [*self.latest[1 - LATEST :], verdict]
+
+
+class _State(msgspec.Struct, array_like=True):
+    windows: bytes
+    tallies: dict[str, Tally]
+
+
+_states = msgspec.msgpack.Decoder(_State)
+
+
+class EmbeddedEngine:
+    """Judges the events of one campaign."""
+
+    def __init__(self, campaign: str, shard: Shard) -> None:
+        self.generation = ""
+        self._campaign, self._shard = campaign, shard
+        self._ruled: dict[str, Ruled] = {}
+        self._tallies: dict[str, Tally] = {}
+        self._engine = self._fresh()
+
+    def load(self, rules: bytes) -> None:
+        """Take other rules: the document of one campaign, or an empty text for none.
+
+        Raises:
+            RulesProblem: They cannot be read or carried out; those before go on.
+        """
+        try:
+            wanted = read_rules(rules).rules if rules else Rules().rules
+            # The engine's own clock: a replay has no other.
+            self._engine.replace([each.rule for each in wanted if each.policy.mode != "Off"], self._engine.clock)
+        except ValueError as error:
+            raise RulesProblem(f"the rules of {self._campaign} cannot be taken: {error}") from error
+        self._ruled = {each.rule.name: each for each in wanted}
+        self._tallies = {name: self._tallies.get(name, Tally()) for name in self._ruled}
+        self.generation = content_hash(rules.decode("utf-8", "replace"))
+
+    def judge(self, events: Sequence[Event]) -> Sequence[Ruling]:
+        """Judge events, in their order."""
+        verdicts = self._engine.judge(events)
+        if not verdicts:
+            return ()
+        first: dict[str, Event] = {}
+        for event in events:
+            # Of events with one id the first is judged.
+            first.setdefault(event.id, event)
+        by_event: dict[str, list[Verdict]] = {}
+        for verdict in verdicts:
+            by_event.setdefault(verdict.event, []).append(verdict)
+        return [ruling for name, found in by_event.items() for ruling in self._rulings(first[name], found)]
+
+    def _rulings(self, event: Event, verdicts: Sequence[Verdict]) -> Iterator[Ruling]:
+        """Of all that is decided about one event, the strongest is carried out."""
+        # What lasts, lasts from when the edge took the event in: a replay must not move it.
+        decided = [decide(self._ruled[each.rule], each, event, event.arrived, _NO_LISTS) for each in verdicts]
+        chosen = strongest(decided)
+        for verdict, decision in zip(verdicts, decided, strict=True):
+            self._tallies[verdict.rule].count(verdict, decision.done)
+            ruled = self._ruled[verdict.rule]
+            subjects = subjects_of(ruled, event) if decision is chosen else ()
+            yield Ruling(verdict, tuple(_decision(ruled, verdict, decision, event, *each) for each in subjects))
+
+    def snapshot(self) -> bytes:
+        """Write down all windows."""
+        return msgspec.msgpack.encode(_State(self._engine.snapshot(b""), self._tallies))
+
+    def restore(self, state: bytes) -> None:
+        """Become what was written down; a snapshot of another share of the keys is left, and windows begin empty.
+
+        Raises:
+            ValueError: It cannot be read.
+        """
+        try:
+            kept = _states.decode(state)
+        except msgspec.MsgspecError as error:
+            raise ValueError(f"the windows of {self._campaign} cannot be read: {error}") from error
+        engine, _ = Engine.restore(kept.windows, secret=self._shard.secret)
+        if engine.shard != (self._shard.number, self._shard.of):
+            log.warning(
+                "The windows of %s were kept for shard %d of %d and begin anew for %d of %d.",
+                self._campaign, *engine.shard, self._shard.number, self._shard.of,
+            )  # fmt: skip
+            engine = self._fresh()
+        engine.replace([each.rule for each in self._ruled.values() if each.policy.mode != "Off"], engine.clock)
+        self._engine = engine
+        self._tallies = {name: kept.tallies.get(name, Tally()) for name in self._ruled}
+
+    def figures(self) -> Sequence[RuleFigures]:
+        """Tell what each rule has met."""
+        return [self._figures(ruled) for ruled in self._ruled.values()]
+
+    def _figures(self, ruled: Ruled) -> RuleFigures:
+        name, tally, judged = ruled.rule.name, self._tallies[ruled.rule.name], ruled.policy.mode != "Off"
+        met = self._engine.counters_of(name) if judged else RuleCounters()
+        return RuleFigures(
+            rule=name,
+            version=ruled.rule.version,
+            generation=ruled.generation,
+            mode=ruled.policy.mode,
+            warm=judged and not self._engine.warming(name),
+            evaluated=met.matched,
+            hits=met.hits,
+            acted=tally.acted,
+            would=tally.would,
+            held_out=tally.held_out,
+            without_key=met.missing_key,
+            late=met.late,
+            keys=met.keys,
+            evicted=met.evicted + met.refused,
+            latest=tuple(tally.latest),
+        )
+
+    def _fresh(self) -> Engine:
+        return Engine((), secret=self._shard.secret, shard=self._shard.number, of=self._shard.of)
+
+
+def _decision(
+    ruled: Ruled, verdict: Verdict, decided: Decided, event: Event, kind: SubjectKind, value: str
+) -> Decision:
+    action = ruled.policy.action
+    name = decided.action or action.kind
+    return Decision(
+        id=content_hash([verdict.rule, kind, value]),
+        kind=kind,
+        value=value,
+        action=name,
+        until=decided.until or event.arrived + REMEMBERED,
+        scope=action.scope,
+        status=action.status,
+        body=action.body,
+        page=action.page,
+        per_second=action.per_second,
+        rule=verdict.rule,
+        event=verdict.event,
+        reason=explain(ruled, verdict),
+    )

@@ -1,0 +1,274 @@
+"""The engine: events in, verdicts out, by exact windows. Same log, same rules: same verdicts. Needs the extra `fraud`.
+
+What is exact, and of what
+    Events are judged one by one in the order of the log. Of the key's events so far, those in (T - window, T] count,
+    where T is the newest time of that key. In a log in order of time T is the event's own time. An event that comes
+    late goes in at its own time, and the key is judged as it then stands; verdicts given before are not revised.
+What is not judged
+    An event whose id came before, within `remember`; one whose time is further behind the newest arrival than the
+    rule's lateness; one that lacks a field of the key. Each is counted. A time after the arrival is the arrival.
+What is bounded
+    Keys by the rule's maximumKeys, entries of a key by the limit that they are counted for. What falls out of all
+    windows is forgotten a little with each event, never all at once.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from flywheel.fraud import layout
+from flywheel.fraud.columns import Columns
+from flywheel.fraud.counters import Counters, RuleCounters
+from flywheel.fraud.kernels import remember as remember_ids
+from flywheel.fraud.kernels import sweep
+from flywheel.fraud.memory import Memory
+from flywheel.fraud.quick import Quick, fitting
+from flywheel.fraud.rule import Rule, problems, read_again
+from flywheel.fraud.running import RunningRule
+from flywheel.fraud.scores import Scorer
+from flywheel.fraud.sharding import owner
+from flywheel.fraud.single import REPEATED
+from flywheel.fraud.snapshot import Snapshot, fingerprint, key_of_secret, read_snapshot, write_snapshot
+from flywheel.fraud.where import unfit
+from flywheel.fraud.window import Window
+from flywheel.fraud.words import Event, Verdict
+
+BATCH = 4096
+"""Events taken in at a time: a longer list is cut."""
+
+
+class Engine:
+    """Judges events by some rules."""
+
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        *,
+        secret: bytes = b"",
+        shard: int = 0,
+        of: int = 1,
+        scorer: Scorer | None = None,
+        remember: int = 600_000,
+        maximum_ids: int = 1_000_000,
+        now: int = 0,
+    ) -> None:
+        """Begin with empty windows.
+
+        Args:
+            rules: Of different names.
+            secret: Keys the hashes that windows are found by: who knows it can make two keys share a window.
+            shard: Which of the shards this is.
+            of: How many there are.
+            scorer: Gives the score of a model, by its digest, for values of its features.
+            remember: Milliseconds for which ids of events are kept.
+            maximum_ids: How many of them at most.
+            now: When this begins: windows are warming from then on. 0 says with the first event.
+
+        Raises:
+            ValueError: Rules cannot be carried out, or two have one name.
+        """
+        self._shard, self._of, self._scorer = shard, of, scorer
+        self._secret = key_of_secret(secret)
+        self._remember, self._maximum_ids = remember, maximum_ids
+        self._leaving: list[Memory] = []
+        self.clock = 0
+        """The newest arrival seen, in milliseconds since 1970."""
+        self._events = self._duplicates = self._clamped = 0
+        self._ids = Window(layout.IDS, window=remember, kept=0, limit=0, lateness=0, maximum=maximum_ids, refuses=False)
+        self._running: tuple[RunningRule, ...] = ()
+        self._quick = Quick(self._ids, (), self._secret)
+        self.replace(rules, now)
+
+    @property
+    def shard(self) -> tuple[int, int]:
+        """Which of the shards this is, and of how many."""
+        return self._shard, self._of
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules that are carried out, by name."""
+        return tuple(each.rule for each in self._running)
+
+    def judge(self, events: Sequence[Event]) -> list[Verdict]:
+        """Take events in; give the verdicts in the order of the events, and of the rules' names for one event."""
+        if len(events) == 1:
+            return self.judge_one(events[0])
+        return [
+            verdict for start in range(0, len(events), BATCH) for verdict in self._judge(events[start : start + BATCH])
+        ]
+
+    def _judge(self, events: Sequence[Event]) -> list[Verdict]:
+        self._shrink()
+        columns = Columns(events, self._secret, self.clock)
+        self.clock = int(columns.clocks[-1])
+        fresh = np.empty(len(events), np.bool_)
+        ids = columns.hashes("messageId")
+        repeated = remember_ids(self._ids.memory.words, self._ids.row, ids, columns.clocks, fresh)
+        self._count(len(events), int(repeated), columns.clamped)
+        return _in_order([each.judge(columns, fresh) for each in self._running])
+
+    def judge_one(self, event: Event) -> list[Verdict]:
+        """Take one event in; give its verdicts, in the order of the rules' names."""
+        arrived, time = event.arrived, event.time
+        if self._leaving:
+            self._shrink()
+        if not self.clock:
+            return self._judge((event,))
+        self.clock = clock = max(self.clock, arrived)
+        clamped = time > arrived
+        hits = self._quick.judge(event, arrived if clamped else time, clock, self._owned(event))
+        self._count(1, hits == REPEATED, clamped)
+        if hits == REPEATED or not (hits or self._slow):
+            return []
+        found = self._quick.verdicts(event, arrived if clamped else time, hits) if hits else []
+        if self._slow:
+            columns = Columns((event,), self._secret, clock)
+            for running in self._slow:
+                found += [verdict for _, verdict in running.judge(columns, np.ones(1, np.bool_))]
+            found.sort(key=lambda verdict: verdict.rule)
+        return found
+
+    def _owned(self, event: Event) -> int:
+        """Give a bit for each rule on the quick way by which this shard judges an event."""
+        if self._of == 1:
+            return -1
+        return sum(1 << i for i, owns in enumerate(self._owners) if owns(event))
+
+    def _count(self, events: int, duplicates: int, clamped: int) -> None:
+        self._events += events
+        self._duplicates += duplicates
+        self._clamped += clamped
+
+    @property
+    def counters(self) -> Counters:
+        """What was met."""
+        return Counters(events=self._events, duplicates=self._duplicates, clamped=self._clamped)
+
+    def advance(self, now: int) -> None:
+        """Let the clock go on without events, and forget a little of what is over."""
+        self.clock = max(self.clock, now)
+        self._shrink()
+        sweep(self._ids.memory.words, self._ids.row, 1000, self.clock)
+        for each in self._running:
+            each.advance(self.clock)
+
+    def _shrink(self) -> None:
+        """Give a part of what left windows have held back to the machine: all at once would take long."""
+        if self._leaving and not self._leaving[-1].shrink():
+            self._leaving.pop()
+
+    def replace(self, rules: Sequence[Rule], now: int, history: Iterable[Event] = ()) -> None:
+        """Go on with other rules. Conditions whose windows are defined as before keep them; new ones are warming.
+
+        Args:
+            rules: All that are to be carried out from now on.
+            now: The time; no event before it has been seen by new windows, but those of `history`.
+            history: Past events, in the order of the log and up to where it stands, for the new windows.
+
+        Raises:
+            ValueError: Rules cannot be carried out, or two have one name. Nothing has changed then.
+            OSError: There are no addresses for a window. Nothing has changed then either.
+        """
+        wrong = [f"{rule.name}: {problem}" for rule in rules for problem in [*problems(rule), *unfit(rule)]]
+        if len({rule.name for rule in rules}) != len(rules):
+            wrong.append("two rules have one name")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        self._quick.flush()
+        before = {each.rule.name: each for each in self._running}
+        self._running = tuple(
+            RunningRule(
+                rule,
+                before.get(rule.name),
+                shard=self._shard,
+                of=self._of,
+                scorer=self._scorer,
+                born=max(self.clock, now),
+            )
+            for rule in sorted(map(read_again, rules), key=lambda rule: rule.name)
+        )
+        kept = {id(state) for each in self._running for state in each.states.values()}
+        left = [state for each in before.values() for state in each.states.values() if id(state) not in kept]
+        self._leaving += [memory for state in left for memory in state.leave()]
+        self._quick = Quick(self._ids, fitting(self._running), self._secret)
+        self._slow = [each for each in self._running if each not in self._quick.rules]
+        self._owners = [owner(each.rule, self._shard, self._of) for each in self._quick.rules]
+        self._warm(list(history))
+
+    def _warm(self, history: Sequence[Event]) -> None:
+        ids: set[str] = set()
+        for start in range(0, len(history), BATCH):
+            part = history[start : start + BATCH]
+            columns = Columns(part, self._secret, 0)
+            fresh = np.ones(len(part), np.bool_)
+            for i, event in enumerate(part):
+                fresh[i] = not event.id or event.id not in ids
+                ids.add(event.id)
+            for each in self._running:
+                each.warm(columns, fresh)
+        for each in self._running:
+            each.warmed()
+
+    def warming(self, name: str) -> bool:
+        """Say whether a rule has windows that are not yet full. KeyError where there is no such rule."""
+        return {each.rule.name: each for each in self._running}[name].is_warming(self.clock)
+
+    def counters_of(self, name: str) -> RuleCounters:
+        """Tell what a rule has met. KeyError where there is no such rule."""
+        self._quick.flush()
+        return {each.rule.name: each for each in self._running}[name].counters
+
+    def snapshot(self, position: bytes) -> bytes:
+        """Write everything, with the position in the log that it stands at.
+
+        This copies all that is kept, so it takes as long as that: a process that judges does it in a forked child, or
+        leaves it to another that reads the same log.
+        """
+        self._quick.flush()
+        return write_snapshot(
+            Snapshot(
+                secret=fingerprint(self._secret),
+                rules=self.rules,
+                position=position,
+                clock=self.clock,
+                shard=self._shard,
+                of=self._of,
+                remember=self._remember,
+                maximum_ids=self._maximum_ids,
+                counters=self.counters,
+                ids=self._ids.dump(),
+                states=[each.dump() for each in self._running],
+            )
+        )
+
+    @classmethod
+    def restore(cls, data: bytes, *, secret: bytes = b"", scorer: Scorer | None = None) -> "tuple[Engine, bytes]":
+        """Give an engine that goes on where a snapshot was made, and the position in the log.
+
+        Raises:
+            ValueError: The snapshot is damaged, of another version, or made with another secret.
+        """
+        kept = read_snapshot(data)
+        engine = cls(
+            kept.rules,
+            secret=secret,
+            shard=kept.shard,
+            of=kept.of,
+            scorer=scorer,
+            remember=kept.remember,
+            maximum_ids=kept.maximum_ids,
+        )
+        if kept.secret != fingerprint(engine._secret) or len(kept.states) != len(engine._running):
+            raise ValueError("the snapshot was made with another secret")
+        engine.clock = kept.clock
+        engine._count(kept.counters.events, kept.counters.duplicates, kept.counters.clamped)
+        engine._ids.load(kept.ids)
+        for running, (counted, parts) in zip(engine._running, kept.states, strict=True):
+            running.load(counted, parts)
+        return engine, kept.position
+
+
+def _in_order(found: Sequence[Sequence[tuple[int, Verdict]]]) -> list[Verdict]:
+    if not any(found):
+        return []
+    return [verdict for _, verdict in sorted((each for part in found for each in part), key=lambda each: each[0])]

@@ -1,0 +1,301 @@
+"""Exact sliding windows, event by event, in flat memory: the compiled inner loops. Pure. Needs the extra `fraud`.
+
+`memory` holds one window, and `row` says where what lies in it (see `layout`). A window ends at the
+newest time of its key, included, and begins `WINDOW` milliseconds before, excluded.
+"""
+
+import numpy as np
+
+from flywheel.fraud.compiled import Flags, Numbers, compiled, inlined, prefetch
+from flywheel.fraud.entries import add_change, add_member, add_stamp, add_value, give_ring, take_ring
+from flywheel.fraud.layout import (
+    COUNT,
+    DISTINCT,
+    EVICTED,
+    FREE,
+    HAND,
+    HASH,
+    HIGH,
+    KEYS,
+    KIND,
+    LATENESS,
+    LIMIT,
+    LOST,
+    MAXIMUM,
+    NEWEST,
+    RECORD,
+    RECORDS,
+    REFUSED,
+    REFUSES,
+    RING,
+    SAMPLED,
+    SIZE,
+    SIZES,
+    SUM,
+    SWEPT,
+    TABLE_BITS,
+    WINDOW,
+)
+
+_TAG = np.int64(-(1 << 32))
+_SLOT = np.int64((1 << 32) - 1)
+
+
+@inlined
+def find(memory: Numbers, row: Numbers, key: int) -> int:
+    """Give the record of a key, or -1."""
+    mask = (1 << row[TABLE_BITS]) - 1
+    at = key & mask
+    while True:
+        entry = memory[at]
+        if entry == 0:
+            return -1
+        if (entry & _TAG) == (key & _TAG):
+            slot = (entry & _SLOT) - 1
+            if memory[row[RECORDS] + slot * RECORD + HASH] == key:
+                return slot
+        at = (at + 1) & mask
+
+
+@inlined
+def enter(memory: Numbers, row: Numbers, key: int, slot: int) -> None:
+    """Write a key that is not in the table into it."""
+    mask = (1 << row[TABLE_BITS]) - 1
+    at = key & mask
+    while memory[at] != 0:
+        at = (at + 1) & mask
+    memory[at] = (key & _TAG) | (slot + 1)
+
+
+@inlined
+def _leave(memory: Numbers, row: Numbers, slot: int) -> None:
+    """Take a record's key out of the table, and close the gap."""
+    mask = (1 << row[TABLE_BITS]) - 1
+    gap = memory[row[RECORDS] + slot * RECORD + HASH] & mask
+    while (memory[gap] & _SLOT) - 1 != slot:
+        gap = (gap + 1) & mask
+    at = gap
+    while True:
+        at = (at + 1) & mask
+        entry = memory[at]
+        if entry == 0:
+            break
+        home = memory[row[RECORDS] + ((entry & _SLOT) - 1) * RECORD + HASH] & mask
+        if ((at - home) & mask) >= ((at - gap) & mask):
+            memory[gap] = entry
+            gap = at
+    memory[gap] = 0
+
+
+@inlined
+def _forget(memory: Numbers, row: Numbers, slot: int) -> None:
+    """Free a key's record and ring."""
+    _leave(memory, row, slot)
+    record = row[RECORDS] + slot * RECORD
+    if row[SIZES] > 0:
+        give_ring(memory, row, memory[record + SIZE], memory[record + RING])
+    for i in range(RECORD):
+        memory[record + i] = 0
+    memory[record + LOST] = row[FREE]
+    row[FREE] = slot
+    row[KEYS] -= 1
+
+
+@inlined
+def _sweep(memory: Numbers, row: Numbers, steps: int, over: int) -> None:
+    """Look at the next few records, and forget those that no event can need any more."""
+    for _ in range(min(steps, row[HIGH])):
+        slot = row[HAND]
+        row[HAND] = slot + 1 if slot + 1 < row[HIGH] else 0
+        record = row[RECORDS] + slot * RECORD
+        if memory[record + HASH] != 0 and memory[record + NEWEST] <= over:
+            _forget(memory, row, slot)
+
+
+@inlined
+def _make_room(memory: Numbers, row: Numbers) -> None:
+    """Forget the oldest of the next records."""
+    oldest = -1
+    for _ in range(min(SAMPLED, row[HIGH])):
+        slot = row[HAND]
+        row[HAND] = slot + 1 if slot + 1 < row[HIGH] else 0
+        record = row[RECORDS] + slot * RECORD
+        if memory[record + HASH] == 0:
+            continue
+        if oldest < 0 or memory[record + NEWEST] < memory[row[RECORDS] + oldest * RECORD + NEWEST]:
+            oldest = slot
+    if oldest >= 0:
+        _forget(memory, row, oldest)
+        row[EVICTED] += 1
+
+
+@inlined
+def _admit(memory: Numbers, row: Numbers, key: int, time: int, over: int) -> int:
+    """Make a record for a new key; give it, or -1 where there is no room."""
+    if row[KEYS] >= row[MAXIMUM]:
+        _sweep(memory, row, SAMPLED, over)
+    if row[KEYS] >= row[MAXIMUM]:
+        if row[REFUSES] == 0:
+            _make_room(memory, row)
+        if row[KEYS] >= row[MAXIMUM]:
+            row[REFUSED] += 1
+            return -1
+    slot = row[FREE]
+    if slot >= 0:
+        row[FREE] = memory[row[RECORDS] + slot * RECORD + LOST]
+    else:
+        slot = row[HIGH]
+        row[HIGH] += 1
+    row[KEYS] += 1
+    record = row[RECORDS] + slot * RECORD
+    for i in range(RECORD):
+        memory[record + i] = 0
+    memory[record + HASH], memory[record + NEWEST] = key, time
+    if row[SIZES] > 0:
+        memory[record + RING] = take_ring(memory, row, 0, 1 if row[KIND] == COUNT else 2)
+    enter(memory, row, key, slot)
+    return slot
+
+
+@inlined
+def _fetch_ahead(memory: Numbers, row: Numbers, keys: Numbers, i: int) -> None:
+    """Have fetched what events soon to come will look at: first the table, then the record, then the ring."""
+    mask, last = (1 << row[TABLE_BITS]) - 1, len(keys) - 1
+    prefetch(memory, keys[min(i + 18, last)] & mask)
+    entry = memory[keys[min(i + 12, last)] & mask]
+    if entry != 0:
+        prefetch(memory, row[RECORDS] + ((entry & _SLOT) - 1) * RECORD)
+    if row[SIZES] > 0:
+        entry = memory[keys[min(i + 6, last)] & mask]
+        if entry != 0:
+            prefetch(memory, memory[row[RECORDS] + ((entry & _SLOT) - 1) * RECORD + RING])
+    behind = row[RECORDS] + (row[HAND] + 12) * RECORD
+    if row[HAND] + 12 < row[HIGH] and memory[behind + HASH] != 0:
+        prefetch(memory, memory[behind + HASH] & mask)
+        prefetch(memory, memory[behind + RING])
+
+
+@inlined
+def first_time(memory: Numbers, row: Numbers, key: int, clock: int) -> bool:
+    """Say whether an event's id has not been seen within the window, and remember it."""
+    over = clock - row[WINDOW]
+    _sweep(memory, row, SWEPT, over)
+    slot = find(memory, row, key)
+    if slot < 0:
+        _admit(memory, row, key, clock, over)
+        return True
+    record = row[RECORDS] + slot * RECORD
+    if memory[record + NEWEST] > over:
+        return False
+    memory[record + NEWEST] = clock
+    return True
+
+
+@inlined
+def step(memory: Numbers, row: Numbers, key: int, time: int, clock: int, payload: int, out: Numbers) -> None:
+    """Put one event into the window of its key; write what is in it, its end, and whether more was left out."""
+    over = clock - row[LATENESS] - row[WINDOW]
+    _sweep(memory, row, SWEPT, over)
+    slot = find(memory, row, key)
+    if slot < 0:
+        slot = _admit(memory, row, key, time, over)
+        if slot < 0:
+            out[0], out[1], out[2] = 0, time, 0
+            return
+    record = row[RECORDS] + slot * RECORD
+    memory[record + NEWEST] = max(memory[record + NEWEST], time)
+    kind = row[KIND]
+    if kind == COUNT:
+        seen = add_stamp(memory, row, record, time)
+    elif kind == DISTINCT:
+        seen = add_member(memory, row, record, time, payload)
+    elif kind == SUM:
+        seen = add_value(memory, row, record, time, payload)
+    else:
+        seen = add_change(memory, row, record, time, payload)
+    newest = memory[record + NEWEST]
+    out[0], out[1] = seen, newest
+    out[2] = 1 if memory[record + LOST] > newest - row[WINDOW] else 0
+
+
+@compiled
+def enter_all(memory: Numbers, row: Numbers) -> None:
+    """Fill an empty table from the records."""
+    for slot in range(row[HIGH]):
+        key = memory[row[RECORDS] + slot * RECORD + HASH]
+        if key != 0:
+            enter(memory, row, key, slot)
+
+
+@compiled
+def sweep(memory: Numbers, row: Numbers, steps: int, clock: int) -> None:
+    """Look at the next few records, and forget those that no event can need any more."""
+    _sweep(memory, row, steps, clock - row[LATENESS] - row[WINDOW])
+
+
+@compiled
+def choose(
+    matching: Flags, usable: Flags, keys: Numbers, times: Numbers, clocks: Numbers, lateness: int, counts: Numbers
+) -> Flags:
+    """Say which events a rule judges: usable ones that match, have a key and are not too late.
+
+    In `counts` are then how many match, how many of these lack the key, and how many others are too late.
+    """
+    chosen = np.zeros(len(keys), np.bool_)
+    for i in range(len(keys)):
+        if matching[i] and usable[i]:
+            late = times[i] < clocks[i] - lateness
+            counts[0] += 1
+            counts[1] += keys[i] == 0
+            counts[2] += keys[i] != 0 and late
+            chosen[i] = keys[i] != 0 and not late
+    return chosen
+
+
+@compiled
+def remember(memory: Numbers, row: Numbers, ids: Numbers, clocks: Numbers, fresh: Flags) -> int:
+    """Mark the events whose id has not been seen lately; give how many have been. An event without an id is new."""
+    repeated = 0
+    for i in range(len(ids)):
+        _fetch_ahead(memory, row, ids, i)
+        fresh[i] = ids[i] == 0 or first_time(memory, row, ids[i], clocks[i])
+        repeated += not fresh[i]
+    return repeated
+
+
+@compiled
+def run(
+    memory: Numbers,
+    row: Numbers,
+    keys: Numbers,
+    times: Numbers,
+    clocks: Numbers,
+    payloads: Numbers,
+    chosen: Flags,
+    found: Numbers,
+) -> int:
+    """Put the chosen events into a window one after the other; give how many went over the limit.
+
+    Args:
+        memory: The window's.
+        row: Its layout and counters.
+        keys: Hash of each event's key.
+        times: Of each event, not in its future.
+        clocks: The newest arrival when each event came.
+        payloads: Hash of the member, or the value in ten-thousandths.
+        chosen: Which events the window is for: they match, have all that is needed and are not too late.
+        found: For each event three numbers, written where it went over the limit: what was seen, the window's end, and
+            whether something had been left out. The first is -1 for all others.
+    """
+    hits = 0
+    out = np.zeros(3, np.int64)
+    for i in range(len(keys)):
+        _fetch_ahead(memory, row, keys, i)
+        found[i, 0] = -1
+        if not chosen[i]:
+            continue
+        step(memory, row, keys[i], times[i], clocks[i], payloads[i], out)
+        if out[0] > row[LIMIT]:
+            found[i, 0], found[i, 1], found[i, 2] = out[0], out[1], out[2]
+            hits += 1
+    return hits

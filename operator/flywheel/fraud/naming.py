@@ -1,0 +1,29 @@
+"""Names, ports and paths of a namespace's fraud worker: its manifests, sidecars and services agree on them. Pure."""
+
+WORKER = "flywheel-fraud"
+"""Name of the StatefulSet, Service, ServiceAccount and ConfigMap of the worker; there is one per namespace."""
+COMPONENT = "fraud"
+PORT = 9105
+"""`/v1/fraud/*`, `/healthz`, `/readyz`."""
+METRICS_PORT = 9106
+DATA_DIRECTORY = "/var/lib/flywheel"
+RULES_DIRECTORY = "/etc/flywheel/fraud"
+"""The rules as a volume: the ConfigMap `WORKER`."""
+RULES_KEY = "rules.json"
+EVENTS = "/v1/fraud/events"
+"""Where sidecars stream events to."""
+DECISIONS = "/v1/fraud/decisions"
+"""Where sidecars hear of decisions."""
+CHECK = "/v1/fraud/check"
+EXT_AUTHZ = "/v1/fraud/ext-authz"
+PASSES = "/v1/fraud/passes"
+STATE = "/v1/fraud/state"
+RULES = "/v1/fraud/rules"
+"""Where the operator hands over rules, ahead of the volume that brings them within a minute or two."""
+PASS_COOKIE = "fw_pass"  # noqa: S105 - a name
+"""Of who has met a challenge: `<key>.<until>.<code>`, see `passes`."""
+
+
+def worker_urls(namespace: str, shards: int = 1) -> tuple[str, ...]:
+    """Give the addresses of the workers of a namespace, one for each shard."""
+    return tuple(f"http://{WORKER}-{each}.{WORKER}.{namespace}.svc:{PORT}" for each in range(shards))

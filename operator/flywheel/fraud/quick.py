@@ -1,0 +1,199 @@
+"""Judging one event at a time, without columns: for rules whose conditions are all compiled windows.
+
+The verdicts and the state are those of a batch of one; it is only the way there that is short.
+"""
+
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flywheel.fraud.columns import NUL, REPLACED
+from flywheel.fraud.conditions import WindowState
+from flywheel.fraud.fields import ATTRIBUTES, PREFIX, network, text
+from flywheel.fraud.findings import Finding
+from flywheel.fraud.rule import Match, Rule, Sum
+from flywheel.fraud.running import RunningRule
+from flywheel.fraud.single import A_KEYS, C_UNUSABLE, MOST, PLAN_WORDS, judge_one
+from flywheel.fraud.where import matcher
+from flywheel.fraud.window import Window
+from flywheel.fraud.words import Event, Value, Verdict
+
+NAN = float("nan")
+Text = tuple[str, int, int]
+"""Name of a field, and the lengths of prefixes where it is a network."""
+ID: Text = ("messageId", 0, 0)
+
+
+class Quick:
+    """The way of single events through some rules."""
+
+    def __init__(self, ids: Window, rules: Sequence[RunningRule], secret: NDArray[np.uint64]) -> None:
+        """Lay the way out. It holds until the rules change."""
+        self.rules = list(rules)
+        self._secret = secret
+        self.owners = [(i, state) for i, running in enumerate(self.rules) for state in _states(running)]
+        self._texts = {each: i for i, each in enumerate(_texts_of(self.rules))}
+        sums = [state.field for _, state in self.owners if isinstance(state.condition, Sum)]
+        self._numbers = {name: i for i, name in enumerate(dict.fromkeys(sums))}
+        rows = [[*_addresses(ids), -1, -1, 0]]
+        for i, state in self.owners:
+            key = [self._texts[_text_of(self.rules[i].rule, name)] for name in self.rules[i].rule.key]
+            rows.append([*_addresses(state.window), i, self._payload(state), *key])
+        self._plan = np.array([row + [-1] * (PLAN_WORDS - len(row)) for row in rows], np.int64)
+        self._values = np.full(max(1, len(self._numbers)), NAN)
+        self._hashes = np.zeros(len(self._texts), np.int64)
+        self._counts = np.zeros((len(rows) + len(self.rules), 4), np.int64)
+        self.found = np.zeros((len(rows), 3), np.int64)
+        self._matching = Matching([running.rule.match for running in self.rules])
+        self._read = _texts_reader(list(self._texts))
+
+    def _payload(self, state: WindowState) -> int:
+        if isinstance(state.condition, Sum):
+            return self._numbers[state.field]
+        return self._texts[(state.field, 0, 0)] if state.field else -1
+
+    def judge(self, event: Event, time: int, clock: int, owned: int) -> int:
+        """Put an event into the windows; give a bit for each that went over its limit, or REPEATED.
+
+        Args:
+            event: The event.
+            time: When it happened, not after its arrival.
+            clock: The newest arrival.
+            owned: A bit for each rule by which this shard judges it.
+        """
+        joined = self._read(event)
+        for name, i in self._numbers.items():
+            value = event.fields.get(name)
+            self._values[i] = value if isinstance(value, float | int) and not isinstance(value, bool) else NAN
+        return judge_one(
+            np.frombuffer(joined.encode("utf-8", "surrogatepass"), np.uint8),
+            self._secret,
+            self._plan,
+            self._values,
+            self._matching.bits(event) & owned,
+            time,
+            clock,
+            self._hashes,
+            self._counts,
+            self.found,
+        )
+
+    def verdicts(self, event: Event, time: int, hits: int) -> list[Verdict]:
+        """Give the verdicts on an event by the bits that `judge` has given."""
+        found: dict[int, list[Finding]] = {}
+        for j, (i, state) in enumerate(self.owners, start=1):
+            if hits >> j & 1:
+                found.setdefault(i, []).append(state.finding(*self.found[j].tolist()))
+        verdicts = []
+        for i, findings in found.items():
+            running = self.rules[i]
+            if running.rule.combine == "Any" or len(findings) == len(running.states):
+                running.counted = running.counted.plus(hits=1)
+                verdicts.append(running.verdict(event, time, findings))
+        return verdicts
+
+    def flush(self) -> None:
+        """Add what was counted on the way to the rules' own counters."""
+        if not self._counts.any():
+            return
+        for i, running in enumerate(self.rules):
+            matched, missing, late, _ = self._counts[i].tolist()
+            running.counted = running.counted.plus(matched=matched, missing_key=missing, late=late)
+        for j, (_, state) in enumerate(self.owners, start=1):
+            state.unusable += int(self._counts[j, C_UNUSABLE])
+        self._counts[:] = 0
+
+
+class Matching:
+    """Which of some matches mean an event, as bits: names and types by a table, filters only where these agree."""
+
+    def __init__(self, matches: Sequence[Match]) -> None:
+        """Prepare the tables."""
+        self._names, self._any_name = _table([match.events for match in matches])
+        self._types, self._any_type = _table([match.types for match in matches])
+        self._filters = [(1 << i, matcher(Match(where=match.where))) for i, match in enumerate(matches) if match.where]
+
+    def bits(self, event: Event) -> int:
+        """Give a bit for each match that means the event."""
+        found = self._names.get(event.name, self._any_name) & self._types.get(event.type, self._any_type)
+        for bit, means in self._filters:
+            if found & bit and not means(event):
+                found &= ~bit
+        return found
+
+
+def _table(wanted: Sequence[Sequence[str]]) -> tuple[dict[str, int], int]:
+    """Give the bits of those that want a text, for each that is wanted; and of those that want any."""
+    anything = sum(1 << i for i, texts in enumerate(wanted) if not texts)
+    every = {text for texts in wanted for text in texts}
+    return {each: anything | sum(1 << i for i, texts in enumerate(wanted) if each in texts) for each in every}, anything
+
+
+def _states(running: RunningRule) -> list[WindowState]:
+    return [state for state in running.states.values() if isinstance(state, WindowState)]
+
+
+def _addresses(window: Window) -> list[int]:
+    words = window.memory.words
+    return [words.ctypes.data, len(words), window.row.ctypes.data]
+
+
+def _text_of(rule: Rule, name: str) -> Text:
+    return (name, rule.prefix_ipv4, rule.prefix_ipv6) if name == PREFIX else (name, 0, 0)
+
+
+def _texts_of(rules: Sequence[RunningRule]) -> list[Text]:
+    """Give all texts that some rules look at: the id, what each event has, other fields, and networks."""
+    keys = [_text_of(running.rule, name) for running in rules for name in running.rule.key]
+    members = [
+        (state.field, 0, 0)
+        for running in rules
+        for state in _states(running)
+        if state.field and not isinstance(state.condition, Sum)
+    ]
+    wanted = dict.fromkeys([ID, *keys, *members])
+    return sorted(wanted, key=lambda each: (each != ID, each[0] not in ATTRIBUTES, each[0] == PREFIX))
+
+
+def _texts_reader(texts: Sequence[Text]) -> Callable[[Event], str]:
+    """Give the function that writes texts of an event, as `_texts_of` has put them, with a NUL between each two."""
+    read = attrgetter("id", "id", *(ATTRIBUTES[name] for name, *_ in texts[1:] if name in ATTRIBUTES))
+    others = [name for name, *_ in texts if name not in ATTRIBUTES and name != PREFIX]
+    prefixes = [(ipv4, ipv6) for name, ipv4, ipv6 in texts if name == PREFIX]
+    between = len(texts) - 1
+
+    def joined(event: Event) -> str:
+        fields = event.fields
+        found: list[Value] = [*read(event)[1:], *[fields.get(name, "") for name in others]]
+        if prefixes:
+            found += [network(event.address, *each) for each in prefixes]
+        try:
+            written = NUL.join(found)  # type: ignore[arg-type]
+        except TypeError:
+            found = [*map(text, found)]
+            written = NUL.join(found)  # type: ignore[arg-type]
+        if written.count(NUL) != between:
+            written = NUL.join(each.replace(NUL, REPLACED) for each in found)  # type: ignore[union-attr]
+        return written
+
+    return joined
+
+
+def is_quick(running: RunningRule) -> bool:
+    """Say whether a rule can be judged this way."""
+    return len(running.rule.key) <= PLAN_WORDS - A_KEYS - 1 and all(
+        isinstance(state, WindowState) for state in running.states.values()
+    )
+
+
+def fitting(rules: Sequence[RunningRule]) -> list[RunningRule]:
+    """Give those of some rules that go this way: as many as there are bits for."""
+    found: list[RunningRule] = []
+    windows = 1
+    for running in rules:
+        if is_quick(running) and windows + len(running.states) <= MOST:
+            windows += len(running.states)
+            found.append(running)
+    return found

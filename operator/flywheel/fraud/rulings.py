@@ -1,0 +1,96 @@
+"""What a worker wants of the engine that judges events: few calls, all of them quick, none of them waiting."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from flywheel.fraud.blocks import Decision
+from flywheel.fraud.words import Event, Mode, Verdict
+
+
+class Ruling(NamedTuple):
+    """One verdict, and what follows from it."""
+
+    verdict: Verdict
+    decisions: tuple[Decision, ...] = ()
+    """None in a test run, in the holdout, for exempt subjects, and while the window warms up."""
+
+
+class RulesProblem(Exception):  # noqa: N818 - of what people wrote
+    """Rules that cannot be taken. The text names the rule and says why."""
+
+
+class RuleFigures(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What one rule has met since its windows began."""
+
+    rule: str
+    version: str
+    generation: int
+    """Of the FraudRule that it was made from."""
+    mode: Mode
+    warm: bool
+    evaluated: int = 0
+    hits: int = 0
+    acted: int = 0
+    would: int = 0
+    """Hits that nothing was done about, in Shadow or outside the share."""
+    held_out: int = 0
+    without_key: int = 0
+    late: int = 0
+    keys: int = 0
+    evicted: int = 0
+    latest: tuple[Verdict, ...] = ()
+    """The latest verdicts, newest last."""
+
+
+class FraudEngine(Protocol):
+    """Judges the events of one campaign, in the order in which they come.
+
+    What it says follows from the rules and the events alone, never from a clock or from chance: the same events after
+    the same rules give the same rulings, byte for byte.
+    """
+
+    @property
+    def generation(self) -> str:
+        """Digest of the rules that hold."""
+
+    def figures(self) -> Sequence[RuleFigures]:
+        """Tell what each rule has met."""
+
+    def load(self, rules: bytes) -> None:
+        """Take other rules, as JSON text, or none, as an empty one; what those that stay have counted stays.
+
+        Raises:
+            RulesProblem: They cannot be taken; those before go on.
+        """
+
+    def judge(self, events: Sequence[Event]) -> Sequence[Ruling]:
+        """Judge events, in their order. Where a longer sequence is cut makes no difference."""
+
+    def snapshot(self) -> bytes:
+        """Write down all that was counted."""
+
+    def restore(self, state: bytes) -> None:
+        """Become what `snapshot` wrote down, after the same rules were loaded.
+
+        Raises:
+            ValueError: It is of another kind of engine.
+        """
+
+
+class Shard(NamedTuple):
+    """Which part of the keys a worker judges: those whose hash leaves `number` when divided by `of`.
+
+    Every shard sees every event, as a rule may count by address, another one by user.
+    """
+
+    number: int = 0
+    of: int = 1
+    secret: bytes = b""
+    """Of the worker's own: who does not know it cannot make keys that fall together."""
+
+
+ALONE = Shard()
+MakeEngine = Callable[[str, Shard], FraudEngine]
+"""Makes the engine of a campaign, for a shard."""

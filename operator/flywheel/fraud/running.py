@@ -1,0 +1,143 @@
+"""One rule at work: which events it judges, by what state, and what it says of them. Needs the extra `fraud`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from flywheel.fraud.columns import Columns
+from flywheel.fraud.compiled import Flags
+from flywheel.fraud.conditions import WindowState, state_of
+from flywheel.fraud.counters import RuleCounters
+from flywheel.fraud.fields import key_reader
+from flywheel.fraud.findings import Finding, State
+from flywheel.fraud.kernels import choose
+from flywheel.fraud.rule import Rule
+from flywheel.fraud.scores import Scorer
+from flywheel.fraud.sharding import owned
+from flywheel.fraud.words import Event, Verdict
+
+
+class RunningRule:
+    """A rule and the states of its conditions."""
+
+    def __init__(
+        self,
+        rule: Rule,
+        before: "RunningRule | None",
+        *,
+        shard: int,
+        of: int,
+        scorer: Scorer | None,
+        born: int,
+    ) -> None:
+        self.rule, self._version = rule, rule.version
+        self._shard, self._of = shard, of
+        self._read_key = key_reader(rule.key, rule.prefix_ipv4, rule.prefix_ipv6)
+        self.counted: RuleCounters = before.counted if before else RuleCounters()
+        self.states: dict[str, State] = {}
+        self._new: list[State] = []
+        self._seen_from = 0
+        for name, condition in zip(rule.windows(), rule.conditions, strict=True):
+            kept = before.states.get(name) if before else None
+            if kept is None:
+                kept = state_of(rule, condition, scorer)
+                kept.born = born
+                self._new.append(kept)
+            self.states[name] = kept
+        self._quick = all(isinstance(state, WindowState) for state in self.states.values())
+
+    def judge(self, columns: Columns, fresh: Flags) -> list[tuple[int, Verdict]]:
+        """Take a batch in; give verdicts with the index of their event."""
+        found = self._found(columns, fresh, list(self.states.values()))
+        if not found:
+            return []
+        self.counted = self.counted.plus(hits=len(found))
+        times = columns.times.tolist()
+        return [(i, self.verdict(columns.events[i], times[i], findings)) for i, findings in sorted(found.items())]
+
+    def _found(self, columns: Columns, fresh: Flags, states: list[State]) -> dict[int, list[Finding]]:
+        """Let states judge a batch; give, by event that breaks the rule, what was found."""
+        rule = self.rule
+        usable, keys = fresh, columns.keys(rule)
+        if self._of > 1:
+            usable = usable & owned(columns.events, rule, self._shard, self._of)
+        counts = np.zeros(3, np.int64)
+        matching = columns.matching(rule.match)
+        chosen = choose(matching, usable, keys, columns.times, columns.clocks, rule.lateness, counts)
+        matched, missing, late = counts.tolist()
+        self.counted = self.counted.plus(matched=matched, missing_key=missing, late=late)
+        if not self._quick:
+            usable = usable & (columns.times >= columns.clocks - rule.lateness)
+        for state in self.states.values():
+            state.born = state.born or int(columns.clocks[0])
+        findings = [state.judge(columns, keys, chosen, usable) for state in states]
+        if len(findings) == 1:
+            return {i: [finding] for i, finding in findings[0].items()}
+        hit = set.union(*map(set, findings)) if rule.combine == "Any" else set.intersection(*map(set, findings))
+        return {i: [each[i] for each in findings if i in each] for i in hit}
+
+    def verdict(self, event: Event, time: int, findings: Sequence[Finding]) -> Verdict:
+        """Say that an event breaks the rule, by what its conditions have found."""
+        first = findings[0]
+        return Verdict(
+            rule=self.rule.name,
+            version=self._version,
+            event=event.id,
+            at=time,
+            key=self._read_key(event),
+            observed=first.observed,
+            limit=first.limit,
+            since=first.since,
+            saturated=first.saturated,
+            warming=any(each.warming for each in findings),
+            detail="; ".join(each.detail for each in findings if each.detail),
+        )
+
+    def warm(self, columns: Columns, fresh: Flags) -> None:
+        """Take past events into the new states only."""
+        if not self._new:
+            return
+        self._seen_from = self._seen_from or int(columns.clocks[0])
+        counted = self.counted
+        self._found(columns, fresh, self._new)
+        self.counted = counted
+
+    def warmed(self) -> None:
+        """Past events are over."""
+        if self._seen_from:
+            for state in self._new:
+                state.born = self._seen_from
+        self._new = []
+
+    def is_warming(self, clock: int) -> bool:
+        """Say whether a state has not yet seen a whole window."""
+        return any(state.span and clock - state.span < state.born for state in self.states.values())
+
+    def advance(self, clock: int) -> None:
+        """Forget a little of what is over."""
+        for state in self.states.values():
+            state.advance(clock)
+
+    @property
+    def counters(self) -> RuleCounters:
+        """What the rule has met."""
+        totals: list[Any] = [state.counters() for state in self.states.values()]
+        keys, evicted, refused, truncated = (sum(each) for each in zip(*totals, strict=True))
+        unusable = sum(state.unusable for state in self.states.values())
+        return msgspec.structs.replace(
+            self.counted, keys=keys, evicted=evicted, refused=refused, truncated=truncated, unusable=unusable
+        )
+
+    def dump(self) -> tuple[RuleCounters, dict[str, list[bytes]]]:
+        """Write the state of the rule."""
+        return self.counted, {name: state.dump() for name, state in self.states.items()}
+
+    def load(self, counted: RuleCounters, parts: dict[str, list[bytes]]) -> None:
+        """Read it back. ValueError where it is another rule's."""
+        if parts.keys() != self.states.keys():
+            raise ValueError(f"the snapshot has other conditions for {self.rule.name}")
+        self.counted = counted
+        for name, state in self.states.items():
+            state.load(parts[name])

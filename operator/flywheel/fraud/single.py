@@ -1,0 +1,110 @@
+"""The compiled inner part of judging one event by all windows at once. Pure. Needs the extra `fraud`.
+
+Windows lie in memory of their own, and how many there are changes with the rules. So the plan says their addresses, one
+row for each window: whoever makes the plan keeps the memory.
+"""
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import carray
+from numba.core import types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from flywheel.fraud.compiled import Bytes, Numbers, compiled, hash_texts, inlined, mixed
+from flywheel.fraud.kernels import first_time, step
+from flywheel.fraud.layout import KIND, LATENESS, LIMIT, SUM, WORDS
+from flywheel.fraud.rule import LARGEST_VALUE, UNIT
+
+A_MEMORY, A_WORDS, A_ROW, A_RULE, A_PAYLOAD, A_KEYS = range(6)
+"""A plan's row: address and words of the memory, address of the window's row, the rule, where the payload is, and from
+here on where the texts of the key are; -1 ends them. The first row is of the window of ids."""
+PLAN_WORDS = A_KEYS + 9
+C_MATCHED, C_MISSING, C_LATE, C_UNUSABLE = range(4)
+"""What is counted: the first three by rule, the last by window."""
+REPEATED = -1
+MOST = 60
+"""Windows, and rules, that one plan may have: there is one bit for each."""
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _pointer(_context: Any, address: Any) -> Any:
+    """Make a pointer of an address."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
+
+    return types.voidptr(address), generate
+
+
+@inlined
+def _amount(value: float) -> int:
+    """Give ten-thousandths, or a number that no amount is for what cannot be summed up."""
+    return np.int64(np.rint(value * UNIT)) if abs(value) <= LARGEST_VALUE else np.int64(-(1 << 62))  # type: ignore[return-value]
+
+
+@compiled
+def judge_one(
+    buffer: Bytes,
+    secret: NDArray[np.uint64],
+    plan: Numbers,
+    values: NDArray[np.float64],
+    matched: int,
+    time: int,
+    clock: int,
+    hashes: Numbers,
+    counts: Numbers,
+    found: Numbers,
+) -> int:
+    """Put one event into all windows that it matches; give a bit for each that went over its limit, or REPEATED.
+
+    Args:
+        buffer: The texts that keys and members are made of, the id first, with a NUL between each two.
+        secret: The key of hashes.
+        plan: Where the windows are, and what of the event they look at.
+        values: Numbers of the event that are summed up; NaN for what is none.
+        matched: A bit for each rule that means the event.
+        time: Of the event.
+        clock: The newest arrival.
+        hashes: Room for the hashes of the texts.
+        counts: What is counted, by window.
+        found: For each window, what was seen, the window's end, and whether something had been left out.
+    """
+    hash_texts(buffer, secret, hashes)
+    memory = carray(_pointer(plan[0, A_MEMORY]), (plan[0, A_WORDS],), np.int64)
+    row = carray(_pointer(plan[0, A_ROW]), (WORDS,), np.int64)
+    if hashes[0] != 0 and not first_time(memory, row, hashes[0], clock):
+        return REPEATED
+    hits, last = 0, -1
+    for j in range(1, len(plan)):
+        rule = plan[j, A_RULE]
+        if (matched >> rule) & 1 == 0:
+            continue
+        counts[rule, C_MATCHED] += rule != last
+        key = hashes[plan[j, A_KEYS]]
+        at = A_KEYS + 1
+        while plan[j, at] >= 0:
+            key = mixed(key, hashes[plan[j, at]], secret[0], secret[1])
+            at += 1
+        row = carray(_pointer(plan[j, A_ROW]), (WORDS,), np.int64)
+        late = time < clock - row[LATENESS]
+        counts[rule, C_MISSING] += rule != last and key == 0
+        counts[rule, C_LATE] += rule != last and key != 0 and late
+        last = rule
+        if key == 0 or late:
+            continue
+        payload = key
+        if row[KIND] == SUM:
+            payload = _amount(values[plan[j, A_PAYLOAD]])
+        elif plan[j, A_PAYLOAD] >= 0:
+            payload = hashes[plan[j, A_PAYLOAD]]
+        if (row[KIND] == SUM and payload == -(1 << 62)) or (payload == 0 and row[KIND] != SUM):
+            counts[j, C_UNUSABLE] += 1
+            continue
+        memory = carray(_pointer(plan[j, A_MEMORY]), (plan[j, A_WORDS],), np.int64)
+        step(memory, row, key, time, clock, payload, found[j])
+        if found[j, 0] > row[LIMIT]:
+            hits |= 1 << j
+    return hits

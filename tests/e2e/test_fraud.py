@@ -1,0 +1,142 @@
+"""Bonus hunters through a real edge: judged, refused, remembered, and let in again."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+from tests.e2e.entry import MINUTES, NAME, EntryShop, tell
+from tests.e2e.steps import Manifest, eventually
+from tests.lab.cluster.client import Cluster
+
+RULE = "claim-burst"
+LIMIT = 5
+WORKER = "flywheel-fraud-0"
+
+
+def rule(**spec: Any) -> Manifest:
+    """More than five claims of one visitor in ten minutes: the catalogue is closed to them."""
+    asked = {
+        "campaign": NAME,
+        "match": {"event": "Coupon Claimed"},
+        "key": ["visitor"],
+        "window": "10m",
+        "condition": {"count": {"moreThan": LIMIT}},
+        "action": {"block": {"for": "30m", "scope": ["/browse"]}},
+        "mode": "Enforce",
+        "holdout": "0%",
+        "state": {"maximumKeys": 10_000},
+        **spec,
+    }
+    return {"apiVersion": "flywheel.dev/v1alpha1", "kind": "FraudRule", "metadata": {"name": RULE}, "spec": asked}
+
+
+def claim() -> Manifest:
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return {"messageId": uuid.uuid4().hex, "event": "Coupon Claimed", "timestamp": now, "sentAt": now}
+
+
+def claims(person: httpx.Client, times: int) -> None:
+    assert person.get("/").status_code == 200
+    for _ in range(times):
+        assert tell(person, claim()).status_code == 200
+
+
+class JudgedShop(EntryShop):
+    """The shop with a rule on fraud."""
+
+    def told(self) -> Manifest:
+        """The status of the rule; empty before there is any."""
+        found: Manifest = self.get("fraudrule", RULE).get("status") or {}
+        return found
+
+    def is_loaded(self) -> bool:
+        """Whether all workers judge by the latest spec."""
+        found = self.get("fraudrule", RULE)
+        ready = [each for each in self.told().get("conditions", []) if each["type"] == "Ready"]
+        newest = self.told().get("loadedGeneration") == found["metadata"]["generation"]
+        return newest and any(each["status"] == "True" for each in ready)
+
+    def describe_rule(self) -> str:
+        """What people would look at."""
+        said = self.cluster.kubectl("get", "fraudrule,pods,statefulset,events", "-n", self.namespace, check=False)
+        logs = self.cluster.kubectl("logs", WORKER, "-n", self.namespace, "--tail=30", check=False)
+        return f"{json.dumps(self.told(), indent=1)}\n{said}\n{logs}\n{self.describe()}"
+
+    def write(self, manifest: Manifest) -> None:
+        """Apply the rule and wait until it is judged by."""
+        self.cluster.kubectl("apply", "-f", "-", "-n", self.namespace, input=json.dumps(manifest))
+        eventually(self.is_loaded, "the rule is judged by", 3 * MINUTES, self.describe_rule)
+        eventually(
+            lambda: self.condition("EdgeReady")["status"] == "True", "edge pods have it", MINUTES, self.describe_rule
+        )
+
+
+@pytest.fixture
+def judged(installed: Cluster, restricted: str) -> Iterator[JudgedShop]:
+    shop = JudgedShop(installed, restricted)
+    events = {"declared": [{"name": "Order Completed"}, {"name": "Coupon Claimed"}]}
+    shop.becomes_ready(shop.apply(shop.campaign(events=events)))
+    with shop.entered():
+        yield shop
+
+
+def test_a_hunter_is_refused_where_it_hurts_and_nobody_else(judged: JudgedShop) -> None:
+    shop = judged
+    # Given a rule that is judged by, and only looks
+    shop.write(rule(mode="Shadow"))
+    with shop.visitor() as hunter, shop.visitor() as honest:
+        # When somebody claims more often than people do
+        claims(hunter, LIMIT + 2)
+        claims(honest, 2)
+        # Then it is counted, explained, and nobody is stopped
+        eventually(lambda: shop.told().get("wouldBlock", 0) >= 2, "hits are told", MINUTES, shop.describe_rule)
+        assert shop.told()["blocked"] == 0
+        [sample, *_] = shop.told()["samples"]
+        assert (sample["observed"], sample["limit"]) == (str(LIMIT + 1), str(LIMIT))
+        assert hunter.get("/browse").status_code == 200
+
+        # When the rule is enforced, which moves no window, and the hunter goes on
+        shop.write(rule())
+        claims(hunter, 1)
+        # Then the catalogue is closed to the hunter, the front page is not, and the other one sees no difference
+        eventually(lambda: hunter.get("/browse").status_code == 403, "the hunter is refused", 10, shop.describe_rule)
+        assert hunter.get("/").status_code == 200
+        assert honest.get("/browse").status_code == 200
+
+        # When the worker is killed
+        shop.cluster.kubectl("delete", "pod", WORKER, "-n", shop.namespace, "--grace-period=0", "--force")
+        # Then the edge keeps what was decided, and the worker goes on where it was
+        assert hunter.get("/browse").status_code == 403
+        eventually(shop.is_loaded, "the worker is back", 2 * MINUTES, shop.describe_rule)
+        eventually(lambda: shop.told().get("blocked", 0) >= 1, "it remembers", MINUTES, shop.describe_rule)
+        assert hunter.get("/browse").status_code == 403
+        assert honest.get("/browse").status_code == 200
+
+        # When the rule is taken back, then everybody is welcome, and nothing of it is left
+        shop.cluster.kubectl("delete", "fraudrule", RULE, "-n", shop.namespace)
+        eventually(lambda: hunter.get("/browse").status_code == 200, "the block ends", MINUTES, shop.describe)
+
+        def gone() -> bool:
+            return not shop.cluster.kubectl(
+                "get", "statefulset,pvc", "-l", "flywheel.dev/shared=fraud", "-n", shop.namespace, "-o", "name"
+            ).strip()
+
+        eventually(gone, "the worker is removed", MINUTES, shop.describe)
+
+
+def test_a_rule_about_nobody_says_so(judged: JudgedShop) -> None:
+    shop = judged
+    text = json.dumps(rule(match={"event": "Coupon Claimd"}))
+    shop.cluster.kubectl("apply", "-f", "-", "-n", shop.namespace, input=text)
+
+    def stalled() -> bool:
+        return any(each["type"] == "Stalled" and each["status"] == "True" for each in shop.told().get("conditions", []))
+
+    eventually(stalled, "the rule says what is wrong", MINUTES, shop.describe_rule)
+    [said] = [each["message"] for each in shop.told()["conditions"] if each["type"] == "Stalled"]
+    assert "Coupon Claimd" in said
+    assert "did you mean" in said.lower() or "Coupon Claimed" in said

@@ -1,0 +1,214 @@
+"""What becomes of a namespace's fraud worker, and what is told about its rules."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from flywheel.api.campaign import Campaign
+from flywheel.api.fraudrule import FraudRule
+from flywheel.api.load import load_campaign, load_fraudrule
+from flywheel.campaign.fraudplan import FraudPlan, Held, is_judged, plan_fraud
+from flywheel.campaign.fraudtold import Seen, WorkerState, read_state, status_of
+from flywheel.fraud.rulings import RuleFigures
+from flywheel.fraud.words import Verdict
+from flywheel.plan import LiveObject, Manifest, ObjectKey
+
+NOW = datetime(2027, 6, 16, 12, 0, tzinfo=UTC)
+SHOP = "yougou-618"
+
+
+def campaign(name: str = SHOP, *, edge: bool = True, **metadata: Any) -> Campaign:
+    service = {"name": "web", "image": "shop/web:1", "port": 8080, "replicas": 3}
+    routes = {"routes": [{"path": "/", "service": "web"}], "events": {"declared": [{"name": "Coupon Claimed"}]}}
+    spec = {"services": [service], **({"edge": routes} if edge else {})}
+    return load_campaign(
+        {
+            "apiVersion": "flywheel.dev/v1alpha1",
+            "kind": "Campaign",
+            "metadata": {"name": name, "namespace": "shop", "uid": f"uid-of-{name}", "generation": 1, **metadata},
+            "spec": spec,
+        }
+    )
+
+
+def manifest(name: str = "burst", generation: int = 1, **spec: Any) -> Manifest:
+    asked: dict[str, Any] = {
+        "campaign": SHOP,
+        "match": {"event": "Coupon Claimed"},
+        "key": ["address"],
+        "window": "60s",
+        "condition": {"count": {"moreThan": 20}},
+        "action": {"block": {"for": "30m"}},
+        **spec,
+    }
+    return {
+        "apiVersion": "flywheel.dev/v1alpha1",
+        "kind": "FraudRule",
+        "metadata": {"name": name, "namespace": "shop", "generation": generation},
+        "spec": {field: value for field, value in asked.items() if value is not None},
+    }
+
+
+def rule(name: str = "burst", generation: int = 1, **spec: Any) -> FraudRule:
+    return load_fraudrule(manifest(name, generation, **spec))
+
+
+def planned(
+    *rules: FraudRule,
+    campaigns: tuple[Campaign, ...] | None = None,
+    held: Held | None = None,
+    opened: frozenset[str] | None = None,
+) -> FraudPlan:
+    shops = campaigns if campaigns is not None else (campaign(),)
+    names = {each.name for each in shops} if opened is None else opened
+    return plan_fraud("shop", rules, shops, names, {}, "image", held or {}, NOW)
+
+
+def document(plan: FraudPlan) -> dict[str, Any]:
+    """What the worker reads."""
+    [found] = [each for each in plan.apply if each["kind"] == "ConfigMap"]
+    read: dict[str, Any] = json.loads(found["data"]["rules.json"])
+    return {name: [each["rule"]["name"] for each in told["rules"]] for name, told in read.items()}
+
+
+def test_a_rule_makes_a_worker_that_is_its_campaigns() -> None:
+    plan = planned(rule())
+    kinds = [each["kind"] for each in plan.apply]
+    assert kinds[-1] == "StatefulSet"
+    assert {"ServiceAccount", "ConfigMap", "NetworkPolicy", "Service", "PodDisruptionBudget"} <= set(kinds)
+    assert [each["uid"] for each in plan.references] == [f"uid-of-{SHOP}"]
+    assert document(plan) == {SHOP: ["burst"]}
+
+
+def test_the_same_world_gives_the_same_plan() -> None:
+    assert planned(rule("b"), rule("a")) == planned(rule("b"), rule("a"))
+    assert document(planned(rule("b"), rule("a"))) == {SHOP: ["a", "b"]}
+
+
+def test_without_rules_the_worker_goes_the_last_made_first() -> None:
+    keys = [
+        ObjectKey("", "Service", "shop", "flywheel-fraud"),
+        ObjectKey("apps", "StatefulSet", "shop", "flywheel-fraud"),
+    ]
+    live = {key: LiveObject(key, f"uid-{key.kind}", 1, 1, "", "", "", "", False) for key in keys}
+    plan = plan_fraud("shop", (), (campaign(),), {SHOP}, live, "image", {}, NOW)
+    assert [each.key.kind for each in plan.delete] == ["StatefulSet", "Service"]
+    assert plan.apply == ()
+
+
+def test_for_a_campaign_that_goes_no_worker_is_made() -> None:
+    going = campaign(deletionTimestamp="2027-06-16T11:59:00Z")
+    assert planned(rule(), campaigns=(going,)).apply == ()
+
+
+def test_before_and_after_the_campaign_nobody_judges_and_the_rule_says_so() -> None:
+    plan = planned(rule(), opened=frozenset())
+    assert plan.apply == ()
+    [judged] = plan.judged
+    ready = condition(status_of(judged, {}, Seen({}), NOW), "Ready")
+    assert (ready["status"], ready["reason"]) == ("True", "Waiting")
+
+
+def test_a_selector_means_every_campaign_with_its_labels() -> None:
+    shops = (campaign("a", labels={"season": "sale"}), campaign("b", labels={"season": "sale"}), campaign("c"))
+    plan = planned(rule(campaign=None, selector={"matchLabels": {"season": "sale"}}), campaigns=shops)
+    assert document(plan) == {"a": ["burst"], "b": ["burst"]}
+
+
+def test_a_rule_that_makes_no_sense_any_more_holds_on_as_it_was() -> None:
+    [good] = planned(rule()).judged
+    assert good.ruled is not None
+    broken = rule(generation=2, match={"event": "Coupon Claimd"})
+    plan = planned(broken, held={SHOP: (good.ruled,)})
+    assert document(plan) == {SHOP: ["burst"]}
+    [judged] = plan.judged
+    told = status_of(judged, {}, Seen({}), NOW)
+    [stalled] = [each for each in told["conditions"] if each["type"] == "Stalled"]
+    assert (stalled["status"], stalled["reason"]) == ("True", "Invalid")
+    assert "Coupon Claimd" in stalled["message"]
+    assert planned(broken).apply == (), "and of one that never made sense there is nothing"
+
+
+def test_what_no_worker_carries_out_yet_is_refused_with_its_field() -> None:
+    listed = rule(lists={"allow": [{"configMap": "fraud", "key": "offices.txt"}]})
+    flink = rule("flink", engine="Flink")
+    paths = {str(problem) for judged in planned(listed, flink).judged for problem in judged.problems}
+    assert any(each.startswith("spec.lists") for each in paths)
+    assert any(each.startswith("spec.engine") for each in paths)
+
+
+def test_events_go_to_the_worker_where_a_rule_is_about_them() -> None:
+    shop = {"metadata": {"name": SHOP, "labels": {"season": "sale"}}}
+    assert is_judged(shop, [manifest()])
+    assert is_judged(shop, [manifest(campaign=None, selector={"matchLabels": {"season": "sale"}})])
+    assert not is_judged(shop, [manifest(campaign="other")])
+    assert not is_judged(shop, [manifest(campaign=None, selector={"matchLabels": {"season": "autumn"}})])
+    assert not is_judged(shop, [manifest(mode="Off")])
+    assert not is_judged(shop, [])
+
+
+def figures(generation: int = 1, **more: Any) -> RuleFigures:
+    given = {"evaluated": 30, "hits": 3, "acted": 1, "would": 2, "keys": 7, "warm": True, **more}
+    return RuleFigures(rule="burst", version="abc", generation=generation, mode="Enforce", **given)
+
+
+def seen(*told: RuleFigures, problem: str = "") -> Seen:
+    states = tuple(WorkerState(f"flywheel-fraud-{n}", {"burst": each}, problem) for n, each in enumerate(told))
+    return Seen({SHOP: states})
+
+
+def condition(status: Manifest, type_: str) -> Manifest:
+    found: Manifest = next(each for each in status["conditions"] if each["type"] == type_)
+    return found
+
+
+def test_the_figures_of_all_workers_are_added_up() -> None:
+    [judged] = planned(rule()).judged
+    status = status_of(judged, {}, seen(figures(), figures(hits=1)), NOW)
+    assert (status["hits"], status["blocked"], status["wouldBlock"], status["evaluated"]) == (4, 2, 4, 60)
+    assert condition(status, "Ready")["status"] == "True"
+    assert [each["name"] for each in status["workers"]] == ["flywheel-fraud-0", "flywheel-fraud-1"]
+    assert status["loadedGeneration"] == 1
+
+
+def test_until_all_workers_have_the_latest_spec_it_is_loading() -> None:
+    [judged] = planned(rule(generation=2)).judged
+    status = status_of(judged, {}, seen(figures(2), figures(1)), NOW)
+    assert condition(status, "Ready")["status"] == "Unknown"
+    assert condition(status, "Reconciling")["status"] == "True"
+    assert status["loadedGeneration"] == 1
+
+
+def test_what_the_worker_cannot_take_is_told() -> None:
+    [judged] = planned(rule(generation=2)).judged
+    status = status_of(judged, {}, seen(figures(1), problem="burst: too much"), NOW)
+    assert condition(status, "Stalled")["message"] == "burst: too much"
+
+
+def test_figures_stay_while_the_worker_is_away() -> None:
+    [judged] = planned(rule()).judged
+    before = status_of(judged, {}, seen(figures()), NOW)
+    status = status_of(judged, before, Seen({}, "the fraud worker is starting"), NOW)
+    assert status["hits"] == before["hits"]
+    assert "loadedGeneration" not in status
+    assert condition(status, "Ready")["message"] == "the fraud worker is starting"
+
+
+def test_a_status_shows_no_whole_address() -> None:
+    verdict = Verdict(
+        rule="burst", version="abc", event="m1", at=1_813_104_000_000, key=("203.0.113.7", "u1"), observed=21, limit=20,
+        since=1_813_103_940_000, saturated=True,
+    )  # fmt: skip
+    [judged] = planned(rule()).judged
+    [sample] = status_of(judged, {}, seen(figures(latest=(verdict,))), NOW)["samples"]
+    assert sample["key"] == ["203.0.113.0/24", "u1"]
+    assert (sample["observed"], sample["limit"]) == ("21 or more", "20")
+
+
+def test_what_a_worker_says_is_read() -> None:
+    said = {"ready": True, "campaigns": {SHOP: {"decisions": 2, "rules": [msgspec.to_builtins(figures())]}}}
+    state = read_state("flywheel-fraud-0", json.dumps(said).encode())[SHOP]
+    assert state.figures["burst"].hits == 3
+    assert state.decisions == 2

@@ -1,0 +1,173 @@
+"""The worker as a process of its own: killed at any moment, it goes on as if nothing had been."""
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from tests.unit.edge.stand import free_port, until
+from tests.unit.events.process import MAIN
+from tests.unit.events.world import seeded
+from tests.unit.fraud_worker.small_engine import SmallEngine, rule
+from tests.unit.fraud_worker.world import CAMPAIGN, KEYS, operator, token
+
+from flywheel.events.rows import EventRow
+from flywheel.fraud.desk import Desk
+from flywheel.fraud.from_row import event_of
+from flywheel.fraud.journal import Journal
+from flywheel.fraud.rulings import ALONE
+from flywheel.fraud.sending import Meters, Sending, Token
+
+KILLS = int(os.environ.get("KILLS", "5"))
+RULES = [rule(moreThan=5), rule("visitors", key="visitor", moreThan=3, window=2_000, action="Challenge", page="/prove")]
+BEGAN = 1_795_453_200_000
+
+
+class Process:
+    def __init__(self, directory: Path) -> None:
+        self.directory, self.port = directory, free_port()
+        self.process: asyncio.subprocess.Process | None = None
+        (directory / "keys.json").write_text(json.dumps(KEYS.documents()))
+        (directory / "rules.json").write_text(json.dumps({CAMPAIGN: RULES}))
+        (directory / "token").write_text(token())
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def start(self) -> None:
+        arguments = ("-m", "tests.unit.fraud_worker.worker_process", str(self.directory), str(self.port))
+        with (self.directory / "log").open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable, *arguments, stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": "operator:."}
+            )
+
+    async def kill(self) -> None:
+        assert self.process
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+        await self.process.wait()
+
+    async def state(self) -> dict[str, Any]:
+        try:
+            url = f"{self.url}/v1/fraud/state"
+            async with aiohttp.ClientSession() as session, session.get(url, headers=operator()) as response:
+                found: dict[str, Any] = await response.json()
+                return found if found.get("ready") and found["campaigns"] else {}
+        except aiohttp.ClientError:
+            return {}
+
+    async def is_ready(self) -> bool:
+        assert self.process
+        assert self.process.returncode is None, (self.directory / "log").read_text()
+        return bool(await self.state())
+
+
+def rows(chance: random.Random) -> Any:
+    number = 0
+    while True:
+        number += 1
+        now = BEGAN + number * 7
+        yield (
+            EventRow(
+                message_id=f"m-{number}",
+                type="track",
+                event="Coupon Claimed",
+                time=now - chance.randrange(50),
+                original_time=now,
+                ingest_time=now,
+                visitor=f"v-{chance.randrange(400)}",
+                expires_at=0,
+            ),
+            f"192.0.2.{chance.randrange(200)}",
+        )
+
+
+async def test_whatever_moment_it_is_killed_at_the_verdicts_are_those_of_one_that_never_was(tmp_path: Path):
+    chance = seeded(618)
+    worker = Process(tmp_path)
+    await worker.start()
+    await until(worker.is_ready, "the worker is there")
+    given, source = [], rows(random.Random(7))
+    async with aiohttp.ClientSession() as session:
+        meters = Meters()
+        sending = Sending(worker.url, "edge-0", Token(tmp_path / "token"), session, meters, room=10**9)
+        task = asyncio.create_task(sending.run())
+
+        async def visit() -> None:
+            while True:
+                for row, address in [next(source) for _ in range(chance.randrange(1, 40))]:
+                    given.append((row, address))
+                    sending.note([row], address)
+                await asyncio.sleep(chance.uniform(0, 0.01))
+
+        visiting = asyncio.create_task(visit())
+        for _ in range(KILLS):
+            await asyncio.sleep(chance.uniform(0.0, 0.6))
+            await worker.kill()
+            await worker.start()
+            if chance.random() < 0.7:
+                await until(worker.is_ready, "the worker is back", 30)
+        visiting.cancel()
+        await until(worker.is_ready, "the worker is back", 30)
+        await until(lambda: meters.sent.values.get((worker.url,)) == len(given), "all is judged", 60)
+        task.cancel()
+    expected = Desk(CAMPAIGN, SmallEngine(CAMPAIGN, ALONE))
+    expected.engine.load(json.dumps(RULES).encode())
+    for row, address in given:
+        expected.judge([event_of(row, address)])
+    found = await worker.state()
+    await worker.kill()
+    assert KILLS < 5 or "records replayed" in (tmp_path / "log").read_text()
+    told = found["campaigns"][CAMPAIGN]
+    print(f"{len(given)} events, {expected.verdicts} verdicts, {found['replayed']} records replayed at last")
+    assert expected.verdicts > 0
+    assert (told["events"], told["verdicts"]) == (len(given), expected.verdicts)
+    assert told["digest"] == expected.digest.hex()
+    assert told["decisions"] <= len(expected.blocks)
+
+
+async def test_the_command_runs_a_worker_with_the_engine_that_it_is_given(tmp_path: Path):
+    worker = Process(tmp_path)
+    arguments = ["fraud-worker", "--namespace=shop", "--pod=flywheel-fraud-1", "--shards=2"]
+    arguments += [f"--data-directory={tmp_path / 'volume'}", f"--rules-file={tmp_path / 'rules.json'}"]
+    arguments += [f"--port={worker.port}", f"--metrics-port={free_port()}"]
+    arguments += ["--engine=tests.unit.fraud_worker.small_engine:SmallEngine"]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", MAIN, *arguments, env={**os.environ, "PYTHONPATH": "operator:."}
+    )
+    url = f"{worker.url}/v1/fraud/ext-authz/{CAMPAIGN}/coupon"
+    async with aiohttp.ClientSession() as session:
+
+        async def is_answered() -> bool:
+            with contextlib.suppress(aiohttp.ClientError):
+                async with session.get(url) as response:
+                    return response.status == 200
+            return False
+
+        await until(is_answered, "the worker is there")
+    journal = tmp_path / "volume" / "journal"
+    await until(lambda: bool(list(journal.glob("*.journal"))), "the rules are written down")
+    process.terminate()
+    assert await asyncio.wait_for(process.wait(), 20) == 0
+    assert Journal(journal).position == 1
+
+
+async def test_a_second_worker_on_the_same_volume_does_not_write(tmp_path: Path):
+    first = Process(tmp_path)
+    await first.start()
+    await until(first.is_ready, "the worker is there")
+    before = {each: each.read_bytes() for each in (tmp_path / "volume").rglob("*") if each.is_file()}
+    second = Process(tmp_path)
+    await second.start()
+    assert second.process
+    assert await asyncio.wait_for(second.process.wait(), 20) == 1
+    assert "belongs to another worker" in (tmp_path / "log").read_text()
+    after = {each: each.read_bytes() for each in (tmp_path / "volume").rglob("*.journal") if each.is_file()}
+    assert {each: before[each] for each in after} == after
+    await first.kill()

@@ -1,0 +1,73 @@
+"""What is made of a worker in a cluster: restricted, reachable by those who may, and what its command understands."""
+
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from flywheel.cli import main
+from flywheel.commands.fraud import _number, fraud_worker
+from flywheel.edge.naming import COMPONENT as EDGE
+from flywheel.events.volumeclaim import VolumeClaim
+from flywheel.fraud import manifests, naming
+
+MADE = manifests.stateful_set("shop", "flywheel:1", VolumeClaim("1Gi"), shards=3, operator="flywheel-system:flywheel")
+POD: dict[str, Any] = MADE["spec"]["template"]["spec"]
+(CONTAINER,) = POD["containers"]
+
+
+def test_the_pod_meets_the_restricted_level():
+    assert POD["securityContext"]["runAsNonRoot"] is True
+    assert POD["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault"
+    inside = CONTAINER["securityContext"]
+    assert inside["allowPrivilegeEscalation"] is False
+    assert inside["readOnlyRootFilesystem"] is True
+    assert inside["capabilities"]["drop"] == ["ALL"]
+    assert {kind for volume in POD["volumes"] for kind in volume} <= {"name", "emptyDir", "configMap"}
+
+
+def test_the_command_understands_what_the_manifest_says():
+    known = {option for parameter in fraud_worker.params for option in parameter.opts}
+    name, *arguments = CONTAINER["args"]
+    assert main.commands[name] is fraud_worker
+    assert {each.partition("=")[0] for each in arguments} <= known
+    assert CliRunner().invoke(main, ["fraud-worker", "--help"]).exit_code == 0
+
+
+def test_each_worker_of_several_has_an_address_and_a_volume_of_its_own():
+    assert MADE["spec"]["replicas"] == 3
+    policy, service = manifests.network_manifests("shop", "flywheel-system:flywheel")
+    assert service["spec"]["clusterIP"] == "None"
+    assert MADE["spec"]["serviceName"] == service["metadata"]["name"]
+    assert naming.worker_urls("shop", 2) == (
+        "http://flywheel-fraud-0.flywheel-fraud.shop.svc:9105",
+        "http://flywheel-fraud-1.flywheel-fraud.shop.svc:9105",
+    )
+    ports = {each["name"]: each["port"] for each in service["spec"]["ports"]}
+    assert {each["name"]: each["containerPort"] for each in CONTAINER["ports"]} == ports
+    events, metrics = policy["spec"]["ingress"]
+    assert events["ports"] == [{"port": naming.PORT, "protocol": "TCP"}]
+    assert [each["podSelector"]["matchLabels"].get("app.kubernetes.io/component") for each in events["from"]] == [
+        EDGE,
+        None,
+        "operator",
+    ]
+    assert "from" not in metrics
+    assert len(manifests.network_manifests("shop")[0]["spec"]["ingress"][0]["from"]) == 2
+
+
+@pytest.mark.parametrize(("pod", "shards", "number"), [("flywheel-fraud-2", 3, 2), ("", 1, 0), ("x", 4, 0)])
+def test_a_pod_knows_its_shard_by_its_name(pod: str, shards: int, number: int):
+    assert _number(pod, shards) == number
+
+
+def test_a_pod_beyond_the_shards_does_not_start():
+    with pytest.raises(click.BadParameter, match="shard 3 of 3"):
+        _number("flywheel-fraud-3", 3)
+
+
+def test_equal_rules_make_equal_maps():
+    one = manifests.rules_manifest("shop", {"b": [], "a": [{"x": 1, "y": "é"}]})
+    assert one == manifests.rules_manifest("shop", {"a": [{"y": "é", "x": 1}], "b": []})
+    assert one["data"] == {"rules.json": '{"a":[{"x":1,"y":"é"}],"b":[]}'}
