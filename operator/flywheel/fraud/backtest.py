@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from flywheel.api.fraudrule import AddressPrefix, FraudRule
 from flywheel.api.fraudrule_condition import Sign
 from flywheel.fraud.backtest_fields import Binder, Kept, Untried, field_of, network_of
-from flywheel.fraud.backtest_filters import meant
+from flywheel.fraud.backtest_filters import meant, spared
 from flywheel.fraud.backtest_limits import Limits, limit_of, limits_of
-from flywheel.fraud.backtest_signs import Measure, measure, raw
+from flywheel.fraud.backtest_signs import NOTHING, Measure, measure, raw
 from flywheel.insight.kpi import Statement
 
 MOST_SAMPLES = 8
@@ -75,17 +75,24 @@ class Trial:
         window = self.rule.spec.window
         return round(window.total_seconds() * 1000) if window else 0
 
-    def judged(self) -> str:
-        """Select the events of the past that the rule judges: key `k`, visitor `who`, `happened`, `id`, `value`.
+    @property
+    def own(self) -> float:
+        """The rule's own limit, as it is compared with what is measured."""
+        return self.limits.raw[self.limits.current]
 
-        An event breaks the rule where its value is above the limit of `limits`.
+    def judged(self) -> str:
+        """Select the events of the past that the rule judges: `k`, `who`, `happened`, `id`, `value`, `let_off`.
+
+        `k` is the key and `who` the visitor. An event is a hit where its value is above the limit of `limits`. One that
+        is exempt counts for those after it and is itself no hit; `let_off` says whether it would have been.
         """
         inner, layers = self._read(), [each.layers for each in self.measures]
         for level in range(max(map(len, layers))):
             added = [column for each in layers for columns in each[level : level + 1] for column in columns]
             inner = f"SELECT *, {', '.join(added)} FROM ({inner})"
         return (
-            f"SELECT k, who, happened, id, {self._value()} AS value FROM ({inner}) "
+            f"SELECT k, who, happened, id, {self._value()} AS measured, if(spared, {NOTHING}, measured) AS value, "
+            f"spared AND measured > {self.own!r} AS let_off FROM ({inner}) "
             f"WHERE m AND happened >= {self.past.start:d}"
         )
 
@@ -110,7 +117,7 @@ class Trial:
         reach = max(each.back for each in self.measures)
         return (
             f"SELECT time AS happened, ingest_time AS came, message_id AS id, visitor_key AS who, {self.key()} AS k, "
-            f"k != 0 AND {self.meant()} AS m{''.join(f', {column}' for column in read)} "
+            f"k != 0 AND {self.meant()} AS m, {self._spared()} AS spared{''.join(f', {column}' for column in read)} "
             f"FROM events WHERE {self.within(reach)} AND {self.in_time()} AND ({' OR '.join(['m', *also])})"
         )
 
@@ -138,7 +145,11 @@ class Trial:
 
     def meant(self) -> str:
         """Say which events the rule looks at, whether they have its key or not."""
-        return meant(self.rule.spec.match, self.rule.spec.exempt, self.binder)
+        return meant(self.rule.spec.match, self.binder)
+
+    def _spared(self) -> str:
+        """Say which events are counted, and nothing is done about them."""
+        return spared(self.rule.spec.exempt, self.binder) or "false"
 
     def key(self) -> str:
         """Give the key of an event as a number; 0 where a field of it is missing."""
@@ -188,7 +199,8 @@ def found_statement(trial: Trial) -> Statement:
         f"SELECT arraySort(groupArrayIf((person, all_hits, all_keys), person <= {_RUNGS})) AS rungs, "
         f"sumForEachIf({reached}, person > {_RUNGS}) AS visitors, "
         f"sumForEachIf({reached}, person > {_RUNGS} AND person IN ({orders})) AS customers, "
-        f"sum(all_nameless) AS nameless, anyIf(worst, person = 1) AS samples FROM ({_people(trial)})"
+        "sum(all_nameless) AS nameless, sum(all_left_alone) AS exempt, "
+        f"anyIf(worst, person = 1) AS samples FROM ({_people(trial)})"
     )
     return Statement(sql, dict(trial.binder.parameters))
 
@@ -196,37 +208,39 @@ def found_statement(trial: Trial) -> Statement:
 def _people(trial: Trial) -> str:
     """Select visitors with the highest rung of a key of theirs; what sums up by rung is a row for each rung."""
     a_rung = (
-        "(toUInt64(rung), toUInt64(0), count, toUInt64(rung <= highest), if(rung = 1, unknown, 0), most, worst_at, "
-        "worst_id)"
+        "(toUInt64(rung), toUInt64(0), count, toUInt64(rung <= highest), if(rung = 1, unknown, 0), "
+        "if(rung = 1, left_alone, 0), most, worst_at, worst_id)"
     )
-    a_visitor = "(who, toUInt64(highest), toUInt64(0), toUInt64(0), toUInt64(0), 0., toInt64(0), toUInt64(0))"
+    a_visitor = (
+        "(who, toUInt64(highest), toUInt64(0), toUInt64(0), toUInt64(0), toUInt64(0), 0., toInt64(0), toUInt64(0))"
+    )
     rows = (
         f"arrayConcat(arrayMap((count, rung) -> {a_rung}, hits, arrayEnumerate(hits)), "
         f"arrayMap(who -> {a_visitor}, arrayFilter(who -> who != 0, members)))"
     )
     return (
         "SELECT row.1 AS person, max(row.2) AS peak, sum(row.3) AS all_hits, sum(row.4) AS all_keys, "
-        f"sum(row.5) AS all_nameless, groupArraySortedIf({MOST_SAMPLES})((-row.6, row.7, row.8), row.1 = 1) AS worst "
+        "sum(row.5) AS all_nameless, sum(row.6) AS all_left_alone, "
+        f"groupArraySortedIf({MOST_SAMPLES})((-row.7, row.8, row.9), row.1 = 1) AS worst "
         f"FROM (SELECT arrayJoin({rows}) AS row FROM ({_keys(trial)})) GROUP BY person"
     )
 
 
 def _keys(trial: Trial) -> str:
     """Select the keys that any limit finds: hits by rung, which is the number of a limit, and visitors."""
-    own = trial.limits.raw[trial.limits.current]
     above = f"arrayMap(each -> toUInt64(value > each), [{', '.join(map(repr, trial.limits.raw))}])"
     return (
-        f"SELECT least(max(value), {LARGEST!r}) AS most, sumForEach({above}) AS hits, "
+        f"SELECT greatest(least(max(value), {LARGEST!r}), {-LARGEST!r}) AS most, sumForEach({above}) AS hits, "
         "arrayCount(each -> each > 0, hits) AS highest, argMax((happened, cityHash64(id)), value) AS worst, "
         "worst.1 AS worst_at, worst.2 AS worst_id, groupUniqArray(who) AS members, "
-        f"countIf(who = 0 AND value > {own!r}) AS unknown FROM ({trial.judged()}) GROUP BY k HAVING highest > 0"
+        f"countIf(who = 0 AND value > {trial.own!r}) AS unknown, countIf(let_off) AS left_alone "
+        f"FROM ({trial.judged()}) GROUP BY k HAVING highest > 0 OR left_alone > 0"
     )
 
 
 def hits_statement(trial: Trial, most: int) -> Statement:
     """Ask for the ids of the events that break the rule, by time; at most so many."""
-    limit = trial.limits.raw[trial.limits.current]
-    sql = f"SELECT id FROM ({trial.judged()}) WHERE value > {limit!r} ORDER BY happened, id LIMIT {most:d}"
+    sql = f"SELECT id FROM ({trial.judged()}) WHERE value > {trial.own!r} ORDER BY happened, id LIMIT {most:d}"
     return Statement(sql, dict(trial.binder.parameters))
 
 

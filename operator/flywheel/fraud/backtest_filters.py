@@ -1,4 +1,4 @@
-"""Which events of the store a rule means: its match, its filters and its exemptions in SQL. Pure."""
+"""Which events of the store a rule means, and which of them it leaves alone: filters in SQL. Pure."""
 
 import ipaddress
 from collections.abc import Iterable
@@ -10,8 +10,8 @@ from flywheel.fraud.backtest_fields import Binder, Field, field_of
 _ORDERINGS = {"GreaterThan": ">", "GreaterOrEqual": ">=", "LessThan": "<", "LessOrEqual": "<="}
 
 
-def meant(match: Match, exempt: Iterable[Exemption], binder: Binder) -> str:
-    """Say which events a rule looks at: those of its match that are not exempt.
+def meant(match: Match, binder: Binder) -> str:
+    """Say which events a rule looks at.
 
     Raises:
         flywheel.fraud.backtest_fields.Untried: A filter asks for what the store does not have.
@@ -22,8 +22,16 @@ def meant(match: Match, exempt: Iterable[Exemption], binder: Binder) -> str:
     if match.type:
         found.append(f"type = {binder.text(match.type.lower())}")
     found += [_holds(each, binder) for each in match.where]
-    found += [f"NOT ({all_hold(each.where, binder)})" for each in exempt]
     return " AND ".join(found)
+
+
+def spared(exempt: Iterable[Exemption], binder: Binder) -> str:
+    """Say which events a rule counts and leaves alone; empty where it has no exemptions.
+
+    Raises:
+        flywheel.fraud.backtest_fields.Untried: A filter asks for what the store does not have.
+    """
+    return " OR ".join(f"({all_hold(each.where, binder)})" for each in exempt)
 
 
 def named(event: str, where: Iterable[Filter], binder: Binder) -> str:

@@ -55,6 +55,8 @@ class Found:
     nameless: int
     """Hits of nobody known: without consent there is no visitor, so whether it is a customer cannot be told."""
     samples: tuple[Sample, ...]
+    exempt: int = 0
+    """Events beside the hits that break the rule and are exempt from what follows."""
 
     @property
     def own(self) -> Point:
@@ -78,7 +80,6 @@ def found_of(trial: Trial, counts: Rows, found: Rows) -> Found:
         Point(limit, *(rungs[n] if n < len(rungs) else nothing), *(each[n] if n < len(each) else 0 for each in people))
         for n, limit in enumerate(trial.limits.given)
     )
-    own = trial.limits.raw[trial.limits.current]
     return Found(
         events=int(counted.get("events") or 0),
         late=int(counted.get("late") or 0),
@@ -89,8 +90,9 @@ def found_of(trial: Trial, counts: Rows, found: Rows) -> Found:
         samples=tuple(
             Sample(int(happened), int(number), _observed(trial, -float(value)))
             for value, happened, number in row.get("samples") or []
-            if -float(value) > own
+            if -float(value) > trial.own
         ),
+        exempt=int(row.get("exempt") or 0),
     )
 
 

@@ -72,6 +72,8 @@ def notes(trial: Trial, found: Found) -> Iterator[str]:
             yield f"{count:,} of the events have no {name} in the store and were not judged"
     if found.late:
         yield f"{found.late:,} of the events came later than lateness and were not judged, as they are not live"
+    if found.exempt:
+        yield f"{found.exempt:,} more events break the rule and are exempt, so nothing would have followed from them"
     if found.nameless:
         yield f"{found.nameless:,} of the hits have no visitor, so whether they are of customers is not known"
     if spec.lists.allow or spec.lists.deny or spec.lists.watch:
@@ -101,6 +103,7 @@ def document(trial: Trial, found: Found) -> dict[str, Any]:
         "late": found.late,
         "lacking": dict(found.lacking),
         "nameless": found.nameless,
+        "exempt": found.exempt,
         "path": trial.limits.path,
         "curve": [_point(each) for each in found.curve],
         "recommended": best.limit if best else None,

@@ -110,9 +110,11 @@ def matches(rule: FraudRule, row: EventRow) -> bool:
     match = rule.spec.match
     if (match.names and row.event not in match.names) or (match.type and row.type != match.type.lower()):
         return False
-    if any(all(fits(row, each) for each in exemption.where) for exemption in rule.spec.exempt):
-        return False
     return all(fits(row, each) for each in match.where)
+
+
+def is_exempt(rule: FraudRule, row: EventRow) -> bool:
+    return any(all(fits(row, each) for each in exemption.where) for exemption in rule.spec.exempt)
 
 
 @dataclass

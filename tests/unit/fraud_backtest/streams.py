@@ -1,6 +1,7 @@
 """Rules to try, and generated pasts: ties, late and repeated events, and some that lack what is asked of them."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +15,8 @@ START = 1_813_104_000_000
 LATER = 4_000_000_000
 CLAIMED = "Coupon Claimed"
 ODD = 'it\'s "odd" \\ 券 {p0:String}'
+STEPS = (0, 0, 0, 1, 7, 50, 120, 400, 999, 1000, 1500)
+"""Milliseconds from one arrival to the next."""
 PLACES = ([31.23, 121.47], [31.0, 121.3], [48.86, 2.35], [None, 2.0], ["31", 2.0], [91, 2])
 
 
@@ -76,7 +79,7 @@ RULES = {
             match={"event": "Order Completed"},
             key=["visitor"],
             window="6s",
-            condition={"sum": {"field": "revenue", "moreThan": 60}},
+            condition={"sum": {"field": "revenue", "moreThan": 40}},
         ),
         rule("hops", window="3s", condition={"velocity": {"changes": "address", "moreThan": 1}}),
         rule(
@@ -150,11 +153,9 @@ RULES = {
 
 
 @st.composite
-def pasts(draw: st.DrawFn, most: int = 50, least: int = 0) -> list[EventRow]:
+def pasts(draw: st.DrawFn, most: int = 50, least: int = 0, steps: Sequence[int] = STEPS) -> list[EventRow]:
     """Events as they arrived, some of them again: arrivals never go back, times do."""
-    steps = draw(
-        st.lists(st.sampled_from([0, 0, 0, 1, 7, 50, 120, 400, 999, 1000, 1500]), min_size=least, max_size=most)
-    )
+    steps = draw(st.lists(st.sampled_from(steps), min_size=least, max_size=most))
     rows: list[EventRow] = []
     arrived = START
     for number, step in enumerate(steps):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.unit.fraud_backtest.conftest import Bench
-from tests.unit.fraud_backtest.oracle import Oracle, breaks, matches, value_of
+from tests.unit.fraud_backtest.oracle import Oracle, breaks, is_exempt, matches, value_of
 from tests.unit.fraud_backtest.streams import RULES, START, pasts
 from tests.unit.insight.stream import Stream
 
@@ -31,7 +31,8 @@ def expected_curve(oracle: Oracle, rows: list[EventRow], trial: Trial) -> tuple[
     paid = {row.visitor for row in rows if row.event == "Order Completed" and row.type == "track" and row.visitor}
     points = []
     for limit in trial.limits.given:
-        hits = [each for each in judged if breaks(trial.rule, each, trial.limits.index, limit)]
+        acted_on = (each for each in judged if not is_exempt(trial.rule, each.row))
+        hits = [each for each in acted_on if breaks(trial.rule, each, trial.limits.index, limit)]
         keys = {each.key for each in hits}
         visitors = {each.row.visitor for each in judged if each.key in keys and each.row.visitor}
         points.append(Point(limit, len(hits), len(keys), len(visitors), len(visitors & paid)))
@@ -48,13 +49,15 @@ def test_it_finds_what_the_definitions_say(bench: Bench, name: str, rows: list[E
     oracle = Oracle(rule, rows, start, end)
     judged = list(oracle.judged())
     own = trial.limits.given[trial.limits.current]
-    hits = [each.row for each in judged if breaks(rule, each, trial.limits.index, own)]
+    broken = [each.row for each in judged if breaks(rule, each, trial.limits.index, own)]
+    hits = [row for row in broken if not is_exempt(rule, row)]
     ids = [str(row["id"]) for row in asked(bench, hits_statement(trial, 1000))]
     assert ids == [row.message_id for row in sorted(hits, key=lambda row: (row.time, row.message_id))]
     found = found_in(bench, trial)
     assert found.curve == expected_curve(oracle, rows, trial)
     assert found.own == found.curve[trial.limits.current]
     assert found.nameless == sum(not row.visitor for row in hits)
+    assert found.exempt == len(broken) - len(hits)
     matched = [row for row in oracle.all if row.time >= start and matches(rule, row)]
     lateness = rule.spec.lateness.total_seconds() * 1000
     assert found.events == len(matched)
