@@ -1,4 +1,4 @@
-"""Which other limits of a rule are tried beside its own. Pure."""
+"""Which other limits of a rule are tried beside its own: such as could stand in it. Pure."""
 
 from dataclasses import dataclass
 
@@ -10,6 +10,10 @@ _COUNTS = (0, 1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 40, 50, 70, 100, 150, 200, 300, 
 _FACTORS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0)
 _NEAR = 50
 """Times of its own limit beyond which counts are not tried."""
+_DAY = 86_400_000
+_OLDEST_ACCOUNT, _LONGEST_SEQUENCE = 90 * _DAY, 7 * _DAY
+_FASTEST = 100_000
+_BUSIEST = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ def limits_of(rule: FraudRule) -> Limits:
     path, sign = placed[index]
     window = round(rule.spec.window.total_seconds() * 1000) if rule.spec.window else 0
     own = limit_of(sign)
-    given = _around(sign, own)
+    given = tuple(sorted({own, *_around(sign, own, window, rule.spec.state.events_per_key)}))
     if _is_time(sign):
         given = given[::-1]
     return Limits(
@@ -91,10 +95,16 @@ def _name(sign: Sign) -> str:
     return "kilometresPerHour" if sign.velocity and sign.velocity.changes is None else "moreThan"
 
 
-def _around(sign: Sign, own: float) -> tuple[float, ...]:
-    counts = sign.count or sign.distinct or (sign.velocity and sign.velocity.changes)
-    if counts:
-        least = 0 if sign.count else 1
-        near = [float(each) for each in _COUNTS if least <= each <= max(10, own * _NEAR)]
-        return tuple(sorted({own, *near}))
-    return tuple(sorted({float(f"{own * factor:.6g}") for factor in _FACTORS} | {own}))
+def _around(sign: Sign, own: float, window: int, kept: int) -> list[float]:
+    """Give limits near a sign's own, within the bounds that the resource sets."""
+    changes = sign.velocity is not None and sign.velocity.changes is not None
+    if sign.count or sign.distinct or changes:
+        least, most = (0 if sign.count else 1), (kept - 1 if changes else _COUNTS[-1])
+        return [float(each) for each in _COUNTS if least <= each <= min(most, max(10, own * _NEAR))]
+    near = [float(f"{own * factor:.6g}") for factor in _FACTORS]
+    if _is_time(sign):
+        longest = _OLDEST_ACCOUNT if sign.account_age else min(_LONGEST_SEQUENCE, window or _LONGEST_SEQUENCE)
+        return [each for each in (round(each / 1000) * 1000.0 for each in near) if 1000 <= each <= longest]
+    if sign.velocity:
+        return [each for each in map(float, map(round, near)) if 1 <= each <= _FASTEST]
+    return [each for each in near if not sign.rate or each <= _BUSIEST]

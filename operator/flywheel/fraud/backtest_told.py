@@ -2,13 +2,30 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from flywheel.fraud.backtest import Trial
 from flywheel.fraud.backtest_found import Found, Point, Sample
 from flywheel.fraud.backtest_limits import Limits
 
+NOTHING_FOUND = "No limit that was tried finds anything."
 _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"))
+
+
+class Counted(Protocol):
+    """What one limit finds."""
+
+    @property
+    def hits(self) -> int:
+        """Events."""
+
+    @property
+    def keys(self) -> int:
+        """Keys of these events."""
+
+    @property
+    def customers(self) -> int:
+        """Visitors of these keys who have paid for an order."""
 
 
 def limit_text(limits: Limits, value: float) -> str:
@@ -18,6 +35,14 @@ def limit_text(limits: Limits, value: float) -> str:
     if limits.is_time:
         return _span(value)
     return f"{value:,.0f}" if value == round(value) else f"{value:,.4g}"
+
+
+def written(limits: Limits, limit: float) -> str:
+    """Write a limit exactly as a rule takes it: 5000, 99.5, 90s."""
+    if not limits.is_time:
+        return f"{limit:.0f}" if limit == round(limit) else f"{limit:.10g}"
+    length, unit = next(each for each in (*_UNITS, (1, "ms")) if limit % each[0] == 0)
+    return f"{limit / length:.0f}{unit}"
 
 
 def _span(milliseconds: float) -> str:
@@ -35,23 +60,34 @@ def shown(found: Found) -> tuple[Point, ...]:
 
 def advice(trial: Trial, found: Found) -> str:
     """Say in one sentence what follows for the limit."""
-    own, best, limits = found.own, found.recommended, trial.limits
+    best = found.recommended
     if not any(each.hits for each in found.curve):
-        return "No limit that was tried finds anything."
+        return NOTHING_FOUND
+    return advise(trial.limits.path, found.own, best, limit_text(trial.limits, best.limit) if best else "")
+
+
+def advise(path: str, own: Counted, best: Counted | None, text: str) -> str:
+    """Say what follows for a limit, where any finds something.
+
+    Args:
+        path: Where the limit is, below the rule's spec.
+        own: What the rule's own limit finds.
+        best: What the recommended one finds; None where there is none.
+        text: How that one is written.
+    """
     if best is None:
         return (
-            f"Each limit of {limits.path} that finds anything hits customers: ask for something beside it, "
+            f"Each limit of {path} that finds anything hits customers: ask for something beside it, "
             "with all, or look at another key."
         )
-    text = limit_text(limits, best.limit)
-    if best.limit == own.limit:
-        return f"Of those tried it finds most without hitting a customer: keep {limits.path}: {text}."
+    if best is own:
+        return f"Of those tried it finds most without hitting a customer: keep {path}: {text}."
     if own.customers:
-        return f"{limits.path}: {text} finds most without hitting a customer: {_finds(best)}."
-    return f"{limits.path}: {text} finds more, and hits no customer either: {_finds(best)}."
+        return f"{path}: {text} finds most without hitting a customer: {_finds(best)}."
+    return f"{path}: {text} finds more, and hits no customer either: {_finds(best)}."
 
 
-def _finds(point: Point) -> str:
+def _finds(point: Counted) -> str:
     return f"{_count(point.hits, 'hit')} of {_count(point.keys, 'key')}"
 
 
@@ -73,7 +109,8 @@ def notes(trial: Trial, found: Found) -> Iterator[str]:
     if found.late:
         yield f"{found.late:,} of the events came later than lateness and were not judged, as they are not live"
     if found.exempt:
-        yield f"{found.exempt:,} more events break the rule and are exempt, so nothing would have followed from them"
+        exempt = _count(found.exempt, "exempt event")
+        yield f"{exempt} would have broken the rule as well, and nothing would have followed from that"
     if found.nameless:
         yield f"{found.nameless:,} of the hits have no visitor, so whether they are of customers is not known"
     if spec.lists.allow or spec.lists.deny or spec.lists.watch:

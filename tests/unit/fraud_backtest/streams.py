@@ -1,5 +1,6 @@
 """Rules to try, and generated pasts: ties, late and repeated events, and some that lack what is asked of them."""
 
+import copy
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ START = 1_813_104_000_000
 LATER = 4_000_000_000
 CLAIMED = "Coupon Claimed"
 ODD = 'it\'s "odd" \\ 券 {p0:String}'
+_WRITTEN: dict[str, dict[str, Any]] = {}
 STEPS = (0, 0, 0, 1, 7, 50, 120, 400, 999, 1000, 1500)
 """Milliseconds from one arrival to the next."""
 PLACES = ([31.23, 121.47], [31.0, 121.3], [48.86, 2.35], [None, 2.0], ["31", 2.0], [91, 2])
@@ -22,6 +24,15 @@ PLACES = ([31.23, 121.47], [31.0, 121.3], [48.86, 2.35], [None, 2.0], ["31", 2.0
 
 def rule(name: str, **spec: Any) -> FraudRule:
     """Read a rule as a person writes it."""
+    return load_fraudrule(_manifest(name, spec))
+
+
+def manifest_of(name: str) -> dict[str, Any]:
+    """Give one of RULES as it is written."""
+    return copy.deepcopy(_WRITTEN[name])
+
+
+def _manifest(name: str, spec: dict[str, Any]) -> dict[str, Any]:
     whole = {
         "campaign": "yougou-618",
         "match": {"event": CLAIMED},
@@ -29,13 +40,13 @@ def rule(name: str, **spec: Any) -> FraudRule:
         "action": {"tag": {"name": "x"}},
         "lateness": "1s",
     }
-    manifest = {
+    _WRITTEN[name] = {
         "apiVersion": "flywheel.dev/v1alpha1",
         "kind": "FraudRule",
         "metadata": {"name": name},
         "spec": {**whole, **spec},
     }
-    return load_fraudrule(manifest)
+    return _WRITTEN[name]
 
 
 def _where(*filters: tuple[Any, ...]) -> list[dict[str, Any]]:

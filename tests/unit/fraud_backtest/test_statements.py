@@ -3,14 +3,16 @@
 from typing import Any
 
 import pytest
-from tests.unit.fraud_backtest.streams import ODD, RULES, START, rule
+from tests.unit.fraud_backtest.streams import ODD, RULES, START, manifest_of, rule
 
+from flywheel.api.load import load_fraudrule
 from flywheel.commands.fraud_backtest_asking import written_out
 from flywheel.events.statement_guard import check
 from flywheel.fraud.backtest import Past, Trial, counts_statement, found_statement, hits_statement, samples_statement
 from flywheel.fraud.backtest_fields import Untried
 from flywheel.fraud.backtest_found import found_of
 from flywheel.fraud.backtest_limits import limits_of
+from flywheel.fraud.backtest_told import written
 
 COUNT = {"count": {"moreThan": 1}}
 PAST = Past("yougou-618", START, START + 1000)
@@ -72,6 +74,21 @@ def test_each_limit_allows_more_than_the_one_before(name: str) -> None:
     assert list(limits.raw) == sorted(limits.raw)
     assert len(limits.given) == len(set(limits.given)) <= 32
     assert limits.written(limits.raw[limits.current]) == pytest.approx(limits.given[limits.current], rel=0.2)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_each_limit_could_stand_in_the_rule(name: str) -> None:
+    limits, manifest = limits_of(RULES[name]), manifest_of(name)
+    *path, last = limits.path.replace("[", ".").replace("]", "").split(".")
+    sign = manifest["spec"]
+    for part in path:
+        sign = sign[int(part) if part.isdecimal() else part]
+    manifest["spec"]["state"] = {"maximumKeys": 1000} | manifest["spec"].get("state", {})
+    for limit in limits.given:
+        text = written(limits, limit)
+        sign[last] = text if limits.is_time else float(text) if "." in text else int(text)
+        read = limits_of(load_fraudrule(manifest))
+        assert read.given[read.current] == pytest.approx(limit)
 
 
 def test_an_empty_answer_is_nothing_found() -> None:
