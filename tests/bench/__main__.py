@@ -22,6 +22,7 @@ BENCHMARKS = (
     "many_campaigns",
     "kpi",
     "arms",
+    "fraud_backtest",
     "release",
     "push",
     "fraud_engine",

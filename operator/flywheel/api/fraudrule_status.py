@@ -68,7 +68,7 @@ class Sample(Model):
 class CurvePoint(Model):
     """What another limit would have found."""
 
-    more_than: Brief = Field(description="The limit.")
+    more_than: Brief = Field(description="The limit, as it would stand in the rule; of sequence and accountAge a time.")
     hits: Tally | None = Field(default=None, description="Events that would have broken the rule.")
     keys: Tally | None = Field(default=None, description="Keys of these events.")
     customers: Tally | None = Field(default=None, description="Visitors among them who have paid for an order.")
@@ -77,7 +77,9 @@ class CurvePoint(Model):
 class BacktestStatus(Model):
     """What the rule would have done."""
 
-    generation: Tally | None = Field(default=None, description="The generation of the spec that was tried.")
+    generation: Tally | None = Field(
+        default=None, description="The generation of the spec that was tried; a later one has not been yet."
+    )
     at: Instant | None = Field(default=None, description="When it was tried.")
     since: Instant | None = Field(default=None, description="The first moment that was looked at.")
     until: Instant | None = Field(default=None, description="The last moment that was looked at.")
@@ -85,11 +87,15 @@ class BacktestStatus(Model):
     hits: Tally | None = Field(default=None, description="Events that broke it.")
     keys: Tally | None = Field(default=None, description="Keys of these events.")
     customers: Tally | None = Field(default=None, description="Visitors among them who have paid for an order.")
-    precision: Figure | None = Field(default=None, description="Share of the found who were labelled dishonest.")
+    precision: Figure | None = Field(
+        default=None, description="Share of the found who were labelled dishonest; empty without labels."
+    )
     curve: Annotated[tuple[CurvePoint, ...], Field(max_length=32)] = Field(
         default=(), description="What other limits would have found."
     )
-    recommended: Brief | None = Field(default=None, description="The limit that finds most and hits no customer.")
+    recommended: Brief | None = Field(
+        default=None, description="The limit that finds most and hits no customer; absent where each hits some."
+    )
     message: Sentence | None = Field(default=None, description="What came of it, or why it could not be tried.")
 
 

@@ -1,6 +1,6 @@
 """One reconcile of a namespace's FraudRules and their worker: plan, apply, ask, tell."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -14,6 +14,8 @@ from flywheel.api.load import InvalidResource
 from flywheel.campaign.conditions import Condition, condition_list
 from flywheel.campaign.fraudplan import FraudPlan, Held, plan_fraud
 from flywheel.campaign.fraudtold import Seen, WorkerState, generation_of, read_state, status_of
+from flywheel.campaign.fraudtrial import NoTrials, Trials, orders_of
+from flywheel.campaign.fraudtrialtold import TrialTold, told_of
 from flywheel.campaign.loaded import Loaded
 from flywheel.campaign.stages import Stage
 from flywheel.events.state import is_serving
@@ -88,10 +90,12 @@ class FraudReconciler:
         image: str,
         *,
         operator: str = "",
+        trials: Trials | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         on_write_skipped: Callable[[str], None] = lambda kind: None,
     ) -> None:
         self._gateway, self._world, self._workers = gateway, world, workers
+        self._trials = trials or NoTrials()
         self._image, self._operator, self._clock = image, operator, clock
         self._loaded = Loaded()
         self._applier = Applier(gateway, world, on_write_skipped)
@@ -114,10 +118,11 @@ class FraudReconciler:
             outcomes.append(await self._applier.apply(manifest, live.get(ObjectKey.of(manifest)), claim, PATH))  # noqa: PERF401
         troubles = [str(each.problem) for each in outcomes if each.problem and each.terminal]
         seen = await self._seen(namespace, plan, troubles)
+        tried = self._tried(namespace, plan, manifests, now)
         for judged in plan.judged:
             manifest = manifests[judged.rule.name]
             held = manifest.get("status") or {}
-            status = status_of(judged, held, seen, now)
+            status = status_of(judged, held, seen, now, tried[judged.rule.name])
             if status != held:
                 await self._write(manifest, status)
         if troubles:
@@ -125,6 +130,18 @@ class FraudReconciler:
         if not plan.apply:
             return now + LOOK_SOON if any(each.problem for each in outcomes) else None
         return now + (LOOK_SOON if self._is_behind(namespace) else LOOK_EVERY)
+
+    def _tried(
+        self, namespace: str, plan: FraudPlan, manifests: Mapping[str, Manifest], now: datetime
+    ) -> dict[str, TrialTold]:
+        """See to it that rules are tried on the past, and say what came of it."""
+        orders = orders_of(plan.judged, manifests, list(self._campaigns(namespace)), now)
+        outcomes = self._trials.look(namespace, orders)
+        names = {each.rule.name: each for each in plan.judged}
+        return {
+            name: told_of(each, manifests[name].get("status") or {}, outcomes.get(name), now)
+            for name, each in names.items()
+        }
 
     def _is_behind(self, namespace: str) -> bool:
         found = [

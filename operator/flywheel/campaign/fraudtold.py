@@ -9,6 +9,7 @@ import msgspec
 
 from flywheel.campaign.conditions import Condition, condition_list
 from flywheel.campaign.fraudplan import Judged
+from flywheel.campaign.fraudtrialtold import TrialTold
 from flywheel.fraud.lags import rounded_up
 from flywheel.fraud.rulings import RuleFigures
 from flywheel.fraud.subjects import network_of
@@ -46,22 +47,29 @@ class Seen:
     """Why nothing was."""
 
 
-def status_of(judged: Judged, held: Mapping[str, Any], seen: Seen, now: datetime) -> Manifest:
+def status_of(
+    judged: Judged, held: Mapping[str, Any], seen: Seen, now: datetime, tried: TrialTold | None = None
+) -> Manifest:
     """Write the status of a rule; figures that are not known now stay as they were told last."""
+    tried = tried or TrialTold()
     rule = judged.rule
     states = [state for name in judged.campaigns for state in seen.workers.get(name, ())]
     figures = [state.figures[rule.name] for state in states if rule.name in state.figures]
     conditions = condition_list(
-        _conditions(judged, states, figures, seen), held.get("conditions") or [], rule.metadata.generation, now
+        [*_conditions(judged, states, figures, seen), *tried.conditions],
+        held.get("conditions") or [],
+        rule.metadata.generation,
+        now,
     )
     told: Manifest = {
         "observedGeneration": rule.metadata.generation,
         "conditions": conditions,
         "campaigns": list(judged.campaigns[:MOST_CAMPAIGNS]),
         "mode": rule.spec.mode,
+        **tried.fields,
     }
     if not figures:
-        kept = {name: value for name, value in held.items() if name not in {*told, "loadedGeneration"}}
+        kept = {name: value for name, value in held.items() if name not in {*told, "loadedGeneration", *TrialTold.own}}
         return kept | told
     told |= _figures(figures) | _of_campaigns(states, rule.name)
     told |= {"workers": _workers(states, rule.name)} | _samples(figures)
@@ -110,8 +118,6 @@ def _conditions(
         found.append(Condition("Warm", "True" if warm else "False", "Full" if warm else "Filling", told))
     if judged.rule.spec.minimum_precision is not None:
         found.append(Condition("Precise", "Unknown", "NoLabels", "nobody has said yet who was dishonest"))
-    if judged.rule.spec.backtest is not None:
-        found.append(Condition("Backtested", "Unknown", "NotTried", "the operator does not try rules by itself yet"))
     return found
 
 

@@ -13,8 +13,10 @@ from flywheel.plan import Images
 from flywheel.release.process import Receiver, ReleaseProcess
 from flywheel.runtime.arms_store import EventStores
 from flywheel.runtime.clock import Clock
+from flywheel.runtime.fraud_trials import FraudTrials
 from flywheel.runtime.fraud_workers import FraudWorkers
 from flywheel.runtime.metrics import Metrics
+from flywheel.runtime.past_stores import PastStores
 from flywheel.runtime.store import FRAUD, SHARED, Store, test_of
 from flywheel.workload.provider import Provider
 
@@ -61,12 +63,17 @@ class Reconcilers:
             on_look=metrics.observe_look,
         )
 
+        self._trials = FraudTrials(
+            PastStores(self._releases.client, self._releases.token),
+            lambda namespace: store.touch(namespace, FRAUD),
+        )
         self._fraud = FraudReconciler(
             gateway,
             store,
             FraudWorkers(self._releases.client, self._releases.token),
             images.analytics,
             operator=own_account(),
+            trials=self._trials,
             clock=clock.now,
             on_write_skipped=metrics.observe_skipped,
         )
@@ -84,4 +91,7 @@ class Reconcilers:
 
     async def run(self) -> None:
         """Do in the background what reconciles ask for, until cancelled."""
-        await self._releases.run()
+        try:
+            await self._releases.run()
+        finally:
+            await self._trials.close()

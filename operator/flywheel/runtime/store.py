@@ -149,8 +149,8 @@ class Store:
         self._tell_sharing(namespace)
 
     def touch(self, namespace: str, name: str) -> None:
-        """Say that something outside the cluster's objects has changed for a campaign."""
-        if (namespace, name) in self._campaigns:
+        """Say that something outside the cluster's objects has changed for what a key stands for."""
+        if self.knows((namespace, name)):
             self._tell((namespace, name))
 
     def campaign_count(self) -> int:

@@ -33,7 +33,7 @@ def test_every_field_of_the_spec_is_described() -> None:
 def test_no_field_is_described_that_does_not_exist() -> None:
     known = {alike(path) for path in SPEC_FIELDS} | {f"status.{path}" for path in STATUS_FIELDS}
     said = {word for word in code_words(FRAUD) if re.fullmatch(r"[a-zA-Z]+(\[\])?\.[A-Za-z.\[\]]+", word)}
-    of_others = re.compile(r"^(edge|properties|context|traits)\.")
+    of_others = re.compile(r"^(analytics|edge|properties|context|traits)\.")
     assert {word for word in said if not of_others.match(word)} - known <= {"table.yaml"}
 
 
@@ -71,6 +71,7 @@ def test_every_field_of_events_operator_and_type_is_described() -> None:
 def test_every_condition_and_reason_is_described():
     code = (ROOT / "operator/flywheel/campaign/fraudtold.py").read_text("utf-8")
     code += (ROOT / "operator/flywheel/campaign/fraudreconcile.py").read_text("utf-8")
+    code += (ROOT / "operator/flywheel/campaign/fraudtrialtold.py").read_text("utf-8")
     said = set(re.findall(r'Condition\(\s*"(\w+)"', code)) | set(re.findall(r'"(?:True|False|Unknown)", "(\w+)"', code))
     assert {"Ready", "Loaded", "Invalid"} <= said
     assert sorted(said - code_words(FRAUD)) == []
