@@ -10,9 +10,11 @@ from aiohttp import web
 from flywheel.events.http_answers import TooLarge, read_body, refusal
 from flywheel.fraud import naming
 from flywheel.fraud.callers import Callers
+from flywheel.fraud.filing import Filing, evidence_of
 from flywheel.fraud.judging import Full, Judging
 from flywheel.fraud.records import Removal, Rules
 from flywheel.fraud.rules_file import LARGEST
+from flywheel.fraud.rulings import RuleFigures
 
 MOST_BYTES = 64 << 10
 VOLUME_LAGS = 180.0
@@ -36,8 +38,8 @@ _encode = msgspec.json.Encoder().encode
 class AdminServer:
     """Handlers for the operator."""
 
-    def __init__(self, callers: Callers, judging: Judging, complaint: Callable[[], str | None]) -> None:
-        self._callers, self._judging, self._complaint = callers, judging, complaint
+    def __init__(self, callers: Callers, judging: Judging, filing: Filing, complaint: Callable[[], str | None]) -> None:
+        self._callers, self._judging, self._filing, self._complaint = callers, judging, filing, complaint
         self._handed_over = -math.inf
 
     def add_to(self, application: web.Application) -> None:
@@ -68,7 +70,7 @@ class AdminServer:
                 "digest": desk.digest.hex(),
                 "decisions": len(desk.blocks),
                 "evicted": desk.blocks.evicted,
-                "rules": [msgspec.to_builtins(each) for each in desk.engine.figures()],
+                "rules": [msgspec.to_builtins(self._proven(name, each)) for each in desk.engine.figures()],
             }
             for name, desk in book.desks.items()
         }
@@ -80,6 +82,11 @@ class AdminServer:
             "replayed": judging.replayed,
             "campaigns": campaigns,
         }
+
+    def _proven(self, campaign: str, figures: RuleFigures) -> RuleFigures:
+        """Add what labels say."""
+        evidence = evidence_of(self._filing, campaign, figures.rule, figures.version)
+        return msgspec.structs.replace(figures, evidence=evidence)
 
     async def _take_rules(self, request: web.Request) -> web.Response:
         """Take the rules that the volume is about to bring."""
