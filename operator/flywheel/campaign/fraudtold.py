@@ -9,6 +9,7 @@ import msgspec
 
 from flywheel.campaign.conditions import Condition, condition_list
 from flywheel.campaign.fraudplan import Judged
+from flywheel.campaign.fraudproof import figures_of, mode_of, precise
 from flywheel.fraud.rulings import RuleFigures
 from flywheel.fraud.subjects import network_of
 from flywheel.fraud.words import Verdict
@@ -45,19 +46,19 @@ def status_of(judged: Judged, held: Mapping[str, Any], seen: Seen, now: datetime
     rule = judged.rule
     states = [state for name in judged.campaigns for state in seen.workers.get(name, ())]
     figures = [state.figures[rule.name] for state in states if rule.name in state.figures]
-    conditions = condition_list(
-        _conditions(judged, states, figures, seen), held.get("conditions") or [], rule.metadata.generation, now
-    )
+    right = precise(rule, figures, held)
+    said = [*_conditions(judged, states, figures, seen), *([right] if right else [])]
+    conditions = condition_list(said, held.get("conditions") or [], rule.metadata.generation, now)
     told: Manifest = {
         "observedGeneration": rule.metadata.generation,
         "conditions": conditions,
         "campaigns": list(judged.campaigns[:MOST_CAMPAIGNS]),
-        "mode": rule.spec.mode,
+        "mode": mode_of(rule),
     }
     if not figures:
         kept = {name: value for name, value in held.items() if name not in {*told, "loadedGeneration"}}
         return kept | told
-    return told | _figures(figures) | {"workers": _workers(states, rule.name)} | _samples(figures)
+    return told | _figures(figures) | figures_of(figures) | {"workers": _workers(states, rule.name)} | _samples(figures)
 
 
 def _conditions(
@@ -99,8 +100,6 @@ def _conditions(
         warm = all(each.warm for each in figures)
         told = "each window is full" if warm else "windows fill: there may have been more than is counted"
         found.append(Condition("Warm", "True" if warm else "False", "Full" if warm else "Filling", told))
-    if judged.rule.spec.minimum_precision is not None:
-        found.append(Condition("Precise", "Unknown", "NoLabels", "nobody has said yet who was dishonest"))
     if judged.rule.spec.backtest is not None:
         found.append(Condition("Backtested", "Unknown", "NotTried", "the operator does not try rules by itself yet"))
     return found
