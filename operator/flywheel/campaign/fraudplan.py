@@ -9,12 +9,13 @@ import msgspec
 from flywheel.api.campaign import Campaign
 from flywheel.api.fraudrule import FraudRule
 from flywheel.api.problem import Problem
+from flywheel.campaign.fraudproof import as_it_works, rules_of
 from flywheel.campaign.fraudrules import campaigns_of, problems_of
 from flywheel.events.volumeclaim import VolumeClaim
 from flywheel.fraud import manifests
 from flywheel.fraud.compiling import ruled_of
 from flywheel.fraud.naming import RULES_KEY
-from flywheel.fraud.policy import Ruled, Rules
+from flywheel.fraud.policy import Ruled
 from flywheel.fraud.rule import problems as unfit
 from flywheel.plan import GROUP, Deletion, LiveObject, Manifest, ObjectKey
 
@@ -82,7 +83,8 @@ def plan_fraud(
     staying = [each for each in campaigns if each.name in orders and not each.metadata.deletion_timestamp]
     if not staying:
         return FraudPlan(delete=_deletions(live), judged=judged)
-    document = {name: msgspec.to_builtins(Rules(rules=orders[name])) for name in sorted(orders)}
+    known = {each.name: each for each in campaigns}
+    document = {name: msgspec.to_builtins(rules_of(known.get(name), orders[name])) for name in sorted(orders)}
     written = manifests.rules_manifest(namespace, document)
     apply = (
         manifests.account_manifest(namespace),
@@ -102,7 +104,7 @@ def judge(rule: FraudRule, campaigns: Sequence[Campaign], opened: Collection[str
     waits = not set(about) & set(opened)
     if found:
         return Judged(rule, found, about, waits)
-    ruled = ruled_of(rule, now)
+    ruled = as_it_works(ruled_of(rule, now), rule)
     found = tuple(Problem("spec", each) for each in unfit(ruled.rule))
     return Judged(rule, found, about, waits, None if found else ruled)
 

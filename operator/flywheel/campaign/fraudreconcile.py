@@ -13,6 +13,7 @@ from flywheel.api.fraudrule import FraudRule
 from flywheel.api.load import InvalidResource
 from flywheel.campaign.conditions import Condition, condition_list
 from flywheel.campaign.fraudplan import FraudPlan, Held, plan_fraud
+from flywheel.campaign.fraudproof import is_falling, kept_of
 from flywheel.campaign.fraudtold import Seen, WorkerState, generation_of, read_state, status_of
 from flywheel.campaign.fraudtrial import NoTrials, Trials, orders_of
 from flywheel.campaign.fraudtrialtold import TrialTold, told_of
@@ -144,12 +145,11 @@ class FraudReconciler:
         }
 
     def _is_behind(self, namespace: str) -> bool:
-        found = [
-            condition
-            for each in self._world.fraud_rules(namespace)
-            for condition in (each.get("status") or {}).get("conditions") or ()
-        ]
-        return any(each.get("type") == "Reconciling" and each.get("status") == "True" for each in found)
+        statuses = [each.get("status") or {} for each in self._world.fraud_rules(namespace)]
+        found = [condition for status in statuses for condition in status.get("conditions") or ()]
+        return any(map(is_falling, statuses)) or any(
+            each.get("type") == "Reconciling" and each.get("status") == "True" for each in found
+        )
 
     async def _read(self, manifest: Manifest, now: datetime) -> FraudRule | None:
         try:
@@ -166,7 +166,7 @@ class FraudReconciler:
             Condition("Reconciling", "False", "Invalid", "a person must correct the rule"),
             Condition("Stalled", "True", "Invalid", message),
         ]
-        listed = condition_list(conditions, held.get("conditions") or [], generation, now)
+        listed = [*condition_list(conditions, held.get("conditions") or [], generation, now), *kept_of(held)]
         status = {**held, "observedGeneration": generation, "conditions": listed}
         if status != held:
             await self._write(manifest, status)

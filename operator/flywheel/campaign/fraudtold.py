@@ -9,6 +9,7 @@ import msgspec
 
 from flywheel.campaign.conditions import Condition, condition_list
 from flywheel.campaign.fraudplan import Judged
+from flywheel.campaign.fraudproof import figures_of, mode_of, precise
 from flywheel.campaign.fraudtrialtold import TrialTold
 from flywheel.fraud.lags import rounded_up
 from flywheel.fraud.rulings import RuleFigures
@@ -55,23 +56,20 @@ def status_of(
     rule = judged.rule
     states = [state for name in judged.campaigns for state in seen.workers.get(name, ())]
     figures = [state.figures[rule.name] for state in states if rule.name in state.figures]
-    conditions = condition_list(
-        [*_conditions(judged, states, figures, seen), *tried.conditions],
-        held.get("conditions") or [],
-        rule.metadata.generation,
-        now,
-    )
+    right = precise(rule, figures, held)
+    said = [*_conditions(judged, states, figures, seen), *([right] if right else []), *tried.conditions]
+    conditions = condition_list(said, held.get("conditions") or [], rule.metadata.generation, now)
     told: Manifest = {
         "observedGeneration": rule.metadata.generation,
         "conditions": conditions,
         "campaigns": list(judged.campaigns[:MOST_CAMPAIGNS]),
-        "mode": rule.spec.mode,
+        "mode": mode_of(rule),
         **tried.fields,
     }
     if not figures:
         kept = {name: value for name, value in held.items() if name not in {*told, "loadedGeneration", *TrialTold.own}}
         return kept | told
-    told |= _figures(figures) | _of_campaigns(states, rule.name)
+    told |= _figures(figures) | figures_of(figures) | _of_campaigns(states, rule.name)
     told |= {"workers": _workers(states, rule.name)} | _samples(figures)
     stands = "updatedAt" in held and {**told, "updatedAt": held["updatedAt"]}.items() <= held.items()
     return told | {"updatedAt": held["updatedAt"] if stands else moment(round(now.timestamp() * 1000))}
@@ -116,8 +114,6 @@ def _conditions(
         warm = all(each.warm for each in figures)
         told = "each window is full" if warm else "windows fill: there may have been more than is counted"
         found.append(Condition("Warm", "True" if warm else "False", "Full" if warm else "Filling", told))
-    if judged.rule.spec.minimum_precision is not None:
-        found.append(Condition("Precise", "Unknown", "NoLabels", "nobody has said yet who was dishonest"))
     return found
 
 

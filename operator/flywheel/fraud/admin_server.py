@@ -10,9 +10,11 @@ from aiohttp import web
 from flywheel.events.http_answers import TooLarge, read_body, refusal
 from flywheel.fraud import naming
 from flywheel.fraud.callers import Callers
+from flywheel.fraud.filing import Filing, evidence_of
 from flywheel.fraud.judging import Full, Judging
 from flywheel.fraud.records import Removal, Rules
 from flywheel.fraud.rules_file import LARGEST
+from flywheel.fraud.rulings import RuleFigures
 
 MOST_BYTES = 64 << 10
 VOLUME_LAGS = 180.0
@@ -40,10 +42,11 @@ class AdminServer:
         self,
         callers: Callers,
         judging: Judging,
+        filing: Filing,
         complaint: Callable[[], str | None],
         latency: Callable[[str], float | None],
     ) -> None:
-        self._callers, self._judging, self._complaint = callers, judging, complaint
+        self._callers, self._judging, self._filing, self._complaint = callers, judging, filing, complaint
         self._latency = latency
         self._handed_over = -math.inf
 
@@ -78,7 +81,7 @@ class AdminServer:
                 "active": desk.active(),
                 "lost": desk.lost,
                 "latency": self._latency(name),
-                "rules": [msgspec.to_builtins(each) for each in desk.engine.figures()],
+                "rules": [msgspec.to_builtins(self._proven(name, each)) for each in desk.engine.figures()],
             }
             for name, desk in book.desks.items()
         }
@@ -90,6 +93,11 @@ class AdminServer:
             "replayed": judging.replayed,
             "campaigns": campaigns,
         }
+
+    def _proven(self, campaign: str, figures: RuleFigures) -> RuleFigures:
+        """Add what labels say."""
+        evidence = evidence_of(self._filing, campaign, figures.rule, figures.version)
+        return msgspec.structs.replace(figures, evidence=evidence)
 
     async def _take_rules(self, request: web.Request) -> web.Response:
         """Take the rules that the volume is about to bring."""

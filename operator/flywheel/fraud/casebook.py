@@ -1,18 +1,21 @@
 """All that a worker knows, and what each record of its journal does to it. Pure: replayed, it comes out the same."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from flywheel.fraud.desk import Desk, OnRuling
-from flywheel.fraud.records import Events, Record, Removal, Rules, Sender, Snapshot
-from flywheel.fraud.rulings import MakeEngine, RulesProblem, Shard
+from flywheel.fraud.records import Events, Labelled, Pardoned, Record, Removal, Rules, Sender, Snapshot
+from flywheel.fraud.rulings import MakeEngine, RulesProblem, Ruling, Shard
+from flywheel.fraud.unfiled import Unfiled
+from flywheel.fraud.verdicts import Keeping, kept_of, known_as
 from flywheel.plan import content_hash
 
 SLICE = 100
 """Events that are judged at once: engines like many, whoever waits for an answer likes few."""
 FORGET_SENDERS = 86_400_000
 """Milliseconds after which a sidecar's process that sends nothing is forgotten."""
+_keeping = msgspec.json.Decoder(Keeping)
 _parts = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -26,6 +29,8 @@ class Casebook:
         self.desks: dict[str, Desk] = {}
         self.on_ruling = on_ruling
         """None while the journal is replayed: whoever is told has been told then."""
+        self.unfiled = Unfiled()
+        """Verdicts on their way to the archive."""
         self._make_engine, self._shard = make_engine, shard
         self._senders: dict[str, Sender] = {}
         self._wanted: dict[str, bytes] = {}
@@ -37,6 +42,11 @@ class Casebook:
             found = self.desks[campaign] = Desk(campaign, self._make_engine(campaign, self._shard))
             self._load(found)
         return found
+
+    def known_as(self, campaign: str, values: Iterable[str]) -> tuple[str, ...]:
+        """Give values as verdicts of a campaign are kept with them."""
+        desk = self.desks.get(campaign)
+        return known_as(values, desk.keeping if desk else Keeping(), self._shard.secret)
 
     def is_known(self, batch: Events) -> bool:
         """Whether this batch, or a later one of its sender, is here already."""
@@ -54,14 +64,27 @@ class Casebook:
             desk = self.desk(record.campaign)
             if desk.blocks.remove(record.decision):
                 yield desk
+        elif isinstance(record, Labelled):
+            self.desk(record.campaign).labels.put(record.labels)
+        elif isinstance(record, Pardoned):
+            desk = self.desk(record.campaign)
+            if desk.pardon(record.pardon, record.at):
+                yield desk
         elif record.events:
             desk = self.desk(record.campaign)
             desk.lost += record.lost
             for start in range(0, len(record.events), SLICE):
                 some = record.events[start : start + SLICE]
-                yield desk if desk.judge(some, self.on_ruling) else None
+                yield desk if desk.judge(some, self._ruled) else None
             at = record.events[-1].arrived
             self._senders[record.sender] = Sender(record.number, at)
+
+    def _ruled(self, campaign: str, ruling: Ruling) -> None:
+        if self.unfiled.has_room():
+            keeping, secret = self.desk(campaign).keeping, self._shard.secret
+            self.unfiled.add(kept_of(campaign, ruling, keeping, secret))
+        if self.on_ruling is not None:
+            self.on_ruling(campaign, ruling)
 
     def problems(self) -> dict[str, str]:
         """Give the campaigns whose newest rules do not hold, and why."""
@@ -75,7 +98,7 @@ class Casebook:
     def snapshot(self, position: int) -> Snapshot:
         """Write down everything, as of a position of the journal."""
         states = {name: desk.state() for name, desk in self.desks.items()}
-        return Snapshot(position, self.rules, dict(self._senders), states)
+        return Snapshot(position, self.rules, dict(self._senders), states, self.unfiled.dump())
 
     def restore(self, snapshot: Snapshot) -> None:
         """Become what was written down.
@@ -88,6 +111,7 @@ class Casebook:
         self._senders = dict(snapshot.senders)
         for campaign, state in snapshot.campaigns.items():
             self.desk(campaign).restore(state)
+        self.unfiled.load(snapshot.unfiled)
 
     def _take_rules(self, text: bytes) -> None:
         self.rules = text
@@ -104,8 +128,14 @@ class Casebook:
 
     def _load(self, desk: Desk) -> None:
         """Have a campaign judged by its rules; those before go on where the new ones cannot be taken."""
+        wanted = self._wanted.get(desk.campaign, b"")
         try:
-            desk.engine.load(self._wanted.get(desk.campaign, b""))
+            desk.keeping = _keeping.decode(wanted)
+        except msgspec.MsgspecError:
+            # The engine says what is wrong with it, if anything is.
+            desk.keeping = Keeping()
+        try:
+            desk.engine.load(wanted)
         except RulesProblem as error:
             desk.problem = str(error)
         else:

@@ -110,6 +110,12 @@ class CheckServer:
         now = self._clock()
         subjects = [(kind, getattr(question, kind)) for kind in ("address", "visitor", "user", "device")]
         held = [each for kind, value in subjects if value for each in desk.blocks.at(kind, value, now)]
+        if held and len(desk.pardons):
+            held = [
+                each
+                for each in held
+                if not any(desk.pardons.about(kind, value, each.rule, now) for kind, value in subjects if value)
+            ]
         return sorted((each for each in held if holds(each, question.path)), key=lambda each: -STRENGTH[each.action])
 
     async def _check(self, request: web.Request) -> web.Response:

@@ -15,7 +15,7 @@ from flywheel.fraud.explain import explain
 from flywheel.fraud.policy import Ruled, Rules, read_rules
 from flywheel.fraud.rule import AccountAge, Changes, Condition, Count, Distinct, Match, Rule, Sum
 from flywheel.fraud.rule import Sequence as Ordered
-from flywheel.fraud.rulings import RuleFigures, RulesProblem, Ruling, Shard
+from flywheel.fraud.rulings import Case, RuleFigures, RulesProblem, Ruling, Shard
 from flywheel.fraud.subjects import subjects_of
 from flywheel.fraud.words import Event, Value, Verdict
 from flywheel.plan import content_hash
@@ -133,7 +133,8 @@ class EmbeddedEngine:
             self._tallies[verdict.rule].count(verdict, decision.done)
             ruled = self._ruled[verdict.rule]
             subjects = subjects_of(ruled, event) if decision is chosen else ()
-            yield Ruling(verdict, tuple(_decision(ruled, verdict, decision, event, *each) for each in subjects))
+            follows = tuple(_decision(ruled, verdict, decision, event, *each) for each in subjects)
+            yield Ruling(verdict, follows, decision.done, Case(ruled, decision, event))
 
     def snapshot(self) -> bytes:
         """Write down all windows."""

@@ -3,6 +3,9 @@
 import msgspec
 
 from flywheel.fraud.blocks import Decision
+from flywheel.fraud.labels import Label
+from flywheel.fraud.pardons import Pardon
+from flywheel.fraud.verdicts import Kept
 from flywheel.fraud.words import Event
 
 
@@ -32,7 +35,23 @@ class Removal(msgspec.Struct, frozen=True, tag="removal", array_like=True):
     decision: str
 
 
-Record = Events | Rules | Removal
+class Labelled(msgspec.Struct, frozen=True, tag="labelled", array_like=True):
+    """Somebody has said who was dishonest, and who was not."""
+
+    campaign: str
+    labels: tuple[Label, ...]
+
+
+class Pardoned(msgspec.Struct, frozen=True, tag="pardoned", array_like=True):
+    """Somebody is left alone for a while."""
+
+    campaign: str
+    pardon: Pardon
+    at: int
+    """When that was said, in milliseconds since 1970."""
+
+
+Record = Events | Rules | Removal | Labelled | Pardoned
 
 
 class Sender(msgspec.Struct, array_like=True):
@@ -53,6 +72,8 @@ class CampaignState(msgspec.Struct, array_like=True):
     events: int
     verdicts: int
     digest: bytes
+    labels: tuple[Label, ...] = ()
+    pardons: tuple[Pardon, ...] = ()
     lost: int = 0
 
 
@@ -63,6 +84,8 @@ class Snapshot(msgspec.Struct, array_like=True):
     rules: bytes
     senders: dict[str, Sender]
     campaigns: dict[str, CampaignState]
+    unfiled: tuple[Kept, ...] = ()
+    """Verdicts that the archive did not have yet."""
 
 
 encode = msgspec.msgpack.Encoder().encode

@@ -6,7 +6,19 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from flywheel.fraud.blocks import Decision
+from flywheel.fraud.decisions import Decision as Decided
+from flywheel.fraud.decisions import Done
+from flywheel.fraud.policy import Ruled
+from flywheel.fraud.proof import Evidence
 from flywheel.fraud.words import Event, Mode, Verdict
+
+
+class Case(NamedTuple):
+    """What a verdict is explained by."""
+
+    ruled: Ruled
+    decided: Decided
+    event: Event
 
 
 class Ruling(NamedTuple):
@@ -15,6 +27,9 @@ class Ruling(NamedTuple):
     verdict: Verdict
     decisions: tuple[Decision, ...] = ()
     """None in a test run, in the holdout, for exempt subjects, and while the window warms up."""
+    done: Done = "Acted"
+    case: Case | None = None
+    """None where the engine cannot tell."""
 
 
 class RulesProblem(Exception):  # noqa: N818 - of what people wrote
@@ -44,6 +59,8 @@ class RuleFigures(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Events that came again, of whatever rule."""
     latest: tuple[Verdict, ...] = ()
     """The latest verdicts, newest last."""
+    evidence: Evidence = Evidence()
+    """What labels say about whom it found; the engine knows nothing of it."""
 
 
 class FraudEngine(Protocol):

@@ -72,6 +72,7 @@ def test_every_condition_and_reason_is_described():
     code = (ROOT / "operator/flywheel/campaign/fraudtold.py").read_text("utf-8")
     code += (ROOT / "operator/flywheel/campaign/fraudreconcile.py").read_text("utf-8")
     code += (ROOT / "operator/flywheel/campaign/fraudtrialtold.py").read_text("utf-8")
+    code += (ROOT / "operator/flywheel/campaign/fraudproof.py").read_text("utf-8")
     said = set(re.findall(r'Condition\(\s*"(\w+)"', code)) | set(re.findall(r'"(?:True|False|Unknown)", "(\w+)"', code))
     assert {"Ready", "Loaded", "Invalid"} <= said
     assert sorted(said - code_words(FRAUD)) == []

@@ -137,7 +137,7 @@ async def test_the_command_runs_a_worker_with_the_engine_that_it_is_given(tmp_pa
     worker = Process(tmp_path)
     arguments = ["fraud-worker", "--namespace=shop", "--pod=flywheel-fraud-1", "--shards=2"]
     arguments += [f"--data-directory={tmp_path / 'volume'}", f"--rules-file={tmp_path / 'rules.json'}"]
-    arguments += [f"--port={worker.port}", f"--metrics-port={free_port()}"]
+    arguments += [f"--port={worker.port}", f"--metrics-port={free_port()}", "--admin-port=0"]
     arguments += ["--engine=tests.unit.fraud_worker.small_engine:SmallEngine"]
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", MAIN, *arguments, env={**os.environ, "PYTHONPATH": "operator:."}

@@ -230,6 +230,7 @@ async def test_a_second_worker_does_not_start(worker, tmp_path):
         worker.directory / "rules.json",
         port=0,
         metrics_port=0,
+        admin_port=0,
         lock_seconds=0.1,
     )
     assert await asyncio.wait_for(Worker(settings, SmallEngine, fetch).run(), 10) == 1

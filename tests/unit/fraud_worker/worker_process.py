@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.unit.fraud_worker.small_engine import SmallEngine
 
+from flywheel.fraud.embedded import make_engine
 from flywheel.fraud.worker import Settings, Worker
 from flywheel.runtime.logs import configure
 
@@ -27,11 +28,12 @@ async def run() -> int:
         operator_account="flywheel-system:flywheel",
         port=port,
         metrics_port=0,
+        admin_port=int(os.environ.get("ADMIN_PORT", "0")),
         snapshot_every=float(os.environ.get("SNAPSHOT_EVERY", "0.15")),
         segment_bytes=int(os.environ.get("SEGMENT_BYTES", "50000")),
         lock_seconds=0.5,
     )
-    return await Worker(settings, SmallEngine, fetch).run()
+    return await Worker(settings, make_engine if os.environ.get("EMBEDDED") else SmallEngine, fetch).run()
 
 
 if __name__ == "__main__":

@@ -85,6 +85,7 @@ class RunningWorker:
             operator_account=OPERATOR,
             port=self.port,
             metrics_port=self.metrics_port,
+            admin_port=0,
             lock_seconds=0.2,
         )
         self.worker = Worker(settings, self.make_engine, fetch)
@@ -99,6 +100,12 @@ class RunningWorker:
     async def stop(self) -> int:
         self.worker.stop()
         return await asyncio.wait_for(self.task, 10)
+
+    @property
+    def admin(self) -> str:
+        """Address of the port for people."""
+        assert self.worker
+        return f"http://127.0.0.1:{self.worker.ports['admin']}"
 
     async def state(self) -> dict[str, Any]:
         async with (
