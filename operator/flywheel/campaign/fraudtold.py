@@ -1,13 +1,14 @@
 """What is told about a FraudRule: conditions, and what the workers have seen. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from flywheel.campaign.conditions import Condition, condition_list
+from flywheel.campaign.fraudlists import ListStates, lists_condition
 from flywheel.campaign.fraudplan import Judged
 from flywheel.fraud.rulings import RuleFigures
 from flywheel.fraud.subjects import network_of
@@ -38,6 +39,7 @@ class Seen:
     """By Campaign."""
     unseen: str = ""
     """Why nothing was."""
+    lists: ListStates = field(default_factory=dict)
 
 
 def status_of(judged: Judged, held: Mapping[str, Any], seen: Seen, now: datetime) -> Manifest:
@@ -99,6 +101,8 @@ def _conditions(
         warm = all(each.warm for each in figures)
         told = "each window is full" if warm else "windows fill: there may have been more than is counted"
         found.append(Condition("Warm", "True" if warm else "False", "Full" if warm else "Filling", told))
+    if judged.ruled and (lists := lists_condition(judged.ruled.policy.lists, seen.lists, seen.unseen)):
+        found.append(lists)
     if judged.rule.spec.minimum_precision is not None:
         found.append(Condition("Precise", "Unknown", "NoLabels", "nobody has said yet who was dishonest"))
     if judged.rule.spec.backtest is not None:
@@ -152,7 +156,9 @@ def _sample(verdict: Verdict) -> Manifest:
         "at": moment(verdict.at),
         "version": verdict.version,
         "key": [(network_of(value, 24, 48) or value)[:SHOWN] for value in verdict.key],
-        "observed": f"{verdict.observed:g}{more}",
+        "observed": f"{verdict.listed} list {verdict.detail}"[:316]
+        if verdict.listed
+        else f"{verdict.observed:g}{more}",
         "limit": f"{verdict.limit:g}",
         "since": moment(verdict.since),
     }

@@ -11,6 +11,7 @@ from flywheel.events.http_answers import TooLarge, read_body, refusal
 from flywheel.fraud import naming
 from flywheel.fraud.callers import Callers
 from flywheel.fraud.judging import Full, Judging
+from flywheel.fraud.lists_server import told
 from flywheel.fraud.records import Removal, Rules
 from flywheel.fraud.rules_file import LARGEST
 
@@ -79,6 +80,7 @@ class AdminServer:
             "snapshot": judging.covered,
             "replayed": judging.replayed,
             "campaigns": campaigns,
+            "lists": told(book),
         }
 
     async def _take_rules(self, request: web.Request) -> web.Response:

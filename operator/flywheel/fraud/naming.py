@@ -20,6 +20,8 @@ PASSES = "/v1/fraud/passes"
 STATE = "/v1/fraud/state"
 RULES = "/v1/fraud/rules"
 """Where the operator hands over rules, ahead of the volume that brings them within a minute or two."""
+LISTS = "/v1/fraud/lists"
+"""Where the operator hands over the lists that rules name."""
 PASS_COOKIE = "fw_pass"  # noqa: S105 - a name
 """Of who has met a challenge: `<key>.<until>.<code>`, see `passes`."""
 

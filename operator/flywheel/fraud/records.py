@@ -3,6 +3,8 @@
 import msgspec
 
 from flywheel.fraud.blocks import Decision
+from flywheel.fraud.listed import PackedList
+from flywheel.fraud.policy import ListOf
 from flywheel.fraud.words import Event
 
 
@@ -30,7 +32,15 @@ class Removal(msgspec.Struct, frozen=True, tag="removal", array_like=True):
     decision: str
 
 
-Record = Events | Rules | Removal
+class Lists(msgspec.Struct, frozen=True, tag="lists", array_like=True):
+    """From here on lists have other entries. Those that are not wanted any more are forgotten."""
+
+    wanted: tuple[ListOf, ...]
+    """All that rules name. Of those that are not put, what was put last goes on."""
+    put: tuple[PackedList, ...] = ()
+
+
+Record = Events | Rules | Removal | Lists
 
 
 class Sender(msgspec.Struct, array_like=True):
@@ -60,6 +70,7 @@ class Snapshot(msgspec.Struct, array_like=True):
     rules: bytes
     senders: dict[str, Sender]
     campaigns: dict[str, CampaignState]
+    lists: tuple[PackedList, ...] = ()
 
 
 encode = msgspec.msgpack.Encoder().encode

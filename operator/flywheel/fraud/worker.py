@@ -29,6 +29,7 @@ from flywheel.fraud.check_server import CheckServer
 from flywheel.fraud.edge_server import EdgeServer
 from flywheel.fraud.journal import SEGMENT_BYTES, Journal, JournalBroken
 from flywheel.fraud.judging import SNAPSHOT, Judging
+from flywheel.fraud.lists_server import ListsServer
 from flywheel.fraud.pass_key import load_or_make
 from flywheel.fraud.records import Rules
 from flywheel.fraud.rules_file import RulesFile
@@ -202,6 +203,7 @@ class Worker:
         CheckServer(callers, self.casebook, key, complaint, self._figures.question).add_to(made)
         self._admin = AdminServer(callers, judging, complaint)
         self._admin.add_to(made)
+        ListsServer(callers, judging, complaint, self._admin.state).add_to(made)
 
         async def alive(_request: web.Request) -> web.Response:
             return web.Response(text="ok\n")
