@@ -1,7 +1,7 @@
 """What shall become of a namespace's fraud worker, and which rules it judges by. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import msgspec
@@ -9,6 +9,7 @@ import msgspec
 from flywheel.api.campaign import Campaign
 from flywheel.api.fraudrule import FraudRule
 from flywheel.api.problem import Problem
+from flywheel.campaign.fraudlists import Wanted, wanted_lists
 from flywheel.campaign.fraudproof import as_it_works, rules_of
 from flywheel.campaign.fraudrules import campaigns_of, problems_of
 from flywheel.events.volumeclaim import VolumeClaim
@@ -50,6 +51,8 @@ class FraudPlan:
     judged: tuple[Judged, ...] = ()
     rules: str = ""
     """What the workers shall judge by, as the ConfigMap has it."""
+    lists: Wanted = field(default_factory=dict)
+    """What that names."""
 
 
 def plan_fraud(
@@ -94,7 +97,8 @@ def plan_fraud(
         manifests.stateful_set(namespace, image, CLAIM, operator=operator),
     )
     references = tuple(_reference(each) for each in staying)
-    return FraudPlan(apply=apply, references=references, judged=judged, rules=written["data"][RULES_KEY])
+    lists = wanted_lists(each for rules in orders.values() for each in rules)
+    return FraudPlan((), apply, references, judged, written["data"][RULES_KEY], lists)
 
 
 def judge(rule: FraudRule, campaigns: Sequence[Campaign], opened: Collection[str], now: datetime) -> Judged:
@@ -124,10 +128,7 @@ def _means(spec: Manifest, campaign: Manifest) -> bool:
 
 def _not_yet(rule: FraudRule) -> tuple[Problem, ...]:
     """What the grammar has and no worker carries out yet: refused aloud rather than left out in silence."""
-    lists = rule.spec.lists
     found = []
-    if lists.allow or lists.deny or lists.watch:
-        found.append(Problem("spec.lists", "no worker reads lists yet: take them out, or write exempt or snoozes"))
     for place, sign in rule.spec.condition.placed():
         if sign.score:
             found.append(Problem(f"spec.{place}", "no worker loads models yet: write another condition"))

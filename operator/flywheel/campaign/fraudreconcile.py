@@ -12,6 +12,8 @@ from flywheel.api.campaign import Campaign
 from flywheel.api.fraudrule import FraudRule
 from flywheel.api.load import InvalidResource
 from flywheel.campaign.conditions import Condition, condition_list
+from flywheel.campaign.fraudasking import NotAnswered
+from flywheel.campaign.fraudlistreader import Aside, ListReader
 from flywheel.campaign.fraudplan import FraudPlan, Held, plan_fraud
 from flywheel.campaign.fraudproof import is_falling, kept_of
 from flywheel.campaign.fraudtold import Seen, WorkerState, generation_of, read_state, status_of
@@ -34,10 +36,6 @@ LOOK_SOON = timedelta(seconds=2)
 """While a worker has not taken the latest rules yet."""
 REFUSED_AGAIN_AFTER = timedelta(minutes=2)
 _entries = msgspec.json.Decoder(dict[str, Rules])
-
-
-class NotAnswered(Exception):  # noqa: N818 - a state of the world
-    """A worker could not be asked. The text says why."""
 
 
 class World(Protocol):
@@ -79,6 +77,13 @@ class Workers(Protocol):
             NotAnswered: It cannot be reached, or refuses.
         """
 
+    async def hand_lists(self, namespace: str, address: str, lists: bytes) -> bytes:
+        """Have a worker take lists; give what it says of itself then.
+
+        Raises:
+            NotAnswered: It cannot be reached, or refuses.
+        """
+
 
 class FraudReconciler:
     """Brings the fraud workers of namespaces to what the FraudRules there want, and tells what they see."""
@@ -94,11 +99,13 @@ class FraudReconciler:
         trials: Trials | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         on_write_skipped: Callable[[str], None] = lambda kind: None,
+        aside: Aside | None = None,
     ) -> None:
         self._gateway, self._world, self._workers = gateway, world, workers
         self._trials = trials or NoTrials()
         self._image, self._operator, self._clock = image, operator, clock
         self._loaded = Loaded()
+        self._lists = ListReader(gateway, workers, aside)
         self._applier = Applier(gateway, world, on_write_skipped)
 
     async def reconcile(self, namespace: str) -> datetime | None:
@@ -206,12 +213,15 @@ class FraudReconciler:
 
     async def _seen(self, namespace: str, plan: FraudPlan, troubles: list[str]) -> Seen:
         if not plan.apply:
+            self._lists.forget(namespace)
             return Seen({})
         worker = self._world.fraud_children(namespace).get(ObjectKey("apps", "StatefulSet", namespace, naming.WORKER))
         if worker is None or not is_serving(worker):
             return Seen({}, "; ".join(troubles) or "the fraud worker is starting")
         try:
             bodies = await self._up_to_date(namespace, plan.rules)
+            # After the rules: until its allow lists are there, a rule stops nobody.
+            lists = await self._lists.bring(namespace, plan.lists, bodies)
             read = [read_state(_pod(address), body) for address, body in bodies.items()]
         except (NotAnswered, ValueError) as error:
             return Seen({}, str(error))
@@ -219,7 +229,7 @@ class FraudReconciler:
         for states in read:
             for campaign, state in states.items():
                 found.setdefault(campaign, []).append(state)
-        return Seen({campaign: tuple(states) for campaign, states in found.items()})
+        return Seen({campaign: tuple(states) for campaign, states in found.items()}, lists=lists)
 
     async def _up_to_date(self, namespace: str, rules: str) -> dict[str, bytes]:
         """Ask the workers how they are, and hand the rules to those that judge by others: volumes take a minute."""

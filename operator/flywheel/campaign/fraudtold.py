@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from flywheel.campaign.conditions import Condition, condition_list
+from flywheel.campaign.fraudlists import ListStates, lists_condition
 from flywheel.campaign.fraudplan import Judged
 from flywheel.campaign.fraudproof import figures_of, mode_of, precise
 from flywheel.campaign.fraudtrialtold import TrialTold
@@ -46,6 +47,7 @@ class Seen:
     """By Campaign."""
     unseen: str = ""
     """Why nothing was."""
+    lists: ListStates = field(default_factory=dict)
 
 
 def status_of(
@@ -114,6 +116,8 @@ def _conditions(
         warm = all(each.warm for each in figures)
         told = "each window is full" if warm else "windows fill: there may have been more than is counted"
         found.append(Condition("Warm", "True" if warm else "False", "Full" if warm else "Filling", told))
+    if judged.ruled and (lists := lists_condition(judged.ruled.policy.lists, seen.lists, seen.unseen)):
+        found.append(lists)
     return found
 
 
@@ -173,7 +177,9 @@ def _sample(verdict: Verdict) -> Manifest:
         "at": moment(verdict.at),
         "version": verdict.version,
         "key": [(network_of(value, 24, 48) or value)[:SHOWN] for value in verdict.key],
-        "observed": f"{verdict.observed:g}{more}",
+        "observed": f"{verdict.listed} list {verdict.detail}"[:316]
+        if verdict.listed
+        else f"{verdict.observed:g}{more}",
         "limit": f"{verdict.limit:g}",
         "since": moment(verdict.since),
     }

@@ -12,6 +12,7 @@ from flywheel.fraud import naming
 from flywheel.fraud.callers import Callers
 from flywheel.fraud.filing import Filing, evidence_of
 from flywheel.fraud.judging import Full, Judging
+from flywheel.fraud.lists_server import told
 from flywheel.fraud.records import Removal, Rules
 from flywheel.fraud.rules_file import LARGEST
 from flywheel.fraud.rulings import RuleFigures
@@ -92,6 +93,7 @@ class AdminServer:
             "snapshot": judging.covered,
             "replayed": judging.replayed,
             "campaigns": campaigns,
+            "lists": told(book),
         }
 
     def _proven(self, campaign: str, figures: RuleFigures) -> RuleFigures:

@@ -5,7 +5,9 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from flywheel.fraud.desk import Desk, OnRuling
-from flywheel.fraud.records import Events, Labelled, Pardoned, Record, Removal, Rules, Sender, Snapshot
+from flywheel.fraud.listed import Entries, PackedList
+from flywheel.fraud.policy import ListOf
+from flywheel.fraud.records import Events, Labelled, Lists, Pardoned, Record, Removal, Rules, Sender, Snapshot
 from flywheel.fraud.rulings import MakeEngine, RulesProblem, Ruling, Shard
 from flywheel.fraud.unfiled import Unfiled
 from flywheel.fraud.verdicts import Keeping, kept_of, known_as
@@ -13,6 +15,8 @@ from flywheel.plan import content_hash
 
 SLICE = 100
 """Events that are judged at once: engines like many, whoever waits for an answer likes few."""
+SPARED = 1_000
+"""Decisions that are looked at without a pause when somebody is to be left alone."""
 FORGET_SENDERS = 86_400_000
 """Milliseconds after which a sidecar's process that sends nothing is forgotten."""
 _keeping = msgspec.json.Decoder(Keeping)
@@ -26,6 +30,9 @@ class Casebook:
         self.rules = b"{}"
         self.generation = ""
         """Digest of the rules' text that was taken last."""
+        self.lists: dict[ListOf, PackedList] = {}
+        self.entries: dict[ListOf, Entries] = {}
+        """The same, ready to be asked."""
         self.desks: dict[str, Desk] = {}
         self.on_ruling = on_ruling
         """None while the journal is replayed: whoever is told has been told then."""
@@ -40,6 +47,7 @@ class Casebook:
         found = self.desks.get(campaign)
         if found is None:
             found = self.desks[campaign] = Desk(campaign, self._make_engine(campaign, self._shard))
+            found.engine.use_lists(self.entries)
             self._load(found)
         return found
 
@@ -60,6 +68,11 @@ class Casebook:
         """
         if isinstance(record, Rules):
             self._take_rules(record.text)
+            yield from self._spare()
+        elif isinstance(record, Lists):
+            kept = {of: self.lists[of] for of in record.wanted if of in self.lists}
+            self._take_lists(kept | {each.of: each for each in record.put})
+            yield from self._spare()
         elif isinstance(record, Removal):
             desk = self.desk(record.campaign)
             if desk.blocks.remove(record.decision):
@@ -98,7 +111,9 @@ class Casebook:
     def snapshot(self, position: int) -> Snapshot:
         """Write down everything, as of a position of the journal."""
         states = {name: desk.state() for name, desk in self.desks.items()}
-        return Snapshot(position, self.rules, dict(self._senders), states, self.unfiled.dump())
+        return Snapshot(
+            position, self.rules, dict(self._senders), states, self.unfiled.dump(), tuple(self.lists.values())
+        )
 
     def restore(self, snapshot: Snapshot) -> None:
         """Become what was written down.
@@ -107,6 +122,7 @@ class Casebook:
             ValueError: An engine cannot read its part.
         """
         self.desks = {}
+        self._take_lists({each.of: each for each in snapshot.lists})
         self._take_rules(snapshot.rules)
         self._senders = dict(snapshot.senders)
         for campaign, state in snapshot.campaigns.items():
@@ -125,6 +141,22 @@ class Casebook:
             self.desk(campaign)
         for desk in self.desks.values():
             self._load(desk)
+
+    def _take_lists(self, lists: dict[ListOf, PackedList]) -> None:
+        self.entries = {
+            of: self.entries[of] if packed is self.lists.get(of) else Entries(packed) for of, packed in lists.items()
+        }
+        self.lists = lists
+        for desk in self.desks.values():
+            desk.engine.use_lists(self.entries)
+
+    def _spare(self) -> Iterator[Desk | None]:
+        """End the decisions about whoever is to be left alone from now on, some at a time."""
+        for desk in list(self.desks.values()):
+            held = list(desk.blocks)
+            for start in range(0, len(held), SPARED):
+                ended = [desk.blocks.remove(each) for each in desk.engine.spared(held[start : start + SPARED])]
+                yield desk if any(ended) else None
 
     def _load(self, desk: Desk) -> None:
         """Have a campaign judged by its rules; those before go on where the new ones cannot be taken."""

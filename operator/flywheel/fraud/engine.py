@@ -15,6 +15,7 @@ What is bounded
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flywheel.fraud import layout
 from flywheel.fraud.columns import Columns
@@ -35,6 +36,7 @@ from flywheel.fraud.words import Event, Verdict
 
 BATCH = 4096
 """Events taken in at a time: a longer list is cut."""
+_NONE, _FIRST, _AGAIN = np.ones(0, np.bool_), np.ones(1, np.bool_), np.zeros(1, np.bool_)
 
 
 class Engine:
@@ -73,6 +75,8 @@ class Engine:
         self._leaving: list[Memory] = []
         self.clock = 0
         """The newest arrival seen, in milliseconds since 1970."""
+        self.fresh: NDArray[np.bool_] = _NONE
+        """Of the events that were judged last: which did not come before."""
         self._events = self._duplicates = self._clamped = 0
         self._ids = Window(layout.IDS, window=remember, kept=0, limit=0, lateness=0, maximum=maximum_ids, refuses=False)
         self._running: tuple[RunningRule, ...] = ()
@@ -93,15 +97,18 @@ class Engine:
         """Take events in; give the verdicts in the order of the events, and of the rules' names for one event."""
         if len(events) == 1:
             return self.judge_one(events[0])
-        return [
-            verdict for start in range(0, len(events), BATCH) for verdict in self._judge(events[start : start + BATCH])
-        ]
+        verdicts, fresh = list[Verdict](), [_NONE]
+        for start in range(0, len(events), BATCH):
+            verdicts += self._judge(events[start : start + BATCH])
+            fresh.append(self.fresh)
+        self.fresh = np.concatenate(fresh)
+        return verdicts
 
     def _judge(self, events: Sequence[Event]) -> list[Verdict]:
         self._shrink()
         columns = Columns(events, self._secret, self.clock)
         self.clock = int(columns.clocks[-1])
-        fresh = np.empty(len(events), np.bool_)
+        fresh = self.fresh = np.empty(len(events), np.bool_)
         ids = columns.hashes("messageId")
         repeated = remember_ids(self._ids.memory.words, self._ids.row, ids, columns.clocks, fresh)
         self._count(len(events), int(repeated), columns.clamped)
@@ -118,6 +125,7 @@ class Engine:
         clamped = time > arrived
         hits = self._quick.judge(event, arrived if clamped else time, clock, self._owned(event))
         self._count(1, hits == REPEATED, clamped)
+        self.fresh = _AGAIN if hits == REPEATED else _FIRST
         if hits == REPEATED or not (hits or self._slow):
             return []
         found = self._quick.verdicts(event, arrived if clamped else time, hits) if hits else []

@@ -29,6 +29,8 @@ DONE = {
     "Allowed": "an allow list names the sender",
     "Exempt": "the event is exempt",
     "Snoozed": "the key is snoozed",
+    "Unprotected": "an allow list has never been read",
+    "Watched": "a watch list names the sender",
     "HeldOut": "the key is held out, so that it stays known who is harmed",
     "Shadow": "the rule is in Shadow",
     "OutsideShare": "the key is outside the share that is enforced",
@@ -39,8 +41,9 @@ def explain(ruled: Ruled, verdict: Verdict, decision: Decision | None = None) ->
     """Say what broke which rule, in numbers, and what was done."""
     rule = ruled.rule
     who = " and ".join(f"{name} {value}" for name, value in zip(rule.key, verdict.key, strict=True))
-    said = f"{who}: {_found(rule, verdict)}, rule {rule.name} (version {verdict.version}), at {moment(verdict.at)}"
-    if verdict.detail:
+    found = f"on the {verdict.listed.lower()} list {verdict.detail}" if verdict.listed else _found(rule, verdict)
+    said = f"{who}: {found}, rule {rule.name} (version {verdict.version}), at {moment(verdict.at)}"
+    if verdict.detail and not verdict.listed:
         said += f"; {verdict.detail}"
     if verdict.warming:
         said += "; the window was not yet full, so there may have been more"
@@ -108,7 +111,8 @@ def _done(decision: Decision) -> str:
         return f"Nothing was done: {DONE[decision.done]}{because}{would}."
     until = f" until {moment(decision.until)}" if decision.until else ""
     scope = f" on {', '.join(decision.scope)}" if decision.scope else ""
-    instead = f" instead of {decision.would}: a watch list names the sender" if decision.done == "Watched" else ""
+    instead = f" instead of {decision.would}" if decision.would else ""
+    instead += f": {DONE['Watched']}" if decision.done == "Watched" else ""
     return f"{decision.action}{scope}{until}{instead}{because}."
 
 

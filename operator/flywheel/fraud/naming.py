@@ -24,6 +24,8 @@ RULES = "/v1/fraud/rules"
 """Where the operator hands over rules, ahead of the volume that brings them within a minute or two."""
 LABELS = "/v1/fraud/labels"
 """Where services say who was dishonest."""
+LISTS = "/v1/fraud/lists"
+"""Where the operator hands over the lists that rules name."""
 PASS_COOKIE = "fw_pass"  # noqa: S105 - a name
 """Of who has met a challenge: `<key>.<until>.<code>`, see `passes`."""
 

@@ -4,7 +4,9 @@ import msgspec
 
 from flywheel.fraud.blocks import Decision
 from flywheel.fraud.labels import Label
+from flywheel.fraud.listed import PackedList
 from flywheel.fraud.pardons import Pardon
+from flywheel.fraud.policy import ListOf
 from flywheel.fraud.verdicts import Kept
 from flywheel.fraud.words import Event
 
@@ -51,7 +53,15 @@ class Pardoned(msgspec.Struct, frozen=True, tag="pardoned", array_like=True):
     """When that was said, in milliseconds since 1970."""
 
 
-Record = Events | Rules | Removal | Labelled | Pardoned
+class Lists(msgspec.Struct, frozen=True, tag="lists", array_like=True):
+    """From here on lists have other entries. Those that are not wanted any more are forgotten."""
+
+    wanted: tuple[ListOf, ...]
+    """All that rules name. Of those that are not put, what was put last goes on."""
+    put: tuple[PackedList, ...] = ()
+
+
+Record = Events | Rules | Removal | Labelled | Pardoned | Lists
 
 
 class Sender(msgspec.Struct, array_like=True):
@@ -86,6 +96,7 @@ class Snapshot(msgspec.Struct, array_like=True):
     campaigns: dict[str, CampaignState]
     unfiled: tuple[Kept, ...] = ()
     """Verdicts that the archive did not have yet."""
+    lists: tuple[PackedList, ...] = ()
 
 
 encode = msgspec.msgpack.Encoder().encode

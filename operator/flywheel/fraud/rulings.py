@@ -8,6 +8,7 @@ import msgspec
 from flywheel.fraud.blocks import Decision
 from flywheel.fraud.decisions import Decision as Decided
 from flywheel.fraud.decisions import Done
+from flywheel.fraud.listed import Lists
 from flywheel.fraud.policy import Ruled
 from flywheel.fraud.proof import Evidence
 from flywheel.fraud.words import Event, Mode, Verdict
@@ -51,6 +52,12 @@ class RuleFigures(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     would: int = 0
     """Hits that nothing was done about, in Shadow or outside the share."""
     held_out: int = 0
+    denied: int = 0
+    """Hits that no condition was met for: a deny list names the sender."""
+    watched: int = 0
+    """Events that were kept since a watch list names the sender."""
+    allowed: int = 0
+    """Hits that nothing was done about, since an allow list names the sender."""
     without_key: int = 0
     late: int = 0
     keys: int = 0
@@ -66,8 +73,8 @@ class RuleFigures(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class FraudEngine(Protocol):
     """Judges the events of one campaign, in the order in which they come.
 
-    What it says follows from the rules and the events alone, never from a clock or from chance: the same events after
-    the same rules give the same rulings, byte for byte.
+    What it says follows from rules, lists and events alone, never from a clock or from chance: the same events after
+    the same rules and lists give the same rulings, byte for byte.
     """
 
     @property
@@ -83,6 +90,12 @@ class FraudEngine(Protocol):
         Raises:
             RulesProblem: They cannot be taken; those before go on.
         """
+
+    def use_lists(self, lists: Lists) -> None:
+        """Take other entries of the lists that rules name."""
+
+    def spared(self, decisions: Sequence[Decision]) -> Sequence[str]:
+        """Of decisions that hold, give the ids of those that must end, since their rule leaves the subject alone."""
 
     def judge(self, events: Sequence[Event]) -> Sequence[Ruling]:
         """Judge events, in their order. Where a longer sequence is cut makes no difference."""

@@ -31,6 +31,7 @@ from flywheel.fraud.edge_server import EdgeServer
 from flywheel.fraud.filing import Filing
 from flywheel.fraud.journal import SEGMENT_BYTES, Journal, JournalBroken
 from flywheel.fraud.judging import SNAPSHOT, Judging
+from flywheel.fraud.lists_server import ListsServer
 from flywheel.fraud.pass_key import load_or_make
 from flywheel.fraud.people_server import PeopleServer
 from flywheel.fraud.proof_figures import ProofFigures
@@ -222,6 +223,7 @@ class Worker:
         self._admin.add_to(made)
         people = PeopleServer(callers, judging, filing, complaint)
         people.add_to(made)
+        ListsServer(callers, judging, complaint, self._admin.state).add_to(made)
 
         async def alive(_request: web.Request) -> web.Response:
             return web.Response(text="ok\n")

@@ -109,3 +109,23 @@ class StateFigures:
             evicted.add_metric([self._namespace, name], desk.blocks.evicted)
             problem.add_metric([self._namespace, name], int(bool(desk.problem)))
         yield from (held, evicted, problem)
+        yield from self._of_lists()
+
+    def _of_lists(self) -> Iterable[Metric]:
+        """Labels are names that rules give; who is on a list is in no figure."""
+        entries = GaugeMetricFamily(
+            "flywheel_fraud_list_entries", "Entries of a list that rules name.", labels=["namespace", "list", "of"]
+        )
+        book = self._judging.casebook
+        for of, packed in book.lists.items():
+            entries.add_metric([self._namespace, of.source, of.of], packed.entries)
+        listed = CounterMetricFamily(
+            "flywheel_fraud_listed",
+            "Verdicts that a list has decided, by its kind: nobody was stopped, was for it, or was only watched.",
+            labels=["namespace", "campaign", "rule", "list"],
+        )
+        for name, desk in book.desks.items():
+            for each in desk.engine.figures():
+                for kind, value in (("allow", each.allowed), ("deny", each.denied), ("watch", each.watched)):
+                    listed.add_metric([self._namespace, name, each.rule, kind], value)
+        yield from (entries, listed)

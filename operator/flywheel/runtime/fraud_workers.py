@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable
 
 import httpx
 
-from flywheel.campaign.fraudreconcile import NotAnswered
+from flywheel.campaign.fraudasking import NotAnswered
 from flywheel.events.naming import operator_audience
-from flywheel.fraud.naming import RULES, STATE, worker_urls
+from flywheel.fraud.naming import LISTS, RULES, STATE, worker_urls
 from flywheel.kube.errors import ApiError, LoginError
 from flywheel.release.gate.calls import NotAnsweredError, fetch
 
@@ -43,6 +43,14 @@ class FraudWorkers:
             NotAnswered: It cannot be reached, or refuses.
         """
         return await self._ask(namespace, "PUT", address + RULES, rules)
+
+    async def hand_lists(self, namespace: str, address: str, lists: bytes) -> bytes:
+        """Have a worker take lists; give what it says of itself then.
+
+        Raises:
+            NotAnswered: It cannot be reached, or refuses.
+        """
+        return await self._ask(namespace, "PUT", address + LISTS, lists)
 
     async def _ask(self, namespace: str, method: str, url: str, content: bytes = b"") -> bytes:
         try:

@@ -1,5 +1,6 @@
 """Which reconciler a key of the queue is for: a Campaign, or what the Campaigns of a namespace share."""
 
+import asyncio
 from datetime import datetime
 
 from flywheel.campaign.fraudreconcile import FraudReconciler
@@ -76,6 +77,7 @@ class Reconcilers:
             trials=self._trials,
             clock=clock.now,
             on_write_skipped=metrics.observe_skipped,
+            aside=asyncio.to_thread,
         )
 
     async def reconcile(self, namespace: str, name: str) -> datetime | None:

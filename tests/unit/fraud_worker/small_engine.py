@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from flywheel.fraud.blocks import Decision
+from flywheel.fraud.listed import Lists
 from flywheel.fraud.rulings import RuleFigures, RulesProblem, Ruling, Shard
 from flywheel.fraud.words import Event, Verdict
 from flywheel.plan import content_hash
@@ -31,6 +32,12 @@ class SmallEngine:
         if any("name" not in each for each in found):
             raise RulesProblem("A rule has no name.")
         self._rules, self.generation = found, content_hash(found)
+
+    def use_lists(self, _lists: Lists) -> None:
+        """It knows none."""
+
+    def spared(self, _decisions: Sequence[Decision]) -> Sequence[str]:
+        return ()
 
     def judge(self, events: Sequence[Event]) -> Sequence[Ruling]:
         return [ruling for event in events for ruling in self._judge(event)]

@@ -30,8 +30,8 @@ BEGAN = 1_795_453_200_000
 
 
 class Process:
-    def __init__(self, directory: Path) -> None:
-        self.directory, self.port = directory, free_port()
+    def __init__(self, directory: Path, *engine: str) -> None:
+        self.directory, self.port, self.engine = directory, free_port(), engine
         self.process: asyncio.subprocess.Process | None = None
         (directory / "keys.json").write_text(json.dumps(KEYS.documents()))
         (directory / "rules.json").write_text(json.dumps({CAMPAIGN: RULES}))
@@ -43,6 +43,7 @@ class Process:
 
     async def start(self) -> None:
         arguments = ("-m", "tests.unit.fraud_worker.worker_process", str(self.directory), str(self.port))
+        arguments += self.engine
         with (self.directory / "log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, *arguments, stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": "operator:."}

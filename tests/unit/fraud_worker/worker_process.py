@@ -1,15 +1,18 @@
-"""`python -m tests.unit.fraud_worker.worker_process DIRECTORY PORT`: a worker as a process, with the small engine."""
+"""`python -m tests.unit.fraud_worker.worker_process DIRECTORY PORT [ENGINE]`: a worker as a process.
+
+Its engine is the small one, or the one that is named.
+"""
 
 import asyncio
 import json
 import os
 import sys
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from tests.unit.fraud_worker.small_engine import SmallEngine
 
-from flywheel.fraud.embedded import make_engine
 from flywheel.fraud.worker import Settings, Worker
 from flywheel.runtime.logs import configure
 
@@ -33,7 +36,8 @@ async def run() -> int:
         segment_bytes=int(os.environ.get("SEGMENT_BYTES", "50000")),
         lock_seconds=0.5,
     )
-    return await Worker(settings, make_engine if os.environ.get("EMBEDDED") else SmallEngine, fetch).run()
+    make_engine = resolve_name(sys.argv[3]) if len(sys.argv) > 3 else SmallEngine
+    return await Worker(settings, make_engine, fetch).run()
 
 
 if __name__ == "__main__":
