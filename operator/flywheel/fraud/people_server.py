@@ -179,7 +179,7 @@ class PeopleServer:
         desk, book = self._desk(wish.campaign), self._judging.casebook
 
         def kept(each: LabelWish) -> LabelWish:
-            return msgspec.structs.replace(each, key=book.known_as(wish.campaign, each.key)) if each.key else each
+            return msgspec.structs.replace(each, key=book.known_as(desk.campaign, each.key)) if each.key else each
 
         labels = labels_of([kept(each) for each in wish.labels], self._clock(), by)
         await self._submit([Labelled(desk.campaign, labels)])
@@ -190,10 +190,13 @@ class PeopleServer:
             await self._judging.submit(each)
 
     def _desk(self, campaign: str) -> Desk:
-        desk = self._judging.casebook.desks.get(campaign)
+        """Give the desk of a campaign; without a name, of the only one."""
+        desks = self._judging.casebook.desks
+        desk = desks.get(campaign) if campaign or len(desks) != 1 else next(iter(desks.values()))
         if desk is None:
-            known = ", ".join(sorted(self._judging.casebook.desks)) or "none"
-            raise BadWish(f"campaign: this worker judges nothing of {campaign[:80]!r}; it knows {known}.")
+            known = ", ".join(sorted(desks)) or "none"
+            what = f"this worker judges nothing of {campaign[:80]!r}" if campaign else "say which one is meant"
+            raise BadWish(f"campaign: {what}; it knows {known}.")
         return desk
 
 

@@ -18,6 +18,7 @@ from tests.unit.fraud_worker.small_engine import SmallEngine, rule
 from tests.unit.fraud_worker.world import CAMPAIGN, KEYS, operator, token
 
 from flywheel.events.rows import EventRow
+from flywheel.fraud.archive import Archive
 from flywheel.fraud.desk import Desk
 from flywheel.fraud.from_row import event_of
 from flywheel.fraud.journal import Journal
@@ -121,8 +122,16 @@ async def test_whatever_moment_it_is_killed_at_the_verdicts_are_those_of_one_tha
         task.cancel()
     expected = Desk(CAMPAIGN, SmallEngine(CAMPAIGN, ALONE))
     expected.engine.load(json.dumps(RULES).encode())
+    said: set[tuple[str, str]] = set()
     for row, address in given:
-        expected.judge([event_of(row, address)])
+        expected.judge(
+            [event_of(row, address)], lambda _, ruling: said.add((ruling.verdict.rule, ruling.verdict.event))
+        )
+    archive = Archive(tmp_path / "volume/verdicts.sqlite")
+    await until(lambda: archive.count() >= len(said), "all verdicts are kept", 30)
+    kept = [(each.rule, each.event) for each in archive.latest(CAMPAIGN, 10**9)]
+    assert sorted(kept) == sorted(said), "each of them once"
+    archive.close()
     found = await worker.state()
     await worker.kill()
     assert KILLS < 5 or "records replayed" in (tmp_path / "log").read_text()
