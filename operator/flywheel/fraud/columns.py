@@ -61,18 +61,20 @@ class Columns:
 
     def keys(self, rule: Rule) -> Numbers:
         """Give the hashes of a rule's keys; 0 where a field of it is missing."""
-        found = [self._networks(rule) if name == PREFIX else self.hashes(name) for name in rule.key]
+        found = [self.texts(name, rule.prefix_ipv4, rule.prefix_ipv6) for name in rule.key]
         keys = found[0]
         for other in found[1:]:
             keys = mix_all(keys, other, self._secret)
         return keys
 
-    def _networks(self, rule: Rule) -> Numbers:
-        ipv4, ipv6 = rule.prefix_ipv4, rule.prefix_ipv6
-        name = f"{PREFIX}/{ipv4}/{ipv6}"
-        if name not in self._hashes:
-            self._hashes[name] = self._hashed([network(event.address, ipv4, ipv6) for event in self.events])
-        return self._hashes[name]
+    def texts(self, name: str, ipv4: int, ipv6: int) -> Numbers:
+        """Give the hashes of a field's texts, or of the networks of addresses; 0 where there is none."""
+        if name != PREFIX:
+            return self.hashes(name)
+        named = f"{name}/{ipv4}/{ipv6}"
+        if named not in self._hashes:
+            self._hashes[named] = self._hashed([network(event.address, ipv4, ipv6) for event in self.events])
+        return self._hashes[named]
 
     def _hashed(self, values: list[Value | None]) -> Numbers:
         try:

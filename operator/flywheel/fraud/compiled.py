@@ -18,7 +18,7 @@ Numbers = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 Flags = NDArray[np.bool_]
 
-SOURCES = ("compiled", "entries", "kernels", "layout", "rule", "single")
+SOURCES = ("compiled", "entries", "kernels", "layout", "many", "rule", "single")
 """Modules that compiled functions are made of."""
 
 _0, _5, _7, _8 = np.uint64(0), np.uint64(5), np.uint64(7), np.uint64(8)

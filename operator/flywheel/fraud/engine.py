@@ -19,7 +19,6 @@ import numpy as np
 from flywheel.fraud import layout
 from flywheel.fraud.columns import Columns
 from flywheel.fraud.counters import Counters, RuleCounters
-from flywheel.fraud.kernels import remember as remember_ids
 from flywheel.fraud.kernels import sweep
 from flywheel.fraud.memory import Memory
 from flywheel.fraud.quick import Quick, fitting
@@ -100,12 +99,17 @@ class Engine:
     def _judge(self, events: Sequence[Event]) -> list[Verdict]:
         self._shrink()
         columns = Columns(events, self._secret, self.clock)
+        if not self.clock:
+            for each in self._running:
+                each.begin(int(columns.clocks[0]))
         self.clock = int(columns.clocks[-1])
         fresh = np.empty(len(events), np.bool_)
-        ids = columns.hashes("messageId")
-        repeated = remember_ids(self._ids.memory.words, self._ids.row, ids, columns.clocks, fresh)
-        self._count(len(events), int(repeated), columns.clamped)
-        return _in_order([each.judge(columns, fresh) for each in self._running])
+        found = self._quick.judge_many(columns, fresh)
+        self._count(len(events), len(events) - int(np.count_nonzero(fresh)), columns.clamped)
+        for running in self._slow:
+            found += running.judge(columns, fresh)
+        found.sort(key=lambda each: (each[0], each[1].rule))
+        return [verdict for _, verdict in found]
 
     def judge_one(self, event: Event) -> list[Verdict]:
         """Take one event in; give its verdicts, in the order of the rules' names."""
@@ -266,9 +270,3 @@ class Engine:
         for running, (counted, parts) in zip(engine._running, kept.states, strict=True):
             running.load(counted, parts)
         return engine, kept.position
-
-
-def _in_order(found: Sequence[Sequence[tuple[int, Verdict]]]) -> list[Verdict]:
-    if not any(found):
-        return []
-    return [verdict for _, verdict in sorted((each for part in found for each in part), key=lambda each: each[0])]

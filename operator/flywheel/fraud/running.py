@@ -57,6 +57,18 @@ class RunningRule:
         times = columns.times.tolist()
         return [(i, self.verdict(columns.events[i], times[i], findings)) for i, findings in sorted(found.items())]
 
+    def begin(self, clock: int) -> None:
+        """Note that nothing was seen before that time, where it was not known yet."""
+        for state in self.states.values():
+            state.born = state.born or clock
+
+    def means(self, columns: Columns) -> Flags:
+        """Say which events the rule means, of those that this shard is to judge by it."""
+        matching = columns.matching(self.rule.match)
+        if self._of > 1:
+            matching = matching & owned(columns.events, self.rule, self._shard, self._of)
+        return matching
+
     def _found(self, columns: Columns, fresh: Flags, states: list[State]) -> dict[int, list[Finding]]:
         """Let states judge a batch; give, by event that breaks the rule, what was found."""
         rule = self.rule
@@ -70,8 +82,7 @@ class RunningRule:
         self.counted = self.counted.plus(matched=matched, missing_key=missing, late=late)
         if not self._quick:
             usable = usable & (columns.times >= columns.clocks - rule.lateness)
-        for state in self.states.values():
-            state.born = state.born or int(columns.clocks[0])
+        self.begin(int(columns.clocks[0]))
         findings = [state.judge(columns, keys, chosen, usable) for state in states]
         if len(findings) == 1:
             return {i: [finding] for i, finding in findings[0].items()}
