@@ -5,12 +5,11 @@ from collections.abc import Iterator
 import msgspec
 
 from flywheel.fraud.desk import Desk, OnRuling
+from flywheel.fraud.packed import Packed, Reading
 from flywheel.fraud.records import Events, Record, Removal, Rules, Sender, Snapshot
 from flywheel.fraud.rulings import MakeEngine, RulesProblem, Shard
 from flywheel.plan import content_hash
 
-SLICE = 100
-"""Events that are judged at once: engines like many, whoever waits for an answer likes few."""
 FORGET_SENDERS = 86_400_000
 """Milliseconds after which a sidecar's process that sends nothing is forgotten."""
 _parts = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -54,13 +53,12 @@ class Casebook:
             desk = self.desk(record.campaign)
             if desk.blocks.remove(record.decision):
                 yield desk
-        elif record.events:
-            desk = self.desk(record.campaign)
-            for start in range(0, len(record.events), SLICE):
-                some = record.events[start : start + SLICE]
+        elif record.batch.count:
+            desk, events = self.desk(record.campaign), Packed(Reading(record.batch))
+            for start in range(0, len(events), desk.engine.at_once):
+                some = events[start : start + desk.engine.at_once]
                 yield desk if desk.judge(some, self.on_ruling) else None
-            at = record.events[-1].arrived
-            self._senders[record.sender] = Sender(record.number, at)
+            self._senders[record.sender] = Sender(record.number, events[-1].arrived)
 
     def problems(self) -> dict[str, str]:
         """Give the campaigns whose newest rules do not hold, and why."""

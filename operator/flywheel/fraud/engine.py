@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from flywheel.fraud import layout
-from flywheel.fraud.columns import Columns
+from flywheel.fraud.columns import Columns, columns_of
 from flywheel.fraud.counters import Counters, RuleCounters
 from flywheel.fraud.kernels import sweep
 from flywheel.fraud.memory import Memory
@@ -88,17 +88,30 @@ class Engine:
         """The rules that are carried out, by name."""
         return tuple(each.rule for each in self._running)
 
+    @property
+    def is_quick(self) -> bool:
+        """Say whether all rules are judged by compiled windows alone."""
+        return not self._slow
+
     def judge(self, events: Sequence[Event]) -> list[Verdict]:
         """Take events in; give the verdicts in the order of the events, and of the rules' names for one event."""
+        return [verdict for _, verdict in self.judge_by_place(events)]
+
+    def judge_by_place(self, events: Sequence[Event]) -> list[tuple[int, Verdict]]:
+        """Take events in; give the verdicts in the same order, each with the place of its event."""
         if len(events) == 1:
-            return self.judge_one(events[0])
+            return [(0, verdict) for verdict in self.judge_one(events[0])]
+        if len(events) <= BATCH:
+            return self._judge(events) if events else []
         return [
-            verdict for start in range(0, len(events), BATCH) for verdict in self._judge(events[start : start + BATCH])
+            (start + i, verdict)
+            for start in range(0, len(events), BATCH)
+            for i, verdict in self._judge(events[start : start + BATCH])
         ]
 
-    def _judge(self, events: Sequence[Event]) -> list[Verdict]:
+    def _judge(self, events: Sequence[Event]) -> list[tuple[int, Verdict]]:
         self._shrink()
-        columns = Columns(events, self._secret, self.clock)
+        columns = columns_of(events, self._secret, self.clock)
         if not self.clock:
             for each in self._running:
                 each.begin(int(columns.clocks[0]))
@@ -109,7 +122,7 @@ class Engine:
         for running in self._slow:
             found += running.judge(columns, fresh)
         found.sort(key=lambda each: (each[0], each[1].rule))
-        return [verdict for _, verdict in found]
+        return found
 
     def judge_one(self, event: Event) -> list[Verdict]:
         """Take one event in; give its verdicts, in the order of the rules' names."""
@@ -117,7 +130,7 @@ class Engine:
         if self._leaving:
             self._shrink()
         if not self.clock:
-            return self._judge((event,))
+            return [verdict for _, verdict in self._judge((event,))]
         self.clock = clock = max(self.clock, arrived)
         clamped = time > arrived
         hits = self._quick.judge(event, arrived if clamped else time, clock, self._owned(event))
@@ -203,7 +216,7 @@ class Engine:
         ids: set[str] = set()
         for start in range(0, len(history), BATCH):
             part = history[start : start + BATCH]
-            columns = Columns(part, self._secret, 0)
+            columns = columns_of(part, self._secret, 0)
             fresh = np.ones(len(part), np.bool_)
             for i, event in enumerate(part):
                 fresh[i] = not event.id or event.id not in ids

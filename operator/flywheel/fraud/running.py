@@ -66,7 +66,7 @@ class RunningRule:
         """Say which events the rule means, of those that this shard is to judge by it."""
         matching = columns.matching(self.rule.match)
         if self._of > 1:
-            matching = matching & owned(columns.events, self.rule, self._shard, self._of)
+            matching = matching & owned(columns.key_texts(self.rule), self.rule, self._shard, self._of)
         return matching
 
     def _found(self, columns: Columns, fresh: Flags, states: list[State]) -> dict[int, list[Finding]]:
@@ -74,7 +74,7 @@ class RunningRule:
         rule = self.rule
         usable, keys = fresh, columns.keys(rule)
         if self._of > 1:
-            usable = usable & owned(columns.events, rule, self._shard, self._of)
+            usable = usable & owned(columns.key_texts(rule), rule, self._shard, self._of)
         counts = np.zeros(3, np.int64)
         matching = columns.matching(rule.match)
         chosen = choose(matching, usable, keys, columns.times, columns.clocks, rule.lateness, counts)
