@@ -16,6 +16,7 @@ from flywheel.fraud.where import tester
 from flywheel.fraud.words import Event, Value
 
 NUL, REPLACED = "\0", "\ufffd"
+KeyReader = Callable[[Event], tuple[str, ...]]
 COMPARED: dict[str, Callable[[NDArray[np.float64], float], Flags]] = {
     "GreaterThan": np.greater,
     "GreaterOrEqual": np.greater_equal,
@@ -96,6 +97,11 @@ class Columns:
             strict=True,
         )
 
+    def told(self, i: int, read_key: KeyReader, rule: Rule) -> tuple[str, tuple[str, ...]]:
+        """Give the id of an event, and its key by a rule, for which there is a reader."""
+        event = self.events[i]
+        return event.id, read_key(event)
+
     def numbers(self, name: str) -> NDArray[np.float64]:
         """Give a field as numbers; NaN for what is none."""
         if name not in self._numbers:
@@ -166,12 +172,24 @@ class PackedColumns(Columns):
         if named not in self._reading.hashed:
             column, count = self._reading.column(name), self._reading.batch.count
             if isinstance(column, packing.Texts):
-                found = np.empty(count, np.int64)
-                hash_texts(np.frombuffer(column.data, np.uint8), self._secret, found)
+                found, ends = np.empty(count, np.int64), np.empty(count, np.int64)
+                hash_texts(np.frombuffer(column.data, np.uint8), self._secret, found, ends)
+                self._reading.ends[id(column)] = ends
             else:
                 found = hashed(self._reading.values(name), self._secret)
             self._reading.hashed[named] = found
         return self._reading.hashed[named][self._part]
+
+    def told(self, i: int, read_key: KeyReader, rule: Rule) -> tuple[str, tuple[str, ...]]:
+        """Give the id and the key of an event, of which nothing else is made."""
+        at, cell = self._part.start + i, self._reading.cell
+        key = tuple(
+            network(str(cell("address")(at)), rule.prefix_ipv4, rule.prefix_ipv6)
+            if name == PREFIX
+            else text(cell(name)(at))
+            for name in rule.key
+        )
+        return str(cell("messageId")(at)), key
 
     def numbers(self, name: str) -> NDArray[np.float64]:
         """Give a field as numbers; NaN for what is none."""
@@ -200,8 +218,8 @@ def hashed(values: list[Value | None], secret: NDArray[np.uint64]) -> Numbers:
         joined = NUL.join(values)  # type: ignore[arg-type]
     if joined.count(NUL) != len(values) - 1:
         joined = NUL.join(value.replace(NUL, REPLACED) for value in values)  # type: ignore[union-attr]
-    found = np.empty(len(values), np.int64)
-    hash_texts(np.frombuffer(joined.encode("utf-8", "surrogatepass"), np.uint8), secret, found)
+    found, ends = np.empty(len(values), np.int64), np.empty(len(values), np.int64)
+    hash_texts(np.frombuffer(joined.encode("utf-8", "surrogatepass"), np.uint8), secret, found, ends)
     return found
 
 

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from aiohttp import web
 
 from flywheel.events.http_answers import TooLarge, read_body, refusal
-from flywheel.fraud import batch, feed, naming
+from flywheel.fraud import feed, naming
 from flywheel.fraud.callers import Callers
+from flywheel.fraud.checking import read
 from flywheel.fraud.judging import Full, Judging
 from flywheel.fraud.packed import Packed, Reading
 from flywheel.fraud.records import Events
@@ -54,7 +55,7 @@ class EdgeServer:
         if sent is None:
             return refusal(400, "bad_batch", "The header X-Flywheel-Batch has to be <sender>/<number>.")
         try:
-            events = batch.read(await read_body(request, MOST_BYTES))
+            events = read(await read_body(request, MOST_BYTES))
         except TooLarge as error:
             return refusal(413, "too_large", str(error))
         except ValueError as error:

@@ -29,9 +29,11 @@ class Reading:
         self.batch = batch
         self.hashed: dict[tuple[str, bytes], NDArray[np.int64]] = {}
         """Hashes of whole columns, by name and the key of the hash."""
+        self.ends: dict[int, NDArray[np.int64]] = {}
+        """Where the texts of a column end, by its identity, as far as somebody has found out."""
+        self._by_name: dict[str, Cell] = {}
         self._values: dict[str, list[Value | None]] = {}
-        self._cells: list[tuple[str, Cell]] | None = None
-        self._own: dict[str, Cell] = {}
+        self._cells: tuple[list[tuple[str, Cell]], list[tuple[str, Cell]]] | None = None
         self._made: dict[int, Event] = {}
 
     def column(self, name: str) -> Column | None:
@@ -62,15 +64,40 @@ class Reading:
             values[i] = fields.get(name)
         return values
 
+    def cell(self, name: str) -> Cell:
+        """Give the function that reads a field of an event."""
+        if name not in self._by_name:
+            column = self.column(name)
+            self._by_name[name] = self._of_rest(name) if column is None else self._cell(column)
+        return self._by_name[name]
+
+    def _of_rest(self, name: str) -> Cell:
+        nothing: dict[str, Value] = {}
+        return lambda i: self.batch.rest.get(i, nothing).get(name)
+
+    def _cell(self, column: Column) -> Cell:
+        match column:
+            case Texts():
+                ends = self.ends.get(id(column))
+                if ends is None:
+                    ends = np.append(np.flatnonzero(np.frombuffer(column.data, np.uint8) == 0), len(column.data))
+                return _text_cell(column.data, ends)
+            case Numbers():
+                return lambda i: None if (found := _number(column.data, 8 * i)[0]) != found else found
+            case Words():
+                return lambda i: column.words[_place(column.data, 2 * i)[0]]
+            case Values():
+                return column.data.__getitem__
+
     def event(self, i: int) -> Event:
         """Make an event."""
         if i not in self._made:
             if self._cells is None:
-                self._own = {name: _cell(getattr(self.batch, column)) for name, column in OWN.items()}
-                self._cells = [(name, _cell(column)) for name, column in self.batch.fields.items()]
-            cells = [(name, cell(i)) for name, cell in self._cells]
+                own_columns = [(name, self._cell(getattr(self.batch, column))) for name, column in OWN.items()]
+                self._cells = own_columns, [(name, self.cell(name)) for name in self.batch.fields]
+            own: dict[str, Any] = {name: cell(i) for name, cell in self._cells[0]}
+            cells = [(name, cell(i)) for name, cell in self._cells[1]]
             fields = {name: value for name, value in cells if value is not None and value != ""}
-            own: dict[str, Any] = {name: cell(i) for name, cell in self._own.items()}
             time, arrived = (
                 struct.unpack_from("<q", each, 8 * i)[0] for each in (self.batch.times, self.batch.arrived)
             )
@@ -116,18 +143,5 @@ def places_of(column: Words) -> NDArray[np.uint16]:
     return np.frombuffer(column.data, "<u2")
 
 
-def _cell(column: Column) -> Cell:
-    match column:
-        case Texts():
-            return _text_cell(column.data)
-        case Numbers():
-            return lambda i: None if (found := _number(column.data, 8 * i)[0]) != found else found
-        case Words():
-            return lambda i: column.words[_place(column.data, 2 * i)[0]]
-        case Values():
-            return column.data.__getitem__
-
-
-def _text_cell(data: bytes) -> Cell:
-    ends = [-1, *np.flatnonzero(np.frombuffer(data, np.uint8) == 0).tolist(), len(data)]
-    return lambda i: data[ends[i] + 1 : ends[i + 1]].decode("utf-8", "surrogatepass")
+def _text_cell(data: bytes, ends: NDArray[np.int64]) -> Cell:
+    return lambda i: data[ends[i - 1] + 1 if i else 0 : ends[i]].decode("utf-8", "surrogatepass")

@@ -45,7 +45,7 @@ class Quick:
             rows.append([*_addresses(state.window), i, self._payload(state), *key])
         self._plan = np.array([row + [-1] * (PLAN_WORDS - len(row)) for row in rows], np.int64)
         self._values = np.full(max(1, len(self._numbers)), NAN)
-        self._hashes = np.zeros(len(self._texts), np.int64)
+        self._hashes, self._ends = (np.zeros(len(self._texts), np.int64) for _ in range(2))
         self._counts = np.zeros((len(rows) + len(self.rules), COUNTED), np.int64)
         self.found = np.zeros((len(rows), 3), np.int64)
         self._matching = Matching([running.rule.match for running in self.rules])
@@ -78,6 +78,7 @@ class Quick:
             time,
             clock,
             self._hashes,
+            self._ends,
             self._counts,
             self.found,
         )
@@ -108,7 +109,7 @@ class Quick:
             i, state = self.owners[j - 1]
             found.setdefault((at, i), []).append(state.finding(*seen))
         return [
-            (at, self._verdict(i, columns.events[at], int(columns.times[at]), findings))
+            (at, self._verdict(i, *self._told(columns, i, at), int(columns.times[at]), findings))
             for (at, i), findings in found.items()
             if self._breaks(i, findings)
         ]
@@ -117,10 +118,12 @@ class Quick:
         running = self.rules[i]
         return running.rule.combine == "Any" or len(findings) == len(running.states)
 
-    def _verdict(self, i: int, event: Event, time: int, findings: Sequence[Finding]) -> Verdict:
-        running = self.rules[i]
+    def _told(self, columns: Columns, i: int, at: int) -> tuple[str, tuple[str, ...]]:
+        return columns.told(at, self.rules[i].read_key, self.rules[i].rule)
+
+    def _verdict(self, i: int, event: str, key: tuple[str, ...], time: int, findings: Sequence[Finding]) -> Verdict:
         self._counts[i, C_HITS] += 1
-        return running.verdict(event, time, findings)
+        return self.rules[i].verdict(event, key, time, findings)
 
     def verdicts(self, event: Event, time: int, hits: int) -> list[Verdict]:
         """Give the verdicts on an event by the bits that `judge` has given."""
@@ -128,7 +131,11 @@ class Quick:
         for j, (i, state) in enumerate(self.owners, start=1):
             if hits >> j & 1:
                 found.setdefault(i, []).append(state.finding(*self.found[j].tolist()))
-        return [self._verdict(i, event, time, each) for i, each in found.items() if self._breaks(i, each)]
+        return [
+            self._verdict(i, event.id, self.rules[i].read_key(event), time, each)
+            for i, each in found.items()
+            if self._breaks(i, each)
+        ]
 
     def flush(self) -> None:
         """Add what was counted on the way to the rules' own counters."""

@@ -70,6 +70,7 @@ def judge_one(
     time: int,
     clock: int,
     hashes: Numbers,
+    ends: Numbers,
     counts: Numbers,
     found: Numbers,
 ) -> int:
@@ -84,10 +85,11 @@ def judge_one(
         time: Of the event.
         clock: The newest arrival.
         hashes: Room for the hashes of the texts.
+        ends: Room for where each text ends.
         counts: What is counted, by window.
         found: For each window, what was seen, the window's end, and whether something had been left out.
     """
-    hash_texts(buffer, secret, hashes)
+    hash_texts(buffer, secret, hashes, ends)
     if hashes[0] != 0 and not first_time(memory_of(plan, 0), row_of(plan, 0), hashes[0], clock):
         return REPEATED
     hits, last = 0, -1

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.fraud.streams import PATTERNS, RULES, START, places, streams
 
-from flywheel.fraud.batch import Batch, Numbers, Texts, Values, Words, encode, pack, read
+from flywheel.fraud.batch import Batch, Numbers, Texts, Values, Words, encode, pack
+from flywheel.fraud.checking import read
 from flywheel.fraud.engine import Engine
 from flywheel.fraud.packed import Packed, Reading
 from flywheel.fraud.rule import Count, Filter, Match, Rule

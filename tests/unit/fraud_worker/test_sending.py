@@ -17,7 +17,7 @@ from tests.unit.events.world import KEY, as_json, document, event_row, track
 from flywheel.edge.document import Fraud, encode
 from flywheel.events.rows import EventRow
 from flywheel.fraud import sending
-from flywheel.fraud.batch import read
+from flywheel.fraud.checking import read
 from flywheel.fraud.from_row import event_of
 from flywheel.fraud.link import Link
 from flywheel.fraud.packed import Packed, Reading
