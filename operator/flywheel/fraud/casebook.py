@@ -6,6 +6,7 @@ import msgspec
 
 from flywheel.fraud.desk import Desk, OnRuling
 from flywheel.fraud.listed import Entries, PackedList
+from flywheel.fraud.packed import Packed, Reading
 from flywheel.fraud.policy import ListOf
 from flywheel.fraud.records import Events, Labelled, Lists, Pardoned, Record, Removal, Rules, Sender, Snapshot
 from flywheel.fraud.rulings import MakeEngine, RulesProblem, Ruling, Shard
@@ -13,8 +14,6 @@ from flywheel.fraud.unfiled import Unfiled
 from flywheel.fraud.verdicts import Keeping, kept_of, known_as
 from flywheel.plan import content_hash
 
-SLICE = 100
-"""Events that are judged at once: engines like many, whoever waits for an answer likes few."""
 SPARED = 1_000
 """Decisions that are looked at without a pause when somebody is to be left alone."""
 FORGET_SENDERS = 86_400_000
@@ -83,14 +82,13 @@ class Casebook:
             desk = self.desk(record.campaign)
             if desk.pardon(record.pardon, record.at):
                 yield desk
-        elif record.events:
-            desk = self.desk(record.campaign)
+        elif record.batch.count:
+            desk, events = self.desk(record.campaign), Packed(Reading(record.batch))
             desk.lost += record.lost
-            for start in range(0, len(record.events), SLICE):
-                some = record.events[start : start + SLICE]
+            for start in range(0, len(events), desk.engine.at_once):
+                some = events[start : start + desk.engine.at_once]
                 yield desk if desk.judge(some, self._ruled) else None
-            at = record.events[-1].arrived
-            self._senders[record.sender] = Sender(record.number, at)
+            self._senders[record.sender] = Sender(record.number, events[-1].arrived)
 
     def _ruled(self, campaign: str, ruling: Ruling) -> None:
         if self.unfiled.has_room():

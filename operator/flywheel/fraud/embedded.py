@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 REMEMBERED = 24 * 3_600_000
 """Milliseconds for which whoever asks is told of a review or a tag."""
+QUICK_AT_ONCE, SLOW_AT_ONCE = 500, 100
 LATEST = 8
 """Verdicts that are told as samples."""
 
@@ -138,21 +139,20 @@ class EmbeddedEngine:
             and is_spared(each, self._blamed.get(each.id), sparing[each.rule], self._lists, self._engine.clock)
         ]
 
+    @property
+    def at_once(self) -> int:
+        """Events that it wants at once: about as many as take half a millisecond."""
+        return QUICK_AT_ONCE if self._engine.is_quick else SLOW_AT_ONCE
+
     def judge(self, events: Sequence[Event]) -> Sequence[Ruling]:
         """Judge events, in their order."""
-        verdicts = self._engine.judge(events)
+        verdicts = self._engine.judge_by_place(events)
         if self._roll:
             verdicts = self._roll.joined(events, self._engine.fresh.tolist(), verdicts)
-        if not verdicts:
-            return ()
-        first: dict[str, Event] = {}
-        for event in events:
-            # Of events with one id the first is judged.
-            first.setdefault(event.id, event)
-        by_event: dict[str, list[Verdict]] = {}
-        for verdict in verdicts:
-            by_event.setdefault(verdict.event, []).append(verdict)
-        return [ruling for name, found in by_event.items() for ruling in self._rulings(first[name], found)]
+        by_place: dict[int, list[Verdict]] = {}
+        for place, verdict in verdicts:
+            by_place.setdefault(place, []).append(verdict)
+        return [ruling for place, found in by_place.items() for ruling in self._rulings(events[place], found)]
 
     def _rulings(self, event: Event, verdicts: Sequence[Verdict]) -> Iterator[Ruling]:
         """Of all that is decided about one event, the strongest is carried out."""

@@ -18,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flywheel.fraud import layout
-from flywheel.fraud.columns import Columns
+from flywheel.fraud.columns import Columns, columns_of
 from flywheel.fraud.counters import Counters, RuleCounters
-from flywheel.fraud.kernels import remember as remember_ids
 from flywheel.fraud.kernels import sweep
 from flywheel.fraud.memory import Memory
 from flywheel.fraud.quick import Quick, fitting
@@ -93,26 +92,42 @@ class Engine:
         """The rules that are carried out, by name."""
         return tuple(each.rule for each in self._running)
 
+    @property
+    def is_quick(self) -> bool:
+        """Say whether all rules are judged by compiled windows alone."""
+        return not self._slow
+
     def judge(self, events: Sequence[Event]) -> list[Verdict]:
         """Take events in; give the verdicts in the order of the events, and of the rules' names for one event."""
+        return [verdict for _, verdict in self.judge_by_place(events)]
+
+    def judge_by_place(self, events: Sequence[Event]) -> list[tuple[int, Verdict]]:
+        """Take events in; give the verdicts in the same order, each with the place of its event."""
         if len(events) == 1:
-            return self.judge_one(events[0])
-        verdicts, fresh = list[Verdict](), [_NONE]
+            return [(0, verdict) for verdict in self.judge_one(events[0])]
+        if 0 < len(events) <= BATCH:
+            return self._judge(events)
+        found, fresh = list[tuple[int, Verdict]](), [_NONE]
         for start in range(0, len(events), BATCH):
-            verdicts += self._judge(events[start : start + BATCH])
+            found += [(start + i, verdict) for i, verdict in self._judge(events[start : start + BATCH])]
             fresh.append(self.fresh)
         self.fresh = np.concatenate(fresh)
-        return verdicts
+        return found
 
-    def _judge(self, events: Sequence[Event]) -> list[Verdict]:
+    def _judge(self, events: Sequence[Event]) -> list[tuple[int, Verdict]]:
         self._shrink()
-        columns = Columns(events, self._secret, self.clock)
+        columns = columns_of(events, self._secret, self.clock)
+        if not self.clock:
+            for each in self._running:
+                each.begin(int(columns.clocks[0]))
         self.clock = int(columns.clocks[-1])
         fresh = self.fresh = np.empty(len(events), np.bool_)
-        ids = columns.hashes("messageId")
-        repeated = remember_ids(self._ids.memory.words, self._ids.row, ids, columns.clocks, fresh)
-        self._count(len(events), int(repeated), columns.clamped)
-        return _in_order([each.judge(columns, fresh) for each in self._running])
+        found = self._quick.judge_many(columns, fresh)
+        self._count(len(events), len(events) - int(np.count_nonzero(fresh)), columns.clamped)
+        for running in self._slow:
+            found += running.judge(columns, fresh)
+        found.sort(key=lambda each: (each[0], each[1].rule))
+        return found
 
     def judge_one(self, event: Event) -> list[Verdict]:
         """Take one event in; give its verdicts, in the order of the rules' names."""
@@ -120,7 +135,7 @@ class Engine:
         if self._leaving:
             self._shrink()
         if not self.clock:
-            return self._judge((event,))
+            return [verdict for _, verdict in self._judge((event,))]
         self.clock = clock = max(self.clock, arrived)
         clamped = time > arrived
         hits = self._quick.judge(event, arrived if clamped else time, clock, self._owned(event))
@@ -207,7 +222,7 @@ class Engine:
         ids: set[str] = set()
         for start in range(0, len(history), BATCH):
             part = history[start : start + BATCH]
-            columns = Columns(part, self._secret, 0)
+            columns = columns_of(part, self._secret, 0)
             fresh = np.ones(len(part), np.bool_)
             for i, event in enumerate(part):
                 fresh[i] = not event.id or event.id not in ids
@@ -274,9 +289,3 @@ class Engine:
         for running, (counted, parts) in zip(engine._running, kept.states, strict=True):
             running.load(counted, parts)
         return engine, kept.position
-
-
-def _in_order(found: Sequence[Sequence[tuple[int, Verdict]]]) -> list[Verdict]:
-    if not any(found):
-        return []
-    return [verdict for _, verdict in sorted((each for part in found for each in part), key=lambda each: each[0])]

@@ -2,16 +2,16 @@
 
 import msgspec
 
+from flywheel.fraud.batch import FORMAT, Batch
 from flywheel.fraud.blocks import Decision
 from flywheel.fraud.labels import Label
 from flywheel.fraud.listed import PackedList
 from flywheel.fraud.pardons import Pardon
 from flywheel.fraud.policy import ListOf
 from flywheel.fraud.verdicts import Kept
-from flywheel.fraud.words import Event
 
 
-class Events(msgspec.Struct, frozen=True, tag="events", array_like=True):
+class Events(msgspec.Struct, frozen=True, tag="batch", array_like=True):
     """A batch of one sidecar."""
 
     campaign: str
@@ -19,7 +19,7 @@ class Events(msgspec.Struct, frozen=True, tag="events", array_like=True):
     """The process that sent it: pod, and a word of its own for each start."""
     number: int
     """Of the batch, one higher for each batch of a sender: a batch that comes twice is known by it."""
-    events: tuple[Event, ...]
+    batch: Batch
     lost: int = 0
     """Events before these that the sidecar had no room for."""
 
@@ -108,9 +108,15 @@ def read_record(data: bytes) -> Record:
     """Read a record.
 
     Raises:
-        msgspec.DecodeError: It is none.
+        ValueError: It is none, or of another version.
     """
-    return _record.decode(data)  # type: ignore[no-any-return]
+    try:
+        record: Record = _record.decode(data)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"a record of the journal is none of this version: {error}") from error
+    if isinstance(record, Events) and record.batch.format != FORMAT:
+        raise ValueError(f"a record of the journal has events in the format {record.batch.format}; known is {FORMAT}")
+    return record
 
 
 def read_snapshot(data: bytes) -> Snapshot:

@@ -41,28 +41,25 @@ class Roll:
     def __bool__(self) -> bool:
         return bool(self._rules)
 
-    def joined(self, events: Sequence[Event], fresh: Sequence[bool], verdicts: Sequence[Verdict]) -> list[Verdict]:
+    def joined(
+        self, events: Sequence[Event], fresh: Sequence[bool], verdicts: Sequence[tuple[int, Verdict]]
+    ) -> list[tuple[int, Verdict]]:
         """Add the verdicts of lists to those of the engine, in the order of the events and of the rules' names.
 
         Args:
             events: As they were judged.
             fresh: Which of them did not come before.
-            verdicts: What the engine said: nobody breaks a rule twice with one event.
+            verdicts: What the engine said, by the place of the event: nobody breaks a rule twice with one event.
         """
-        known = {(each.event, each.rule) for each in verdicts}
+        known = {(place, each.rule) for place, each in verdicts}
         added = [
-            verdict
-            for event, is_new in zip(events, fresh, strict=True)
+            (place, verdict)
+            for place, is_new in enumerate(fresh)
             if is_new
-            for verdict in self._verdicts(event)
-            if (verdict.event, verdict.rule) not in known
+            for verdict in self._verdicts(events[place])
+            if (place, verdict.rule) not in known
         ]
-        if not added:
-            return list(verdicts)
-        order: dict[str, int] = {}
-        for number, event in enumerate(events):
-            order.setdefault(event.id, number)
-        return sorted([*verdicts, *added], key=lambda each: (order[each.event], each.rule))
+        return sorted([*verdicts, *added], key=lambda each: (each[0], each[1].rule)) if added else list(verdicts)
 
     def _verdicts(self, event: Event) -> Iterable[Verdict]:
         for rule in self._rules:

@@ -81,6 +81,10 @@ class FraudEngine(Protocol):
     def generation(self) -> str:
         """Digest of the rules that hold."""
 
+    @property
+    def at_once(self) -> int:
+        """Events that it wants at once: engines like many, whoever waits for an answer meanwhile likes few."""
+
     def figures(self) -> Sequence[RuleFigures]:
         """Tell what each rule has met."""
 

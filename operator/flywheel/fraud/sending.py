@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import aiohttp
-import msgspec
 
 from flywheel.events.meters import Counter
 from flywheel.events.rows import EventRow
 from flywheel.fraud import naming
+from flywheel.fraud.batch import encode, pack
 from flywheel.fraud.from_row import event_of
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,6 @@ PATIENCE = 30.0
 TOKEN_FOR = 30.0
 """Seconds after which the token is read anew, as the kubelet renews it."""
 OK, BAD, TOO_LARGE = 200, 400, 413
-_encode = msgspec.msgpack.Encoder().encode
 
 
 class Meters:
@@ -147,7 +146,7 @@ class Sending:
             if len(self._waiting) < BATCH:
                 self._enough.clear()
             if taken:
-                await self._deliver(_encode([event_of(row, address) for row, address in taken]), len(taken))
+                await self._deliver(encode(pack([event_of(row, address) for row, address in taken])), len(taken))
 
     async def _deliver(self, body: bytes, count: int) -> None:
         """Bring a batch to the worker, however often that has to be tried."""

@@ -1,7 +1,7 @@
 """What a fraud worker says of itself to Prometheus."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -43,7 +43,7 @@ class Figures:
         self.lags = Lags()
         self._ready = Gauge("flywheel_fraud_ready", "1 while events are judged.", ["namespace"], registry=registry)
 
-    def counted(self, campaign: str, events: tuple[Event, ...], new: bool) -> None:
+    def counted(self, campaign: str, events: Sequence[Event], new: bool) -> None:
         """Count a batch."""
         if not new:
             self._again.labels(self._namespace, campaign).inc(len(events))

@@ -19,6 +19,8 @@ def rule(name: str = "coupons", **fields: Any) -> dict[str, Any]:
 
 
 class SmallEngine:
+    at_once = 100
+
     def __init__(self, _campaign: str, _shard: Shard) -> None:
         self.generation = ""
         self._rules: list[dict[str, Any]] = []

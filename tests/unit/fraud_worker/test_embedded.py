@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from tests.unit.fraud_worker.world import CAMPAIGN, site
 
+from flywheel.fraud.batch import pack
 from flywheel.fraud.casebook import Casebook
 from flywheel.fraud.embedded import make_engine
 from flywheel.fraud.journal import Journal
@@ -52,7 +53,7 @@ def book(*rules: Ruled) -> Casebook:
 
 
 def judge(made: Casebook, *events: Event) -> list[tuple[str, str, str, tuple[str, ...]]]:
-    for _ in made.apply(Events(CAMPAIGN, "a", 1, events)):
+    for _ in made.apply(Events(CAMPAIGN, "a", 1, pack(events))):
         pass
     return sorted((each.kind, each.value, each.action, each.scope) for each in made.desk(CAMPAIGN).blocks)
 
@@ -102,14 +103,14 @@ async def test_after_a_restart_from_snapshot_and_journal_the_verdicts_are_the_sa
     first = started()
     task = asyncio.create_task(first.run())
     await first.submit(RulesRecord(document(*rules)))
-    await first.submit(Events(CAMPAIGN, "a", 1, claims(18, **sender)))
+    await first.submit(Events(CAMPAIGN, "a", 1, pack(claims(18, **sender))))
     await first.take_snapshot()
-    await first.submit(Events(CAMPAIGN, "a", 2, claims(2, 18, **sender)))
+    await first.submit(Events(CAMPAIGN, "a", 2, pack(claims(2, 18, **sender))))
     task.cancel()
     second = started()
     assert second.replayed == 1
     task = asyncio.create_task(second.run())
-    await second.submit(Events(CAMPAIGN, "a", 3, claims(5, 20, **sender)))
+    await second.submit(Events(CAMPAIGN, "a", 3, pack(claims(5, 20, **sender))))
     task.cancel()
     expected = book(*rules)
     judge(expected, *claims(25, **sender))

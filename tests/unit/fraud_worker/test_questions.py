@@ -15,6 +15,7 @@ from tests.unit.fraud_worker.small_engine import SmallEngine, rule
 from tests.unit.fraud_worker.world import CAMPAIGN, KEYS, NAMESPACE, RunningWorker, bearer, fetch, operator
 
 from flywheel.fraud import feed
+from flywheel.fraud.batch import encode, pack
 from flywheel.fraud.passes import is_good, sign
 from flywheel.fraud.policy import Action, Policy, Ruled, Rules
 from flywheel.fraud.rule import Count, Rule
@@ -53,7 +54,7 @@ async def session():
 
 async def post(session: aiohttp.ClientSession, worker: RunningWorker, *events: Event, number: int = 1, **headers: str):
     given = {**bearer(f"{CAMPAIGN}-edge"), "X-Flywheel-Batch": f"edge-0/{number}", **headers}
-    async with session.post(f"{worker.url}/v1/fraud/events", data=msgspec.msgpack.encode(events), headers=given) as r:
+    async with session.post(f"{worker.url}/v1/fraud/events", data=encode(pack(events)), headers=given) as r:
         return r.status, await r.json()
 
 
@@ -194,13 +195,16 @@ async def test_only_those_who_may_are_answered(worker, session):
         assert response.status == 401
 
 
+OTHER_FORMAT = encode(msgspec.structs.replace(pack([]), format=2))
+
+
 async def test_bad_batches_are_refused_whole(worker, session):
     assert (await post(session, worker, event("Block"), **{"X-Flywheel-Batch": "no number"}))[0] == 400
     url, headers = f"{worker.url}/v1/fraud/events", {**bearer(f"{CAMPAIGN}-edge"), "X-Flywheel-Batch": "a/1"}
-    for body in (b"", b"rubbish", msgspec.msgpack.encode([{"id": 1}]), msgspec.msgpack.encode({"a": 1})):
+    for body in (b"", b"rubbish", msgspec.msgpack.encode([{"id": 1}]), OTHER_FORMAT, msgspec.msgpack.encode({"a": 1})):
         async with session.post(url, data=body, headers=headers) as response:
             assert (response.status, (await response.json())["error"]) == (400, "unreadable")
-    many = msgspec.msgpack.encode([event("Block", address="192.0.2.1")] * 5_001)
+    many = encode(pack([event("Block", address="192.0.2.1")] * 5_001))
     async with session.post(url, data=many, headers=headers) as response:
         assert response.status == 413
     assert (await worker.state())["campaigns"][CAMPAIGN]["events"] == 0

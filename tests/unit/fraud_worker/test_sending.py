@@ -18,8 +18,10 @@ from tests.unit.events.world import KEY, as_json, document, event_row, track
 from flywheel.edge.document import Fraud, encode
 from flywheel.events.rows import EventRow
 from flywheel.fraud import sending
+from flywheel.fraud.checking import read
 from flywheel.fraud.from_row import event_of
 from flywheel.fraud.link import Link
+from flywheel.fraud.packed import Packed, Reading
 from flywheel.fraud.sending import Meters, Sending, Token
 from flywheel.fraud.words import Event
 
@@ -65,7 +67,7 @@ class Stub:
             return web.Response(status=status)
         self.lost.append(request.headers["X-Flywheel-Lost"])
         self.tokens.append(request.headers["Authorization"])
-        events = msgspec.msgpack.decode(body, type=list[Event])
+        events = [*Packed(Reading(read(body)))]
         self.batches.append((request.headers["X-Flywheel-Batch"], events))
         return web.json_response({"judged": len(events)})
 
