@@ -14,6 +14,7 @@ from tests.unit.fraud_worker.small_engine import SmallEngine, rule
 
 from flywheel.fraud import records
 from flywheel.fraud.archive import Archive, ArchiveBroken, Version
+from flywheel.fraud.batch import pack
 from flywheel.fraud.casebook import Casebook
 from flywheel.fraud.filing import Filing
 from flywheel.fraud.labels import Label, Labels
@@ -178,7 +179,7 @@ async def test_a_disk_that_is_full_costs_verdicts_only_beyond_the_room_and_judgi
     disk = Disk(tmp_path / "verdicts.sqlite")
     filing = Filing(book, disk)
     events = tuple(Event(id=f"m-{n}", name="e", time=n, arrived=n, user="u") for n in range(5))
-    for _ in book.apply(records.Events("spring", "a", 1, events)):
+    for _ in book.apply(records.Events("spring", "a", 1, pack(events))):
         pass
     filing.relieve()
     assert (book.desk("spring").verdicts, len(book.unfiled), book.unfiled.dropped, filing.failures) == (5, 3, 2, 1)

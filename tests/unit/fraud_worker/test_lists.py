@@ -15,6 +15,7 @@ from tests.unit.fraud_worker.test_embedded import BEGAN, BLOCK, book, claims, do
 from tests.unit.fraud_worker.test_killed import Process
 from tests.unit.fraud_worker.world import CAMPAIGN, bearer, operator, site
 
+from flywheel.fraud.batch import pack
 from flywheel.fraud.casebook import Casebook
 from flywheel.fraud.embedded import make_engine
 from flywheel.fraud.journal import Journal
@@ -233,7 +234,7 @@ def test_where_a_stream_is_cut_and_which_shard_judges_makes_no_difference():
         found: list[bytes] = []
         made.on_ruling = lambda _, ruling: found.append(encode(ruling))
         for number, start in enumerate(range(0, len(given), size), 1):
-            do(made, Events(CAMPAIGN, "a", number, tuple(given[start : start + size])))
+            do(made, Events(CAMPAIGN, "a", number, pack(given[start : start + size])))
         return found
 
     whole = verdicts(400)
@@ -258,11 +259,11 @@ async def test_lists_come_back_from_snapshot_and_journal(tmp_path: Path):
     steps: list[Record] = [
         RulesRecord(document(rule)),
         empty(proxies="192.0.2.1"),
-        Events(CAMPAIGN, "a", 1, claims(2, **sender)),
+        Events(CAMPAIGN, "a", 1, pack(claims(2, **sender))),
         lists({STAFF: "bob"}),
-        Events(CAMPAIGN, "a", 2, claims(2, 2, **sender)),
+        Events(CAMPAIGN, "a", 2, pack(claims(2, 2, **sender))),
         lists({OFFICES: "192.0.2.1"}),
-        Events(CAMPAIGN, "a", 3, claims(2, 4, **sender)),
+        Events(CAMPAIGN, "a", 3, pack(claims(2, 4, **sender))),
     ]
     expected = Casebook(make_engine, ALONE)
     for number, step in enumerate(steps):
@@ -361,10 +362,10 @@ async def test_killed_at_any_moment_the_process_has_its_lists_and_says_the_same(
             )  # fmt: skip
             assert (await put(session, worker.url, change))[0] == 200
             headers = {**bearer(f"{CAMPAIGN}-edge"), "X-Flywheel-Batch": f"edge-0/{number}"}
-            body = encode(events)
+            body = encode(pack(events))
             async with session.post(f"{worker.url}/v1/fraud/events", data=body, headers=headers) as response:
                 assert response.status == 200, await response.text()
-            do(expected, change, Events(CAMPAIGN, "edge-0", number, events))
+            do(expected, change, Events(CAMPAIGN, "edge-0", number, pack(events)))
             if number % 4 == 0:
                 await worker.kill()
                 await worker.start()

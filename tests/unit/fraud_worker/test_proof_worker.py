@@ -13,6 +13,7 @@ from tests.unit.edge.stand import until
 from tests.unit.fraud_worker.test_embedded import ruled
 from tests.unit.fraud_worker.world import CAMPAIGN, RunningWorker, bearer, operator
 
+from flywheel.fraud.batch import encode, pack
 from flywheel.fraud.embedded import compile_once, make_engine
 from flywheel.fraud.policy import Ruled, Rules, write_rules
 from flywheel.fraud.words import Event
@@ -40,7 +41,7 @@ class Hand:
         ]
         headers = {**bearer(f"{CAMPAIGN}-edge"), "X-Flywheel-Batch": f"edge-0/{self.batch}"}
         url = f"{self.worker.url}/v1/fraud/events"
-        async with self.session.post(url, data=msgspec.msgpack.encode(events), headers=headers) as answer:
+        async with self.session.post(url, data=encode(pack(events)), headers=headers) as answer:
             assert answer.status == 200, await answer.text()
 
     async def get(self, path: str, status: int = 200, **query: Any) -> Any:
