@@ -174,7 +174,7 @@ def _counts(crowd: "Crowd") -> str:
         f"{crowd.present} here, {tally.started:,} came, {tally.requests:,} requests, {tally.failed:,} failed, "
         f"{tally.orders:,} orders, {tally.revenue:,.2f}"
         + (f"; {sights}" if sights else "")
-        + (f"; {_stopped(crowd)}" if tally.fates.refused else "")
+        + (f"; {_stopped(crowd)}" if tally.fates.has_groups else "")
     )
 
 
@@ -222,7 +222,7 @@ def _print(report: dict[str, Any]) -> None:
 def _print_fates(console: "Console", fates: dict[str, Any]) -> None:
     from rich.table import Table
 
-    if fates["groups"].keys() <= {"shoppers"} and not fates["honest"]["refused"]:
+    if fates["groups"].keys() <= {"shoppers"}:
         return
     made = Table(title="how the edge met them", title_justify="left")
     for name in ("group", "truth", "visits", "served", "blocked", "challenged", "stopped"):

@@ -121,6 +121,11 @@ class Fates:
             self.left_out += 1
 
     @property
+    def has_groups(self) -> bool:
+        """Whether anybody has come who belongs to a group."""
+        return not self.groups.keys() <= {SINGLES}
+
+    @property
     def refused(self) -> int:
         """Requests that the edge refused."""
         return sum(each.refused for each in self.groups.values())
