@@ -155,14 +155,19 @@ class EmbeddedEngine:
         return [ruling for place, found in by_place.items() for ruling in self._rulings(events[place], found)]
 
     def _rulings(self, event: Event, verdicts: Sequence[Verdict]) -> Iterator[Ruling]:
-        """Of all that is decided about one event, the strongest is carried out."""
+        """All that is decided about one event is carried out: rules may be about different subjects of it.
+
+        Whoever makes haste to be blocked by one cookie must not keep the address free. Of decisions about one client
+        the edge and the check API let the strongest count.
+        """
         # What lasts, lasts from when the edge took the event in: a replay must not move it.
         decided = [decide(self._ruled[each.rule], each, event, event.arrived, self._lists) for each in verdicts]
-        chosen = strongest(decided)
+        # None where an allow list of any rule names the sender.
+        acts = strongest(decided) is not None
         for verdict, decision in zip(verdicts, decided, strict=True):
             self._tallies[verdict.rule].count(verdict, decision.done)
             ruled = self._ruled[verdict.rule]
-            subjects = narrowed(ruled, event, self._lists) if decision is chosen else ()
+            subjects = narrowed(ruled, event, self._lists) if acts and decision.action else ()
             decisions = tuple(_decision(ruled, verdict, decision, event, *each) for each in subjects)
             for each in decisions:
                 self._blamed.note(each, event, verdict)

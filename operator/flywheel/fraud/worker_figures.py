@@ -12,6 +12,11 @@ from flywheel.fraud.rulings import Ruling
 from flywheel.fraud.subscriptions import Subscriptions
 from flywheel.fraud.words import Event
 
+OF_RULES = {
+    "keys_evicted": "Keys that a rule forgot or refused for want of room.",
+    "events_late": "Events that came too late for a rule.",
+    "events_without_key": "Events without a field of a rule's key.",
+}
 QUICK = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 
 
@@ -110,6 +115,7 @@ class StateFigures:
             problem.add_metric([self._namespace, name], int(bool(desk.problem)))
         yield from (held, evicted, problem)
         yield from self._of_lists()
+        yield from self._of_rules()
 
     def _of_lists(self) -> Iterable[Metric]:
         """Labels are names that rules give; who is on a list is in no figure."""
@@ -129,3 +135,18 @@ class StateFigures:
                 for kind, value in (("allow", each.allowed), ("deny", each.denied), ("watch", each.watched)):
                     listed.add_metric([self._namespace, name, each.rule, kind], value)
         yield from (entries, listed)
+
+    def _of_rules(self) -> Iterable[Metric]:
+        """Write what the rules' own counters say, which come back with the windows after a restart."""
+        labels = ["namespace", "campaign", "rule"]
+        keys = GaugeMetricFamily("flywheel_fraud_keys", "Keys that a rule remembers.", labels=labels)
+        counters = {
+            name: CounterMetricFamily(f"flywheel_fraud_{name}", text, labels=labels) for name, text in OF_RULES.items()
+        }
+        for campaign, desk in self._judging.casebook.desks.items():
+            for rule in desk.engine.figures():
+                of_rule = [self._namespace, campaign, rule.rule]
+                keys.add_metric(of_rule, rule.keys)
+                for name, value in zip(OF_RULES, (rule.evicted, rule.late, rule.without_key), strict=True):
+                    counters[name].add_metric(of_rule, value)
+        yield from (keys, *counters.values())

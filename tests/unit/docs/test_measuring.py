@@ -97,7 +97,7 @@ def test_every_alert_is_described_and_no_other() -> None:
     groups = rules("sale", "marketing", MonitoringSettings())["groups"]
     alerts = {rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule}
     assert "CampaignOrdersStopped" in alerts
-    said = {word for word in code_words(EVENTS) if re.fullmatch(r"(?:Campaign|ABTest)[A-Z]\w+", word)}
+    said = {word for word in code_words(EVENTS) if re.fullmatch(r"(?:Campaign|ABTest|Fraud)[A-Z]\w+", word)}
     assert sorted(alerts ^ said) == []
 
 

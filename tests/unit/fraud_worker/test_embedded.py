@@ -71,16 +71,23 @@ def test_whoever_breaks_a_rule_is_blocked_and_only_in_enforce():
     assert judge(book(ruled("r", "user")), *claims(3, **sender)) == both
 
 
-def test_of_what_is_decided_on_an_event_the_strongest_is_carried_out():
+def test_all_that_is_decided_on_an_event_is_carried_out_about_whom_it_is():
     review = ruled("reviews", "user", Action(kind="Review", queue="q"))
     made = book(ruled("blocks", "address"), review)
     found = judge(made, *claims(3, address="192.0.2.1", user="u"))
-    assert found == [("address", "192.0.2.1", "Block", ("/coupon",))]
+    assert found == [("address", "192.0.2.1", "Block", ("/coupon",)), ("user", "u", "Review", ("/",))]
     assert made.desk(CAMPAIGN).verdicts == 2
-    (held,) = made.desk(CAMPAIGN).blocks
+    held = next(each for each in made.desk(CAMPAIGN).blocks if each.kind == "address")
     assert (held.status, held.body, held.rule, held.event) == (429, "no", "blocks", "m-2")
     assert held.until == BEGAN + 20 + 1_800_000
     assert "3 where the limit is 2" in held.reason
+
+
+def test_a_block_of_one_subject_does_not_keep_another_one_free():
+    longer = Action(kind="Block", lasts=86_400_000, scope=("/coupon",))
+    made = book(ruled("blocks", "address"), ruled("hastes", "visitor", longer, more_than=0))
+    found = judge(made, *claims(3, address="192.0.2.1", visitor="v"))
+    assert [each[:2] for each in found] == [("address", "192.0.2.1"), ("visitor", "v")]
 
 
 def test_rules_that_cannot_be_read_leave_those_before():

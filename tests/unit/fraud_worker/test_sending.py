@@ -17,7 +17,7 @@ from tests.unit.events.world import KEY, as_json, document, event_row, track
 
 from flywheel.edge.document import Fraud, encode
 from flywheel.events.rows import EventRow
-from flywheel.fraud import sending
+from flywheel.fraud import feed, sending
 from flywheel.fraud.checking import read
 from flywheel.fraud.from_row import event_of
 from flywheel.fraud.link import Link
@@ -234,3 +234,22 @@ def test_an_event_has_flat_typed_fields_and_no_more_than_three_levels():
     damaged = EventRow(message_id="m", type="page", time=0, original_time=0, ingest_time=0, expires_at=0)
     damaged.properties = "[1]"
     assert event_of(damaged, "").fields == {"source": "library"}
+
+
+async def test_a_worker_that_is_no_longer_asked_is_not_missed(tmp_path: Path):
+    (tmp_path / "token").write_text("t")
+
+    async def take(_worker: str, _line: feed.Line) -> None:
+        pass
+
+    meters, gone = Meters(), f"http://127.0.0.1:{free_port()}"
+    link = Link("pod", tmp_path / "token", take, meters)
+    link.use_workers((gone,))
+    running = asyncio.create_task(link.run())
+    try:
+        await until(lambda: meters.connected.values == {(gone,): 0.0}, "its silence is told")
+        link.use_workers(())
+        await until(lambda: not meters.connected.values, "nobody waits for it")
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
