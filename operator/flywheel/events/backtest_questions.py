@@ -1,5 +1,6 @@
 """What the operator asks for fraud rules: what one would have found in a Campaign's past."""
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from flywheel.events.store import Store
 from flywheel.fraud.backtest import Past, Trial, counts_statement, found_statement
 from flywheel.fraud.backtest_asking import PATH, Answer, Asked, answer_of
 from flywheel.fraud.backtest_fields import Untried
-from flywheel.fraud.backtest_found import found_of
+from flywheel.fraud.backtest_found import Found, found_of
 
 BACKTEST = PATH
 SECONDS = 30.0
@@ -40,10 +41,18 @@ async def _tried(store: Store, asked: Asked) -> Answer:
         trial = Trial(load_fraudrule(asked.rule), past)
     except Untried as error:
         return Answer(untried=str(error))
+    return answer_of(trial, await find(store, trial))
+
+
+async def find(store: Store, trial: Trial) -> Found:
+    """Ask the store what a rule would have found."""
     limits = Limits(seconds=SECONDS, rows=MOST_ROWS)
     counts, found = counts_statement(trial), found_statement(trial)
-    counted = await store.query(counts.sql, counts.parameters, limits)
-    return answer_of(trial, found_of(trial, counted, await store.query(found.sql, found.parameters, limits)))
+    # Side by side: the windows of the one keep a single core busy for half of the time.
+    answers = await asyncio.gather(
+        store.query(counts.sql, counts.parameters, limits), store.query(found.sql, found.parameters, limits)
+    )
+    return found_of(trial, *answers)
 
 
 def _complaint(asked: Asked) -> str | None:

@@ -170,6 +170,10 @@ class Trial:
         prefix = self.rule.spec.address_prefix or AddressPrefix()
         return network_of(prefix.ipv4, prefix.ipv6)
 
+    def is_missing(self, name: str) -> str:
+        """Say which events lack a field."""
+        return "visitor_key = 0" if name == "visitor" else f"{self.text(name)} = ''"
+
     def needed(self) -> tuple[str, ...]:
         """Name the fields without which an event is not judged: those of the key first."""
         return tuple(dict.fromkeys((*self.rule.spec.key, *(name for each in self.measures for name in each.fields))))
@@ -177,7 +181,7 @@ class Trial:
 
 def counts_statement(trial: Trial) -> Statement:
     """Ask how many events the rule matches, how many came too late, and how many lack which field."""
-    lacking = [f", countIf({trial.text(name)} = '') AS lacking{n}" for n, name in enumerate(trial.needed())]
+    lacking = [f", countIf({trial.is_missing(name)}) AS lacking{n}" for n, name in enumerate(trial.needed())]
     sql = (
         f"SELECT count() AS events, countIf(NOT ({trial.in_time()})) AS late{''.join(lacking)} FROM events "
         f"WHERE {trial.within()} AND {trial.meant()}"
@@ -214,8 +218,10 @@ def _people(trial: Trial) -> str:
     a_visitor = (
         "(who, toUInt64(highest), toUInt64(0), toUInt64(0), toUInt64(0), toUInt64(0), 0., toInt64(0), toUInt64(0))"
     )
+    # Beyond the highest rung of a key there is nothing, and most keys are on low ones.
+    reached = "arraySlice(hits, 1, greatest(highest, 1))"
     rows = (
-        f"arrayConcat(arrayMap((count, rung) -> {a_rung}, hits, arrayEnumerate(hits)), "
+        f"arrayConcat(arrayMap((count, rung) -> {a_rung}, {reached}, arrayEnumerate({reached})), "
         f"arrayMap(who -> {a_visitor}, arrayFilter(who -> who != 0, members)))"
     )
     return (

@@ -6,7 +6,7 @@ from flywheel.api.fraudrule import FraudRule
 from flywheel.api.fraudrule_condition import Sign
 from flywheel.fraud.backtest_signs import UNIT, raw
 
-_COUNTS = (0, 1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 40, 50, 70, 100, 150, 200, 300, 500, 700, 1000, 2000, 5000, 10_000)
+_COUNTS = (1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 40, 50, 70, 100, 150, 200, 300, 500, 700, 1000, 2000, 5000, 10_000)
 _FACTORS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0)
 _NEAR = 50
 """Times of its own limit beyond which counts are not tried."""
@@ -99,8 +99,9 @@ def _around(sign: Sign, own: float, window: int, kept: int) -> list[float]:
     """Give limits near a sign's own, within the bounds that the resource sets."""
     changes = sign.velocity is not None and sign.velocity.changes is not None
     if sign.count or sign.distinct or changes:
-        least, most = (0 if sign.count else 1), (kept - 1 if changes else _COUNTS[-1])
-        return [float(each) for each in _COUNTS if least <= each <= min(most, max(10, own * _NEAR))]
+        # With a limit of 0 each event breaks a rule: that is no answer to anything.
+        most = min(kept - 1 if changes else _COUNTS[-1], max(10, own * _NEAR))
+        return [float(each) for each in _COUNTS if each <= most]
     near = [float(f"{own * factor:.6g}") for factor in _FACTORS]
     if _is_time(sign):
         longest = _OLDEST_ACCOUNT if sign.account_age else min(_LONGEST_SEQUENCE, window or _LONGEST_SEQUENCE)
