@@ -112,12 +112,16 @@ class Filing:
 
     async def _reckon(self) -> None:
         while True:
-            for name in list(self._casebook.desks):
-                try:
-                    await self.reckon(name)
-                except sqlite3.Error as error:
-                    self._complain(error)
+            await self.reckon_all()
             await asyncio.sleep(RECKON)
+
+    async def reckon_all(self) -> None:
+        """Reckon what labels say of all rules, where anything has changed and the disk lets us."""
+        for name in list(self._casebook.desks):
+            try:
+                await self.reckon(name)
+            except sqlite3.Error as error:
+                self._complain(error)
 
     async def reckon(self, campaign: str) -> None:
         """Reckon what labels say of the rules of a campaign, where anything has changed.
