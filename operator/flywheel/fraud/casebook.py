@@ -97,7 +97,7 @@ class Casebook:
     def snapshot(self, position: int) -> Snapshot:
         """Write down everything, as of a position of the journal."""
         states = {name: desk.state() for name, desk in self.desks.items()}
-        return Snapshot(position, self.rules, dict(self._senders), states, self.unfiled.dump())
+        return Snapshot(position, self.rules, dict(self._senders), states, unfiled=self.unfiled.dump())
 
     def restore(self, snapshot: Snapshot) -> None:
         """Become what was written down.

@@ -72,8 +72,8 @@ class Desk:
         """Write down what has to be kept."""
         version, decisions = self.blocks.dump()
         return CampaignState(
-            self.engine.snapshot(), version, decisions, self.events, self.verdicts, self.digest, self.labels.dump(),
-            self.pardons.dump(),
+            self.engine.snapshot(), version, decisions, self.events, self.verdicts, self.digest,
+            labels=self.labels.dump(), pardons=self.pardons.dump(),
         )  # fmt: skip
 
     def restore(self, state: CampaignState) -> None:

@@ -11,7 +11,7 @@ from flywheel.fraud.counters import RuleCounters
 from flywheel.fraud.decisions import Decision as Decided
 from flywheel.fraud.decisions import Done, Lists, decide, strongest
 from flywheel.fraud.engine import Engine
-from flywheel.fraud.explain import explain
+from flywheel.fraud.explain import explain, outcome
 from flywheel.fraud.policy import Ruled, Rules, read_rules
 from flywheel.fraud.rule import AccountAge, Changes, Condition, Count, Distinct, Match, Rule, Sum
 from flywheel.fraud.rule import Sequence as Ordered
@@ -67,13 +67,16 @@ class Tally(msgspec.Struct):
     would: int = 0
     held_out: int = 0
     latest: list[Verdict] = []
+    outcomes: list[str] = []
+    """What followed from each of these; none of those that an older version counted."""
 
-    def count(self, verdict: Verdict, done: Done) -> None:
+    def count(self, verdict: Verdict, done: Done, followed: str) -> None:
         """Take a verdict in."""
         self.acted += done in ("Acted", "Watched")
         self.would += done in ("Shadow", "OutsideShare")
         self.held_out += done == "HeldOut"
         self.latest = [*self.latest[1 - LATEST :], verdict]
+        self.outcomes = [*self.outcomes[1 - LATEST :], followed]
 
 
 class _State(msgspec.Struct, array_like=True):
@@ -130,7 +133,7 @@ class EmbeddedEngine:
         decided = [decide(self._ruled[each.rule], each, event, event.arrived, _NO_LISTS) for each in verdicts]
         chosen = strongest(decided)
         for verdict, decision in zip(verdicts, decided, strict=True):
-            self._tallies[verdict.rule].count(verdict, decision.done)
+            self._tallies[verdict.rule].count(verdict, decision.done, outcome(decision))
             ruled = self._ruled[verdict.rule]
             subjects = subjects_of(ruled, event) if decision is chosen else ()
             follows = tuple(_decision(ruled, verdict, decision, event, *each) for each in subjects)
@@ -184,6 +187,7 @@ class EmbeddedEngine:
             keys=met.keys,
             evicted=met.evicted + met.refused,
             latest=tuple(tally.latest),
+            outcomes=tuple(tally.outcomes),
         )
 
     def _fresh(self) -> Engine:
