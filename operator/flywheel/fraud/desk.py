@@ -51,7 +51,7 @@ class Desk:
     def pardon(self, pardon: Pardon, now: int) -> bool:
         """Leave somebody alone; tell whether other decisions hold than before."""
         self.pardons.put(pardon, now)
-        ended = ended_by(pardon, self.blocks) if pardon.until > now else []
+        ended = ended_by(pardon, tuple(self.blocks)) if pardon.until > now else []
         for each in ended:
             self.blocks.remove(each)
         return bool(ended)

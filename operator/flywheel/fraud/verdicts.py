@@ -102,7 +102,7 @@ def _is_address(value: str) -> bool:
         ipaddress.ip_network(value, strict=False)
     except ValueError:
         return False
-    return not value.isdecimal()
+    return True
 
 
 def kept_of(campaign: str, ruling: Ruling, keeping: Keeping, secret: bytes) -> Kept:

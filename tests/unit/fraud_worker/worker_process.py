@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.unit.fraud_worker.small_engine import SmallEngine
 
-from flywheel.fraud.embedded import make_engine
+from flywheel.fraud.rulings import MakeEngine
 from flywheel.fraud.worker import Settings, Worker
 from flywheel.runtime.logs import configure
 
@@ -33,7 +33,16 @@ async def run() -> int:
         segment_bytes=int(os.environ.get("SEGMENT_BYTES", "50000")),
         lock_seconds=0.5,
     )
-    return await Worker(settings, make_engine if os.environ.get("EMBEDDED") else SmallEngine, fetch).run()
+    return await Worker(settings, _engine(), fetch).run()
+
+
+def _engine() -> MakeEngine:
+    if not os.environ.get("EMBEDDED"):
+        return SmallEngine
+    # It takes a while, and is not wanted where a worker is killed again and again.
+    from flywheel.fraud.embedded import make_engine
+
+    return make_engine
 
 
 if __name__ == "__main__":
