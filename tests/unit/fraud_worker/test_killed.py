@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from tests.unit.edge.stand import free_port, until
+from tests.ports import free_port
+from tests.unit.edge.stand import until
 from tests.unit.events.process import MAIN
 from tests.unit.events.world import seeded
 from tests.unit.fraud_worker.small_engine import SmallEngine, rule

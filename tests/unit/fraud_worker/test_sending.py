@@ -10,7 +10,8 @@ import aiohttp
 import msgspec
 import pytest
 from aiohttp import web
-from tests.unit.edge.stand import free_port, until
+from tests.ports import free_port
+from tests.unit.edge.stand import until
 from tests.unit.events.process import Sidecar
 from tests.unit.events.world import KEY, as_json, document, event_row, track
 

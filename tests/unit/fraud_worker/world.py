@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
+from tests.ports import free_port
 from tests.unit.edge import stand
 from tests.unit.events.world import as_json
 from tests.unit.fraud_worker.small_engine import SmallEngine, rule
@@ -61,7 +62,7 @@ class RunningWorker:
         self.make_engine = make_engine
         self.directory = directory
         directory.mkdir(exist_ok=True)
-        self.port, self.metrics_port = stand.free_port(), stand.free_port()
+        self.port, self.metrics_port = free_port(), free_port()
         self.worker: Worker | None = None
         self.task: asyncio.Task[int] | None = None
         self.rules(rule())

@@ -4,17 +4,16 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import yaml
+from tests.ports import free_port
 from tests.unit.insight.exporter import exporting
 from tests.unit.insight.world import CAMPAIGN, NAMESPACE, SETTINGS, TITLE
 
@@ -48,12 +47,6 @@ def test_every_alert_is_tried() -> None:
     fired = {alert["alertname"] for case in cases for alert in case.get("alert_rule_test", ()) if alert["exp_alerts"]}
     groups = rules(CAMPAIGN, NAMESPACE, SETTINGS)["groups"]
     assert fired == {rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule}
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def hurried(groups: dict[str, Any]) -> dict[str, Any]:
