@@ -165,14 +165,22 @@ def _workers(states: Sequence[WorkerState], rule: str) -> list[Manifest]:
 
 
 def _samples(figures: Sequence[RuleFigures]) -> Manifest:
-    latest = sorted((verdict for each in figures for verdict in each.latest), key=lambda each: each.at)[-8:]
-    return {"samples": [_sample(each) for each in latest]} if latest else {}
+    told = [pair for each in figures for pair in zip(each.latest, _outcomes(each), strict=True)]
+    latest = sorted(told, key=lambda pair: pair[0].at)[-8:]
+    return {"samples": [_sample(*each) for each in latest]} if latest else {}
 
 
-def _sample(verdict: Verdict) -> Manifest:
+def _outcomes(figures: RuleFigures) -> list[str]:
+    """Give what followed from each of the latest verdicts; an empty word where that is not known."""
+    known = figures.outcomes[-len(figures.latest) :] if figures.latest else ()
+    return [*[""] * (len(figures.latest) - len(known)), *known]
+
+
+def _sample(verdict: Verdict, outcome: str) -> Manifest:
     """Addresses are shortened to their network: a status is read by more people than may know who came."""
     more = " or more" if verdict.saturated else ""
-    return {
+    told = {"outcome": outcome} if outcome else {}
+    return told | {
         "event": verdict.event[:253],
         "at": moment(verdict.at),
         "version": verdict.version,

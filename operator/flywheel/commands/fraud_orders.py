@@ -94,8 +94,6 @@ def kind_of(who: str) -> str:
         ipaddress.ip_network(who, strict=False)
     except ValueError:
         raise click.UsageError(f"Say what {who!r} is: --of visitor, --of user or --of device.") from None
-    if who.isdecimal():
-        raise click.UsageError(f"Say what {who!r} is: --of visitor, --of user or --of device.")
     return "address"
 
 

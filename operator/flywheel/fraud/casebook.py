@@ -109,9 +109,8 @@ class Casebook:
     def snapshot(self, position: int) -> Snapshot:
         """Write down everything, as of a position of the journal."""
         states = {name: desk.state() for name, desk in self.desks.items()}
-        return Snapshot(
-            position, self.rules, dict(self._senders), states, self.unfiled.dump(), tuple(self.lists.values())
-        )
+        lists = tuple(self.lists.values())
+        return Snapshot(position, self.rules, dict(self._senders), states, unfiled=self.unfiled.dump(), lists=lists)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Become what was written down.

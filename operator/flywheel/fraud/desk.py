@@ -52,7 +52,7 @@ class Desk:
     def pardon(self, pardon: Pardon, now: int) -> bool:
         """Leave somebody alone; tell whether other decisions hold than before."""
         self.pardons.put(pardon, now)
-        ended = ended_by(pardon, self.blocks) if pardon.until > now else []
+        ended = ended_by(pardon, tuple(self.blocks)) if pardon.until > now else []
         for each in ended:
             self.blocks.remove(each)
         return bool(ended)
@@ -73,8 +73,8 @@ class Desk:
         """Write down what has to be kept."""
         version, decisions = self.blocks.dump()
         return CampaignState(
-            self.engine.snapshot(), version, decisions, self.events, self.verdicts, self.digest, self.labels.dump(),
-            self.pardons.dump(), self.lost,
+            self.engine.snapshot(), version, decisions, self.events, self.verdicts, self.digest,
+            labels=self.labels.dump(), pardons=self.pardons.dump(), lost=self.lost,
         )  # fmt: skip
 
     def restore(self, state: CampaignState) -> None:

@@ -11,7 +11,7 @@ from flywheel.fraud.counters import RuleCounters
 from flywheel.fraud.decisions import Decision as Decided
 from flywheel.fraud.decisions import Done, decide, strongest
 from flywheel.fraud.engine import Engine
-from flywheel.fraud.explain import explain
+from flywheel.fraud.explain import explain, outcome
 from flywheel.fraud.listed import Lists
 from flywheel.fraud.policy import Ruled, Rules, read_rules
 from flywheel.fraud.roll import Roll
@@ -73,8 +73,10 @@ class Tally(msgspec.Struct):
     watched: int = 0
     allowed: int = 0
     latest: list[Verdict] = []
+    outcomes: list[str] = []
+    """What followed from each of these; none of those that an older version counted."""
 
-    def count(self, verdict: Verdict, done: Done) -> None:
+    def count(self, verdict: Verdict, done: Done, followed: str) -> None:
         """Take a verdict in."""
         self.acted += done == "Acted"
         self.would += done in ("Shadow", "OutsideShare", "Unprotected")
@@ -83,6 +85,7 @@ class Tally(msgspec.Struct):
         self.watched += done == "Watched"
         self.allowed += done == "Allowed"
         self.latest = [*self.latest[1 - LATEST :], verdict]
+        self.outcomes = [*self.outcomes[1 - LATEST :], followed]
 
 
 class _State(msgspec.Struct, array_like=True):
@@ -165,7 +168,7 @@ class EmbeddedEngine:
         # None where an allow list of any rule names the sender.
         acts = strongest(decided) is not None
         for verdict, decision in zip(verdicts, decided, strict=True):
-            self._tallies[verdict.rule].count(verdict, decision.done)
+            self._tallies[verdict.rule].count(verdict, decision.done, outcome(decision))
             ruled = self._ruled[verdict.rule]
             subjects = narrowed(ruled, event, self._lists) if acts and decision.action else ()
             decisions = tuple(_decision(ruled, verdict, decision, event, *each) for each in subjects)
@@ -226,6 +229,7 @@ class EmbeddedEngine:
             evicted=met.evicted + met.refused,
             duplicates=self._engine.counters.duplicates if judged else 0,
             latest=tuple(tally.latest),
+            outcomes=tuple(tally.outcomes),
         )
 
     def _fresh(self) -> Engine:

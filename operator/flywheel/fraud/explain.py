@@ -22,7 +22,7 @@ from flywheel.fraud.rule import (
 from flywheel.fraud.rule import (
     Sequence as Steps,
 )
-from flywheel.fraud.words import Verdict
+from flywheel.fraud.words import ActionKind, Verdict
 
 DONE = {
     "Off": "the rule is off",
@@ -34,6 +34,14 @@ DONE = {
     "HeldOut": "the key is held out, so that it stays known who is harmed",
     "Shadow": "the rule is in Shadow",
     "OutsideShare": "the key is outside the share that is enforced",
+}
+
+OUTCOMES: dict[ActionKind, str] = {
+    "Block": "Blocked",
+    "Challenge": "Challenged",
+    "Throttle": "Throttled",
+    "Review": "Reviewed",
+    "Tag": "Tagged",
 }
 
 
@@ -114,6 +122,15 @@ def _done(decision: Decision) -> str:
     instead = f" instead of {decision.would}" if decision.would else ""
     instead += f": {DONE['Watched']}" if decision.done == "Watched" else ""
     return f"{decision.action}{scope}{until}{instead}{because}."
+
+
+def outcome(decision: Decision) -> str:
+    """Say in a word what followed from a verdict: `Blocked`, `Holdout`, `WouldBlock`."""
+    if decision.action is not None:
+        return OUTCOMES[decision.action]
+    if decision.done in ("Shadow", "OutsideShare", "Unprotected"):
+        return f"Would{decision.would}"
+    return "Holdout" if decision.done == "HeldOut" else decision.done
 
 
 def moment(time: int) -> str:

@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 from flywheel.fraud.archive import Archive, Version
@@ -100,8 +101,12 @@ class Filing:
 
     async def _forget(self) -> None:
         while True:
+            now = int(self._clock() * 1000)
+            for desk in self._casebook.desks.values():
+                # A worker that replays an older journal meets them again, and forgets them again.
+                desk.labels.forget(now - desk.keeping.keep_for)
             try:
-                gone = await self.ask(lambda archive: archive.forget(int(self._clock() * 1000)))
+                gone = await self.ask(partial(Archive.forget, now=now))
             except sqlite3.Error as error:
                 self._complain(error)
             else:
@@ -112,12 +117,16 @@ class Filing:
 
     async def _reckon(self) -> None:
         while True:
-            for name in list(self._casebook.desks):
-                try:
-                    await self.reckon(name)
-                except sqlite3.Error as error:
-                    self._complain(error)
+            await self.reckon_all()
             await asyncio.sleep(RECKON)
+
+    async def reckon_all(self) -> None:
+        """Reckon what labels say of all rules, where anything has changed and the disk lets us."""
+        for name in list(self._casebook.desks):
+            try:
+                await self.reckon(name)
+            except sqlite3.Error as error:
+                self._complain(error)
 
     async def reckon(self, campaign: str) -> None:
         """Reckon what labels say of the rules of a campaign, where anything has changed.

@@ -73,6 +73,12 @@ class Labels:
             self._forget(next(iter(self._held.values())))
             self.forgotten += 1
 
+    def forget(self, before: int) -> None:
+        """Forget what was said before a moment, in milliseconds since 1970."""
+        for each in [each for each in self._held.values() if each.at < before]:
+            self._forget(each)
+            self.version += 1
+
     def dump(self) -> tuple[Label, ...]:
         """Give all of them, those first that were given first."""
         return tuple(self._held.values())

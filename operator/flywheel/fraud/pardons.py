@@ -1,7 +1,7 @@
 """Who is left alone for a while, whatever the rules find: given by a person, with a reason and an end. Pure."""
 
 import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import msgspec
 
@@ -87,13 +87,21 @@ class Pardons:
         self._held = {each.subject: each for each in pardons}
 
 
-def ended_by(pardon: Pardon, decisions: Iterable[Decision]) -> list[str]:
+def ended_by(pardon: Pardon, decisions: Collection[Decision]) -> list[str]:
     """Give the ids of the decisions that a pardon ends: those about its subject, or about a network that has it."""
-    return [
-        each.id
+    meant = [
+        each
         for each in decisions
         if each.kind == pardon.kind and pardon.rule in ("", each.rule) and _meets(each.kind, pardon.value, each.value)
     ]
+    return [each.id for each in together(meant, decisions)]
+
+
+def together(some: Collection[Decision], decisions: Iterable[Decision]) -> list[Decision]:
+    """Give some decisions and those that the same event led to: a user is stopped at the edge as a visitor."""
+    ids = {each.id for each in some}
+    causes = {(each.rule, each.event) for each in some if each.event}
+    return [each for each in decisions if each.id in ids or (each.rule, each.event) in causes]
 
 
 def _meets(kind: str, one: str, other: str) -> bool:

@@ -66,6 +66,8 @@ class RuleFigures(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Events that came again, of whatever rule."""
     latest: tuple[Verdict, ...] = ()
     """The latest verdicts, newest last."""
+    outcomes: tuple[str, ...] = ()
+    """What followed from each of these, such as `Blocked`; fewer where that is not known of the oldest."""
     evidence: Evidence = Evidence()
     """What labels say about whom it found; the engine knows nothing of it."""
 

@@ -7,6 +7,7 @@ tells addresses apart and gives none of them away. Pure.
 import hashlib
 import ipaddress
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -75,6 +76,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         return JOINT.join(self.key)
 
 
+@lru_cache(maxsize=16_384)
 def masked(value: str, secret: bytes) -> str:
     """Give the name under which an address is known to whoever has the secret: the same one each time.
 
@@ -100,7 +102,7 @@ def _is_address(value: str) -> bool:
         ipaddress.ip_network(value, strict=False)
     except ValueError:
         return False
-    return not value.isdecimal()
+    return True
 
 
 def kept_of(campaign: str, ruling: Ruling, keeping: Keeping, secret: bytes) -> Kept:

@@ -149,6 +149,8 @@ class Worker:
             self.casebook.unfiled.on_full = filing.relieve
             await asyncio.to_thread(judging.recover)
             self.casebook.unfiled.on_full = None
+            # Whoever asks right after a restart must not be told that there are no labels.
+            await filing.reckon_all()
             self.casebook.on_ruling = self._figures.ruling
             self._begin(judging.run(), "judging")
             self._begin(self._expire(), "the end of decisions")

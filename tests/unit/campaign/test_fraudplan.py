@@ -227,7 +227,10 @@ def test_a_status_shows_no_whole_address() -> None:
         since=1_813_103_940_000, saturated=True,
     )  # fmt: skip
     [judged] = planned(rule()).judged
-    [sample] = status_of(judged, {}, seen(figures(latest=(verdict,))), NOW)["samples"]
+    [sample] = status_of(judged, {}, seen(figures(latest=(verdict,), outcomes=("Blocked",))), NOW)["samples"]
+    assert sample["outcome"] == "Blocked"
+    [of_older] = status_of(judged, {}, seen(figures(latest=(verdict,))), NOW)["samples"]
+    assert "outcome" not in of_older
     assert sample["key"] == ["203.0.113.0/24", "u1"]
     assert (sample["observed"], sample["limit"]) == ("21 or more", "20")
 

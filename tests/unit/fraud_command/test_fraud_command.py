@@ -44,8 +44,9 @@ class Worker:
         return f"http://127.0.0.1:{self.admin_port}"
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "tests.unit.fraud_worker.worker_process", str(self.directory), str(self.port)]
-        environment = {**os.environ, "PYTHONPATH": "operator:.", "EMBEDDED": "1", "ADMIN_PORT": str(self.admin_port)}
+        module, engine = "tests.unit.fraud_worker.worker_process", "flywheel.fraud.embedded:make_engine"
+        command = [sys.executable, "-m", module, str(self.directory), str(self.port), engine]
+        environment = {**os.environ, "PYTHONPATH": "operator:.", "ADMIN_PORT": str(self.admin_port)}
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=ROOT)
         self.wait(lambda: CAMPAIGN in self.state().get("campaigns", {}), "the worker is ready")

@@ -229,6 +229,13 @@ def test_the_latest_word_counts_and_the_room_is_kept(given: list[Label]) -> None
         assert each == max(reversed(about), key=lambda other: other.at)
 
 
+def test_labels_go_when_the_verdicts_go_that_they_are_about() -> None:
+    held = Labels()
+    held.put(Label(kind="user", value=(f"u-{at}",), said="Dishonest", at=at) for at in (1, 5, 9))
+    held.forget(5)
+    assert ([each.at for each in held], held.dishonest) == ([5, 9], 2)
+
+
 @pytest.mark.parametrize(
     ("pardoned", "kind", "value", "meant"),
     [

@@ -71,6 +71,15 @@ def test_whoever_breaks_a_rule_is_blocked_and_only_in_enforce():
     assert judge(book(ruled("r", "user")), *claims(3, **sender)) == both
 
 
+def test_the_latest_verdicts_say_what_followed():
+    made = book(
+        ruled("acts", "address"), ruled("quiet", "user", mode="Shadow"), ruled("held", "visitor", holdout=10_000)
+    )
+    judge(made, *claims(3, address="192.0.2.1", user="u", visitor="v"))
+    told = {each.rule: each.outcomes for each in made.desk(CAMPAIGN).engine.figures()}
+    assert told == {"acts": ("Blocked",), "quiet": ("WouldBlock",), "held": ("Holdout",)}
+
+
 def test_all_that_is_decided_on_an_event_is_carried_out_about_whom_it_is():
     review = ruled("reviews", "user", Action(kind="Review", queue="q"))
     made = book(ruled("blocks", "address"), review)

@@ -25,6 +25,10 @@ def document(*rules: Ruled, **more: Any) -> bytes:
     return msgspec.json.encode({CAMPAIGN: msgspec.Raw(write_rules(Rules(rules=rules, **more)))})
 
 
+def claim(identity: str, at: int, **sender: Any) -> Event:
+    return Event(id=identity, name="Coupon Claimed", time=at, arrived=at, **sender)
+
+
 class Hand:
     """Somebody who speaks to a worker: an edge, a service and a person in one."""
 
@@ -34,11 +38,11 @@ class Hand:
 
     async def claim(self, count: int, start: int = 0, **sender: Any) -> None:
         """Send claims of coupons, named m-0, m-1, ..."""
+        await self.send([claim(f"m-{n}", NOW + n, **sender) for n in range(start, start + count)])
+
+    async def send(self, events: list[Event]) -> None:
+        """Send events as an edge does."""
         self.batch += 1
-        events = [
-            Event(id=f"m-{n}", name="Coupon Claimed", time=NOW + n, arrived=NOW + n, **sender)
-            for n in range(start, start + count)
-        ]
         headers = {**bearer(f"{CAMPAIGN}-edge"), "X-Flywheel-Batch": f"edge-0/{self.batch}"}
         url = f"{self.worker.url}/v1/fraud/events"
         async with self.session.post(url, data=encode(pack(events)), headers=headers) as answer:
@@ -225,6 +229,28 @@ async def test_who_is_allowed_is_let_go_at_once_and_left_alone_until_the_end(tmp
         await person.post("allow", kind="address", value="192.0.2.0/28", until=0)
         await person.claim(1, 5, address="192.0.2.1")
         assert (await person.get("decisions"))["total"] == 1
+
+
+async def test_a_user_who_is_let_go_is_let_go_as_the_visitor_whom_the_edge_knows(tmp_path: Path) -> None:
+    async with hand(tmp_path, document(ruled("r", "user"))) as person:
+        for way in ("unblock", "allow"):
+            await person.claim(3, 10 * person.batch, user="u-1", visitor="v-1")
+            held = (await person.get("decisions"))["decisions"]
+            assert {each["kind"] for each in held} == {"user", "visitor"}
+            more = {"until": NOW + 3_600_000, "reason": "a customer"} if way == "allow" else {}
+            await person.post(way, kind="user", value="u-1", **more)
+            assert (await person.get("decisions"))["total"] == 0
+
+
+async def test_many_decisions_of_a_rule_end_at_once(tmp_path: Path) -> None:
+    async with hand(tmp_path, document(ruled("r", "visitor", more_than=0))) as person:
+        for start in range(0, 3_000, 500):
+            now = NOW + start
+            await person.send([claim(f"n-{start + n}", now + n, visitor=f"v-{start + n}") for n in range(500)])
+        listed = await person.get("decisions", limit=2)
+        assert (listed["total"], len(listed["decisions"])) == (3_000, 2)
+        assert len(await person.post("unblock", rule="r")) == 3_000
+        assert (await person.get("decisions"))["total"] == 0
 
 
 async def test_who_asks_for_an_allowed_visitor_is_told_that_they_may(tmp_path: Path) -> None:
