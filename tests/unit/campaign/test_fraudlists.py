@@ -12,6 +12,7 @@ from tests.unit.fraud_worker.small_engine import SmallEngine
 
 from flywheel.campaign.fraudasking import NotAnswered
 from flywheel.campaign.fraudlistreader import ListReader
+from flywheel.campaign.fraudlists import count_not_taken
 from flywheel.campaign.fraudreconcile import LOOK_EVERY, FraudReconciler
 from flywheel.fraud.casebook import Casebook
 from flywheel.fraud.lists_server import told
@@ -219,8 +220,10 @@ async def test_of_a_list_that_is_gone_the_last_good_one_stays(key: str, becomes:
     assert says in message
     assert "it holds as it was taken last, with " in message
     assert world.entries() == ALL
+    assert count_not_taken(world.rules.values()) == 1
     world.objects[key, "fraud"] = CONFIG_MAP if key == "ConfigMap" else SECRET
     assert (await world.reconcile())[1] == "Taken"
+    assert count_not_taken(world.rules.values()) == 0
 
 
 async def test_a_poisoned_list_is_refused_and_the_last_good_one_stays() -> None:
