@@ -26,6 +26,7 @@ BENCHMARKS = (
     "release",
     "push",
     "fraud_engine",
+    "fraud_lists",
 )
 """Each a module beside this one, with a function `measure() -> list[Row]`."""
 EXAMPLES = ("examples/shop", "examples/618")

@@ -18,8 +18,8 @@ class FraudRuleCondition(Condition):
     """One statement about the FraudRule: a metav1.Condition."""
 
     type: Annotated[str, Field(min_length=1, max_length=316)] = Field(
-        description="What the statement is about: Ready, Reconciling, Stalled, Loaded, Warm, Precise, Backtested or "
-        "UnknownFields."
+        description="What the statement is about: Ready, Reconciling, Stalled, Loaded, Warm, Lists, Precise, "
+        "Backtested or UnknownFields."
     )
 
 

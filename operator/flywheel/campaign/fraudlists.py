@@ -8,6 +8,7 @@ import msgspec
 from flywheel.campaign.conditions import Condition
 from flywheel.fraud.listing import Reading
 from flywheel.fraud.policy import ListNames, ListOf, Ruled
+from flywheel.plan import Manifest
 
 MOST_TOGETHER = 1_000_000
 """Entries of all lists of a namespace: the worker holds them in memory, and writes them into each snapshot."""
@@ -90,6 +91,12 @@ def lists_condition(lists: ListNames, states: ListStates, unseen: str) -> Condit
     if any(each.reading and each.reading.wrong for each in told.values()):
         return Condition("Lists", "False", "LinesLeftOut", said)
     return Condition("Lists", "True", "Taken", said)
+
+
+def count_not_taken(rules: Iterable[Manifest]) -> int:
+    """Count the rules of which a list is not in force as it is now."""
+    conditions = (each for rule in rules for each in (rule.get("status") or {}).get("conditions") or ())
+    return sum(1 for each in conditions if each.get("type") == "Lists" and each.get("reason") == "NotTaken")
 
 
 def _said(kind: str, of: ListOf, state: ListState) -> str:

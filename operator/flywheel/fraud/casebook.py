@@ -32,6 +32,7 @@ class Casebook:
         self.lists: dict[ListOf, PackedList] = {}
         self.entries: dict[ListOf, Entries] = {}
         """The same, ready to be asked."""
+        self._prepared: dict[ListOf, tuple[PackedList, Entries]] = {}
         self.desks: dict[str, Desk] = {}
         self.on_ruling = on_ruling
         """None while the journal is replayed: whoever is told has been told then."""
@@ -139,13 +140,21 @@ class Casebook:
         for desk in self.desks.values():
             self._load(desk)
 
+    def prepare(self, packed: PackedList) -> None:
+        """Lay a list out that a record is about to bring: that takes a while, and may be done beside what goes on."""
+        self._prepared[packed.of] = packed, Entries(packed)
+
     def _take_lists(self, lists: dict[ListOf, PackedList]) -> None:
-        self.entries = {
-            of: self.entries[of] if packed is self.lists.get(of) else Entries(packed) for of, packed in lists.items()
-        }
+        self.entries = {of: self._laid_out(packed) for of, packed in lists.items()}
         self.lists = lists
         for desk in self.desks.values():
             desk.engine.use_lists(self.entries)
+
+    def _laid_out(self, packed: PackedList) -> Entries:
+        if packed is self.lists.get(packed.of):
+            return self.entries[packed.of]
+        known, entries = self._prepared.pop(packed.of, (None, None))
+        return entries if known is packed and entries is not None else Entries(packed)
 
     def _spare(self) -> Iterator[Desk | None]:
         """End the decisions about whoever is to be left alone from now on, some at a time."""

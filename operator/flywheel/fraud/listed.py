@@ -10,9 +10,10 @@ import ipaddress
 import sys
 from array import array
 from bisect import bisect_right
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
 from itertools import pairwise
+from operator import attrgetter
+from socket import AF_INET, AF_INET6, inet_pton
 
 import msgspec
 
@@ -25,6 +26,7 @@ DIGEST = 16
 """Bytes that are kept of a hash."""
 IPV4, IPV6 = 4, 16
 """Bytes of an address; a range is its first and its last one."""
+_MAPPED = bytes(10) + b"\xff\xff"
 _KINDS = {"address": "Address", "visitor": "Visitor", "user": "User", "device": "Device"}
 
 
@@ -59,18 +61,18 @@ def complaint(packed: PackedList) -> str:
     return ""
 
 
-@lru_cache(maxsize=65_536)
-def parsed(value: str) -> tuple[int, bytes, str] | None:
-    """Give the version, the bytes and the text of an address; None for what is none.
+def packed_address(value: str) -> bytes:
+    """Give the bytes of an address, 4 or 16; none for what is no address.
 
     An IPv4 address in IPv6's notation is an IPv4 address, as it is at the edge.
     """
     try:
-        found = ipaddress.ip_address(value)
-    except ValueError:
-        return None
-    found = getattr(found, "ipv4_mapped", None) or found
-    return found.version, found.packed, str(found)
+        if ":" not in value:
+            return inet_pton(AF_INET, value)
+        found = inet_pton(AF_INET6, value.partition("%")[0])
+    except (OSError, ValueError):
+        return b""
+    return found[12:] if found[:12] == _MAPPED else found
 
 
 def hashed(value: str) -> bytes:
@@ -92,13 +94,15 @@ class Entries:
         self._ipv4 = short[::2], short[1::2]
         long = [packed.ipv6[at : at + IPV6] for at in range(0, len(packed.ipv6), IPV6)]
         self._ipv6 = long[::2], long[1::2]
+        self._sender = _SENDERS[packed.of.of]
+        self._is_of_ranges = packed.of.of == "Address" and not packed.of.hashed
 
     def __bool__(self) -> bool:
         return bool(self._hashes or self._ipv4[0] or self._ipv6[0])
 
     def has(self, event: Event) -> bool:
         """Say whether the list names the sender of an event."""
-        value = _sender(self.of, event)
+        value = self._sender(event)
         return bool(value) and self._has(value)
 
     def names(self, kind: str, value: str) -> bool:
@@ -114,28 +118,23 @@ class Entries:
         return bool(self) if self.of.hashed else self._touches(address, int(length))
 
     def _has(self, value: str) -> bool:
-        if self.of.of != "Address":
-            return hashed(value) in self._hashes
-        address = parsed(value)
-        if address is None:
-            return False
-        version, packed, text = address
-        if self.of.hashed:
-            return hashed(text) in self._hashes
-        return self._within(version, packed, packed)
+        if self._is_of_ranges:
+            address = packed_address(value)
+            return bool(address) and self._within(address, address)
+        if self.of.of == "Address":
+            address = packed_address(value)
+            return bool(address) and hashed(str(ipaddress.ip_address(address))) in self._hashes
+        return hashed(value) in self._hashes
 
-    def _touches(self, address: str, length: int) -> bool:
-        found = parsed(address)
-        if found is None:
-            return False
-        version, packed, _ = found
-        rest = (1 << (8 * len(packed) - length)) - 1
-        last = int.from_bytes(packed, "big") | rest
-        return self._within(version, packed, last.to_bytes(len(packed), "big"))
+    def _touches(self, network: str, length: int) -> bool:
+        first = packed_address(network)
+        rest = (1 << (8 * len(first) - length)) - 1 if first else 0
+        last = int.from_bytes(first, "big") | rest
+        return bool(first) and self._within(first, last.to_bytes(len(first), "big"))
 
-    def _within(self, version: int, first: bytes, last: bytes) -> bool:
+    def _within(self, first: bytes, last: bytes) -> bool:
         """Say whether a range of the list has an address from `first` to `last`."""
-        if version == 4:
+        if len(last) == IPV4:
             starts, ends = self._ipv4
             at = bisect_right(starts, int.from_bytes(last, "big")) - 1
             return at >= 0 and ends[at] >= int.from_bytes(first, "big")
@@ -144,18 +143,17 @@ class Entries:
         return at >= 0 and long_ends[at] >= first
 
 
-def _sender(of: ListOf, event: Event) -> str:
-    match of.of:
-        case "Address":
-            return event.address
-        case "Visitor":
-            return event.visitor
-        case "User":
-            return event.user
-        case "Device":
-            device = event.fields.get("device", "")
-            return device if isinstance(device, str) else ""
+def _device(event: Event) -> str:
+    device = event.fields.get("device", "")
+    return device if isinstance(device, str) else ""
 
+
+_SENDERS: dict[str, Callable[[Event], str]] = {
+    "Address": attrgetter("address"),
+    "Visitor": attrgetter("visitor"),
+    "User": attrgetter("user"),
+    "Device": _device,
+}
 
 Lists = Mapping[ListOf, Entries]
 """What has been read of lists. One that is missing has never been read."""

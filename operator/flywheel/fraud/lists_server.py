@@ -1,5 +1,6 @@
 """Where the operator hands over the lists that rules name, and what is told of those that the worker has."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 
 import msgspec
@@ -53,10 +54,13 @@ class ListsServer:
             return refusal(413, "too_large", str(error))
         except msgspec.DecodeError as error:
             return refusal(400, "unreadable", f"The lists cannot be read: {error}")
-        if wrong := _complaint(lists):
+        book = self._judging.casebook
+        if wrong := await asyncio.to_thread(_complaint, lists):
             return refusal(400, "unreadable", f"The lists cannot be taken: {wrong}.")
         try:
-            if not _is_there(lists, self._judging.casebook):
+            if not _is_there(lists, book):
+                for each in lists.put:
+                    await asyncio.to_thread(book.prepare, each)
                 await self._judging.submit(lists)
         except (Full, OSError) as error:
             return refusal(503, "busy", str(error), {"Retry-After": "1"})

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from flywheel.fraud.fields import key_reader
 from flywheel.fraud.listed import Entries, Lists
 from flywheel.fraud.policy import ListOf, Ruled
+from flywheel.fraud.quick import Matching
+from flywheel.fraud.rule import Match
 from flywheel.fraud.rulings import Shard
 from flywheel.fraud.sharding import owner
-from flywheel.fraud.where import matcher
 from flywheel.fraud.words import Event, Listed, Verdict
 
 
@@ -23,7 +24,7 @@ class _Named:
 
     name: str
     version: str
-    means: Callable[[Event], bool]
+    match: Match
     owns: Callable[[Event], bool]
     key: Callable[[Event], tuple[str, ...]]
     lists: tuple[tuple[Listed, str, Entries], ...]
@@ -37,6 +38,13 @@ class Roll:
         """Look up the lists of rules that are not off."""
         found = (_named(each, lists, shard) for each in rules if each.policy.mode != "Off")
         self._rules = [each for each in found if each.lists]
+        self._matching = Matching([each.match for each in self._rules])
+        asked = {id(entries): entries for rule in self._rules for *_, entries in rule.lists}
+        self._asked = [(entries, self._rules_of(entries)) for entries in asked.values()]
+        """Each list once, with a bit for each rule that names it."""
+
+    def _rules_of(self, entries: Entries) -> int:
+        return sum(1 << i for i, rule in enumerate(self._rules) if any(each is entries for *_, each in rule.lists))
 
     def __bool__(self) -> bool:
         return bool(self._rules)
@@ -62,14 +70,15 @@ class Roll:
         return sorted([*verdicts, *added], key=lambda each: (each[0], each[1].rule)) if added else list(verdicts)
 
     def _verdicts(self, event: Event) -> Iterable[Verdict]:
-        for rule in self._rules:
-            if not rule.means(event):
-                continue
-            for listed, source, entries in rule.lists:
-                if entries.has(event):
-                    if rule.owns(event):
-                        yield _verdict(rule, event, listed, source)
-                    break
+        bits = self._matching.bits(event)
+        if not bits:
+            return
+        named = [entries for entries, rules in self._asked if rules & bits and entries.has(event)]
+        for i, rule in enumerate(self._rules) if named else ():
+            if bits >> i & 1 and rule.owns(event):
+                first = next(((listed, source) for listed, source, each in rule.lists if each in named), None)
+                if first is not None:
+                    yield _verdict(rule, event, *first)
 
 
 def _named(ruled: Ruled, lists: Lists, shard: Shard) -> _Named:
@@ -82,7 +91,7 @@ def _named(ruled: Ruled, lists: Lists, shard: Shard) -> _Named:
     return _Named(
         rule.name,
         rule.version,
-        matcher(rule.match),
+        rule.match,
         owns,
         key_reader(rule.key, rule.prefix_ipv4, rule.prefix_ipv6),
         (*asked("Deny", policy.deny), *asked("Watch", policy.watch)),

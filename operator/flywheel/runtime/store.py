@@ -115,6 +115,10 @@ class Store:
         judging = owner[1] == FRAUD and bool(self.fraud_rules(owner[0]))
         return judging or owner in self._campaigns or owner in self._children
 
+    def all_fraud_rules(self) -> tuple[Manifest, ...]:
+        """Return the FraudRules of all namespaces as last seen."""
+        return tuple(self._rules.values())
+
     def fraud_rules(self, namespace: str) -> tuple[Manifest, ...]:
         """Give the FraudRules of a namespace, as last seen, by name."""
         return tuple(self._rules[key] for key in sorted(self._rules) if key[0] == namespace)

@@ -3,6 +3,7 @@
 import base64
 import json
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from tests.unit.campaign.test_fraudplan import SHOP, campaign, manifest
 from tests.unit.fraud_worker.small_engine import SmallEngine
 
 from flywheel.campaign.fraudasking import NotAnswered
+from flywheel.campaign.fraudlistreader import ListReader
+from flywheel.campaign.fraudlists import count_not_taken
 from flywheel.campaign.fraudreconcile import LOOK_EVERY, FraudReconciler
 from flywheel.fraud.casebook import Casebook
 from flywheel.fraud.lists_server import told
@@ -217,8 +220,10 @@ async def test_of_a_list_that_is_gone_the_last_good_one_stays(key: str, becomes:
     assert says in message
     assert "it holds as it was taken last, with " in message
     assert world.entries() == ALL
+    assert count_not_taken(world.rules.values()) == 1
     world.objects[key, "fraud"] = CONFIG_MAP if key == "ConfigMap" else SECRET
     assert (await world.reconcile())[1] == "Taken"
+    assert count_not_taken(world.rules.values()) == 0
 
 
 async def test_a_poisoned_list_is_refused_and_the_last_good_one_stays() -> None:
@@ -278,3 +283,21 @@ async def test_a_rule_without_lists_says_nothing_of_them() -> None:
     world.objects = {key: forbidden() for key in world.objects}
     await world.made.reconcile("shop")
     assert "Lists" not in {each["type"] for each in world.rules["burst"]["status"]["conditions"]}
+
+
+async def test_each_of_several_workers_gets_what_it_lacks() -> None:
+    one, two = World(), World()
+    books = {"http://a": one, "http://b": two}
+
+    async def hand_lists(_: str, address: str, lists: bytes) -> bytes:
+        return await books[address].hand_lists(_, address, lists)
+
+    await one.reconcile()
+    one.handed.clear()
+    reader = ListReader(one, SimpleNamespace(hand_lists=hand_lists))  # type: ignore[arg-type]
+    wanted = dict.fromkeys(one.casebook.entries, False)
+    bodies = {address: (await world.states(""))[WORKER] for address, world in books.items()}
+    states = await reader.bring("shop", wanted, bodies)
+    assert one.handed == [], "it has them all"
+    assert two.entries() == ALL
+    assert {of.source: each.entries for of, each in states.items()} == ALL

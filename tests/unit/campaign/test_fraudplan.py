@@ -240,3 +240,28 @@ def test_what_a_worker_says_is_read() -> None:
     state = read_state("flywheel-fraud-0", json.dumps(said).encode())[SHOP]
     assert state.figures["burst"].hits == 3
     assert state.decisions == 2
+
+
+def test_a_sample_of_a_list_names_it_and_before_the_worker_was_asked_lists_are_unknown() -> None:
+    asked = rule(lists={"deny": [{"configMap": "fraud", "key": "proxies.txt"}]})
+    verdict = Verdict(
+        rule="burst", version="v", event="m-1", at=1, key=("192.0.2.7",), observed=1, limit=0, since=0,
+        detail="configmap/fraud/proxies.txt", listed="Deny",
+    )  # fmt: skip
+    figures = RuleFigures(rule="burst", version="v", generation=1, mode="Shadow", warm=True, latest=(verdict,))
+    seen = Seen({SHOP: (WorkerState("flywheel-fraud-0", {"burst": figures}),)})
+    [judged] = planned(asked).judged
+    told = status_of(judged, {}, seen, NOW)
+    assert [each["observed"] for each in told["samples"]] == ["Deny list configmap/fraud/proxies.txt"]
+    assert (condition(told, "Lists")["status"], condition(told, "Lists")["reason"]) == ("Unknown", "NotSeen")
+
+
+def test_the_lists_of_all_rules_are_wanted_and_those_of_one_that_makes_no_sense_any_more_as_well() -> None:
+    offices, proxies = {"configMap": "fraud", "key": "offices.txt"}, {"secret": "fraud", "key": "proxies"}
+    one, two = rule("one", lists={"allow": [offices], "watch": [proxies]}), rule("two", lists={"deny": [proxies]})
+    found = {of.source: denies for of, denies in planned(one, two).lists.items()}
+    assert found == {"configmap/fraud/offices.txt": False, "secret/fraud/proxies": True}
+    [judged] = planned(one).judged
+    broken = rule("one", match={"event": "Coupon Claimd"})
+    assert [of.source for of in planned(broken, held={SHOP: (judged.ruled,)}).lists] == list(found)
+    assert planned(rule(), two, opened=frozenset()).lists == {}

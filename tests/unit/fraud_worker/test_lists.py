@@ -2,19 +2,24 @@
 
 import asyncio
 import io
+import ipaddress
 import itertools
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import httpx
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.unit.edge.stand import until
 from tests.unit.events.world import seeded
 from tests.unit.fraud_worker.test_embedded import BEGAN, BLOCK, book, claims, document, judge, ruled
 from tests.unit.fraud_worker.test_killed import Process
 from tests.unit.fraud_worker.world import CAMPAIGN, bearer, operator, site
 
+from flywheel.campaign.fraudlistreader import ListReader
 from flywheel.fraud.batch import pack
 from flywheel.fraud.casebook import Casebook
 from flywheel.fraud.embedded import make_engine
@@ -28,6 +33,8 @@ from flywheel.fraud.rule import Filter
 from flywheel.fraud.rulings import Ruling, Shard
 from flywheel.fraud.snapshots import Snapshots
 from flywheel.fraud.words import Event
+from flywheel.plan import ObjectKey
+from flywheel.runtime.fraud_workers import FraudWorkers
 
 OFFICES = ListOf(source="configmap/fraud/offices.txt")
 STAFF = ListOf(source="secret/fraud/staff", of="User")
@@ -211,6 +218,46 @@ def test_lists_that_are_not_wanted_any_more_are_forgotten_and_others_go_on():
     assert made.lists[STAFF].entries == 1
 
 
+ADDRESSES = [f"192.0.2.{number}" for number in range(6)]
+RANGES = st.sampled_from([*ADDRESSES, "192.0.2.0/31", "192.0.2.2/31", "192.0.2.0/30", "::ffff:192.0.2.5"])
+TEXTS = st.lists(RANGES, max_size=3).map("\n".join)
+SENDERS = st.tuples(st.sampled_from(ADDRESSES), st.sampled_from(["ann", "bob", ""]), st.sampled_from(["d1", "d2", ""]))
+
+
+def is_on(text: str, address: str) -> bool:
+    networks = (ipaddress.ip_network(each.removeprefix("::ffff:")) for each in text.split())
+    return any(ipaddress.ip_address(address) in each for each in networks)
+
+
+@settings(max_examples=150, deadline=None)
+@given(TEXTS, TEXTS, st.sets(st.sampled_from(["ann", "bob"])), st.sets(st.sampled_from(["d1", "d2"])),
+       st.lists(SENDERS, max_size=25), st.sampled_from(["Enforce", "Shadow"]))  # fmt: skip
+def test_what_is_decided_is_what_the_page_says_line_by_line(offices, proxies, staff, suspects, senders, mode):
+    made = listed(
+        ruled("r", "address", lists=NAMES, mode=mode),
+        given=empty(offices=offices, proxies=proxies, staff="\n".join(staff), suspects="\n".join(suspects)),
+    )
+    found: dict[str, tuple[bool, list[str]]] = {}
+    made.on_ruling = lambda _, each: found.update(
+        {each.verdict.event: (each.verdict.listed is None, [decision.action for decision in each.decisions])}
+    )
+    seen, expected = dict.fromkeys(ADDRESSES, 0), {}
+    for number, (address, user, device) in enumerate(senders):
+        at = BEGAN + number
+        event = Event(
+            id=str(number), name="Coupon Claimed", time=at, arrived=at, address=address, user=user,
+            fields={"device": device},
+        )  # fmt: skip
+        do(made, Events(CAMPAIGN, "a", number, (event,)))
+        seen[address] += 1
+        counted, denied, watched = seen[address] > 2, is_on(proxies, address), device in suspects
+        if counted or denied or watched:
+            is_allowed = is_on(offices, address) or user in staff
+            action = "Block" if denied or not watched else "Review"
+            expected[str(number)] = counted, [] if is_allowed or mode == "Shadow" else [action]
+    assert found == expected
+
+
 def verdict_of(ruling: bytes) -> bytes:
     return encode(msgspec.msgpack.decode(ruling)[0])
 
@@ -311,6 +358,53 @@ async def test_a_live_change_of_lists_stops_and_frees_at_the_edge(tmp_path: Path
         assert "127.0.0" not in told
         await until(lambda: worker.worker.casebook.desk(CAMPAIGN).events == 4, "all is judged")
         assert (await pod.ask("/coupon", "127.0.0.9")).status == 200
+
+
+class Objects:
+    """One ConfigMap, as the API server gives it."""
+
+    def __init__(self) -> None:
+        self.data: dict[str, str] | None = None
+        self.version = 0
+
+    def write(self, **data: str) -> None:
+        self.data, self.version = {f"{name}.txt": text for name, text in data.items()}, self.version + 1
+
+    async def get(self, key: ObjectKey) -> dict[str, Any] | None:
+        assert (key.kind, key.namespace, key.name) == ("ConfigMap", "shop", "fraud")
+        metadata = {"uid": "u", "resourceVersion": str(self.version)}
+        return None if self.data is None else {"metadata": metadata, "data": self.data}
+
+
+async def test_from_a_config_map_to_a_request_that_is_refused_and_back(tmp_path: Path):
+    names = ListNames(allow=(OFFICES,), deny=(PROXIES,))
+    rules = document(ruled("r", "address", more_than=90, lists=names))
+    (tmp_path / "worker").mkdir()
+    async with site(tmp_path, make_engine, rules) as (pod, worker), httpx.AsyncClient() as client:
+
+        async def get_token(_audience: str) -> str:
+            return operator()["Authorization"].removeprefix("Bearer ")
+
+        workers = FraudWorkers(client, get_token, lambda _namespace: (worker.url,))
+        objects, wanted = Objects(), {OFFICES: False, PROXIES: True}
+        reader = ListReader(objects, workers, asyncio.to_thread)
+
+        async def look() -> dict[str, str]:
+            states = await reader.bring("shop", wanted, await workers.states("shop"))
+            return {of.source: each.problem or str(each.entries) for of, each in states.items()}
+
+        assert set((await look()).values()) == {"there is no ConfigMap fraud"}
+        await pod.claim("127.0.0.9", 2)
+        objects.write(offices="", proxies="127.0.0.8/31")
+        assert await look() == {OFFICES.source: "0", PROXIES.source: "1"}
+        await pod.claim("127.0.0.9")
+        await pod.is_refused("127.0.0.9", status=429)
+        objects.write(offices="127.0.0.9", proxies="0.0.0.0/0")
+        assert "wider than /8" in (await look())[PROXIES.source]
+        await pod.is_refused("127.0.0.9", status=200)
+        # What was taken last goes on.
+        await pod.claim("127.0.0.8")
+        await pod.is_refused("127.0.0.8", status=429)
 
 
 async def test_only_lists_that_can_be_asked_are_taken_and_only_of_the_operator(tmp_path: Path):
