@@ -139,7 +139,7 @@ class Archive:
                 [
                     (*_place(each), each.unit, each.at, each.stopped, each.chance, each.expires)
                     for each in verdicts
-                    if each.done not in SPARED
+                    if each.done not in SPARED and not each.by_list
                 ],
             )
 

@@ -69,6 +69,8 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """With what chance a key that the rule found was left alone."""
     expires: int = 0
     """First moment at which nobody needs it any more."""
+    by_list: bool = False
+    """Whether no condition was met: a list names the sender, which says nothing about how right the rule is."""
 
     @property
     def unit(self) -> str:
@@ -133,7 +135,7 @@ def kept_of(campaign: str, ruling: Ruling, keeping: Keeping, secret: bytes) -> K
         visitor=event.visitor[:LONGEST_VALUE], user=event.user[:LONGEST_VALUE],
         address=_address(event.address, keeping, secret), said=explain(case.ruled, told, case.decided),
         stopped=ruling.done == "Acted" and action not in HARMLESS, chance=chance_of(case.ruled.policy, ruling.done),
-        expires=event.arrived + keeping.keep_for,
+        expires=event.arrived + keeping.keep_for, by_list=bool(told.listed),
     )  # fmt: skip
 
 

@@ -38,13 +38,14 @@ def kept(number: int, key: str = "k", **fields: Any) -> Kept:
 small = st.integers(0, 3)
 verdicts = st.lists(
     st.builds(
-        lambda number, key, visitor, user, rule, version, done, campaign: kept(
+        lambda number, key, visitor, user, rule, version, done, campaign, by_list: kept(
             number, f"k-{key}", visitor=f"v-{visitor}" if visitor else "", user=f"u-{user}" if user else "",
             rule=f"r-{rule}", version=str(version), done=done, campaign=campaign, stopped=done == "Acted",
-            chance=0.25 if done in ("Acted", "HeldOut") else 1.0,
+            chance=0.25 if done in ("Acted", "HeldOut") else 1.0, by_list=by_list,
         ),
         st.integers(0, 12), small, small, small, st.integers(0, 1), st.integers(0, 1),
         st.sampled_from(["Acted", "HeldOut", "Shadow", "Allowed"]), st.sampled_from(["spring", "other"]),
+        st.booleans(),
     ),
     max_size=25,
 )  # fmt: skip
@@ -67,7 +68,12 @@ def plainly(given: list[Kept], said: list[Label], version: Version) -> Evidence:
     mine = [each for each in reversed(unique) if each.campaign == "spring" and (each.rule, each.version) == version]
     first: dict[str, Kept] = {}
     for each in given:
-        if each.campaign == "spring" and (each.rule, each.version) == version and each.done != "Allowed":
+        if (
+            each.campaign == "spring"
+            and (each.rule, each.version) == version
+            and each.done != "Allowed"
+            and not each.by_list
+        ):
             first.setdefault(each.unit, each)
 
     def names(label: Label, each: Kept) -> bool:
