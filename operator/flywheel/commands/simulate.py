@@ -51,7 +51,7 @@ LOGGED = 5.0
 @click.option(
     "--labels",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write who was honest and who was not, as CSV with visitor, user, label and source.",
+    help="Write who was honest and who was not, as CSV: a visitor or a user, label and source.",
 )
 def simulate(
     behaviour: Path,

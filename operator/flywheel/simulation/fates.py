@@ -12,7 +12,8 @@ from flywheel.simulation.members import Member
 
 SINGLES = "shoppers"
 """Those who belong to no group. They are honest."""
-MOST_LABELS = 500_000
+MOST_LABELS = 100_000
+"""As many as a fraud worker keeps of one campaign."""
 LABEL_COLUMNS = ("visitor", "user", "label", "source")
 SOURCE = "simulation"
 Answered = Literal["served", "blocked", "challenged"]
@@ -100,6 +101,7 @@ class Fates:
     left_out: int = 0
     """Labels for which there was no more room."""
     _labels: dict[tuple[str, str], tuple[Truth, str]] = field(default_factory=dict)
+    """Of each visitor, and of each user: (visitor, "") and ("", user)."""
 
     def end(self, member: Member | None, visitor: str, fate: Fate) -> None:
         """Take in what has become of a visit; `visitor` is as whom the site knew it."""
@@ -112,13 +114,11 @@ class Fates:
         own.blocked += fate.is_blocked
         own.challenged += fate.is_challenged and not fate.is_blocked
         own.unanswered += fate.is_unanswered and not (fate.is_blocked or fate.is_challenged)
-        whose = (visitor, member.user if member else "")
-        if not any(whose):
-            return
-        if whose in self._labels or len(self._labels) < MOST_LABELS:
-            self._labels[whose] = (truth, group)
-        else:
-            self.left_out += 1
+        for whose in ((visitor, ""), ("", member.user if member else "")):
+            if whose in self._labels or (any(whose) and len(self._labels) < MOST_LABELS):
+                self._labels[whose] = (truth, group)
+            else:
+                self.left_out += any(whose)
 
     @property
     def has_groups(self) -> bool:
@@ -148,12 +148,12 @@ class Fates:
 
 
 def labels_text(rows: Iterable[tuple[str, str, Truth, str]]) -> str:
-    """Write labels as CSV: visitor, user, truth and group of each row."""
+    """Write labels as CSV, as `flywheel fraud label -f` reads them: of each row a visitor or a user, truth and group."""
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow(LABEL_COLUMNS)
     for visitor, user, truth, group in rows:
-        writer.writerow((visitor, user, truth.lower(), f"{SOURCE}:{group}"))
+        writer.writerow((visitor, user, truth, f"{SOURCE}:{group}"))
     return written.getvalue()
 
 

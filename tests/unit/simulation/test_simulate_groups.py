@@ -255,9 +255,13 @@ async def test_the_report_says_who_was_stopped_and_who_was_harmed(edge: tuple[Ed
     assert fates["honest"]["stopped_share"] == 0
     assert fates["dishonest"]["stopped_share"] == pytest.approx(2 / 3, abs=1e-4)
     rows = list(csv.DictReader(crowd.tally.fates.labels().splitlines()))
-    assert Counter(each["label"] for each in rows) == {"honest": 6, "dishonest": 36}
-    assert {each["source"] for each in rows if each["label"] == "honest"} == {"simulation:school"}
-    assert all(each["visitor"] and each["user"] for each in rows)
+    assert all(bool(each["visitor"]) != bool(each["user"]) for each in rows), "each line is about one of them"
+    labelled = Counter((each["label"], "user" if each["user"] else "visitor") for each in rows)
+    # The clever one kept the cookies, and so is one visitor with twelve users.
+    assert labelled == {
+        ("Honest", "visitor"): 6, ("Honest", "user"): 6, ("Dishonest", "visitor"): 25, ("Dishonest", "user"): 36,
+    }  # fmt: skip
+    assert {each["source"] for each in rows if each["label"] == "Honest"} == {"simulation:school"}
 
 
 async def test_whoever_gets_no_answer_is_neither_served_nor_stopped() -> None:
