@@ -88,7 +88,7 @@ class Casebook:
     def snapshot(self, position: int) -> Snapshot:
         """Write down everything, as of a position of the journal."""
         states = {name: desk.state() for name, desk in self.desks.items()}
-        return Snapshot(position, self.rules, dict(self._senders), states, tuple(self.lists.values()))
+        return Snapshot(position, self.rules, dict(self._senders), states, lists=tuple(self.lists.values()))
 
     def restore(self, snapshot: Snapshot) -> None:
         """Become what was written down.

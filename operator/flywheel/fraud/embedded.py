@@ -141,18 +141,19 @@ class EmbeddedEngine:
     def judge(self, events: Sequence[Event]) -> Sequence[Ruling]:
         """Judge events, in their order."""
         verdicts = self._engine.judge(events)
-        if self._roll:
-            verdicts = self._roll.joined(events, self._engine.fresh.tolist(), verdicts)
-        if not verdicts:
+        if not verdicts and not self._roll:
             return ()
-        first: dict[str, Event] = {}
-        for event in events:
+        places: dict[str, int] = {}
+        for place, event in enumerate(events):
             # Of events with one id the first is judged.
-            first.setdefault(event.id, event)
-        by_event: dict[str, list[Verdict]] = {}
-        for verdict in verdicts:
-            by_event.setdefault(verdict.event, []).append(verdict)
-        return [ruling for name, found in by_event.items() for ruling in self._rulings(first[name], found)]
+            places.setdefault(event.id, place)
+        found = [(places[each.event], each) for each in verdicts]
+        if self._roll:
+            found = self._roll.joined(events, self._engine.fresh.tolist(), found)
+        by_place: dict[int, list[Verdict]] = {}
+        for place, verdict in found:
+            by_place.setdefault(place, []).append(verdict)
+        return [ruling for place, some in by_place.items() for ruling in self._rulings(events[place], some)]
 
     def _rulings(self, event: Event, verdicts: Sequence[Verdict]) -> Iterator[Ruling]:
         """Of all that is decided about one event, the strongest is carried out."""

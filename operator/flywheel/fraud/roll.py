@@ -49,28 +49,25 @@ class Roll:
     def __bool__(self) -> bool:
         return bool(self._rules)
 
-    def joined(self, events: Sequence[Event], fresh: Sequence[bool], verdicts: Sequence[Verdict]) -> list[Verdict]:
+    def joined(
+        self, events: Sequence[Event], fresh: Sequence[bool], found: Sequence[tuple[int, Verdict]]
+    ) -> list[tuple[int, Verdict]]:
         """Add the verdicts of lists to those of the engine, in the order of the events and of the rules' names.
 
         Args:
             events: As they were judged.
             fresh: Which of them did not come before.
-            verdicts: What the engine said: nobody breaks a rule twice with one event.
+            found: What the engine said, with the places of its events: nobody breaks a rule twice with one event.
         """
-        known = {(each.event, each.rule) for each in verdicts}
+        known = {(place, verdict.rule) for place, verdict in found}
         added = [
-            verdict
-            for event, is_new in zip(events, fresh, strict=True)
+            (place, verdict)
+            for place, (event, is_new) in enumerate(zip(events, fresh, strict=True))
             if is_new
             for verdict in self._verdicts(event)
-            if (verdict.event, verdict.rule) not in known
+            if (place, verdict.rule) not in known
         ]
-        if not added:
-            return list(verdicts)
-        order: dict[str, int] = {}
-        for number, event in enumerate(events):
-            order.setdefault(event.id, number)
-        return sorted([*verdicts, *added], key=lambda each: (order[each.event], each.rule))
+        return sorted([*found, *added], key=lambda each: (each[0], each[1].rule)) if added else list(found)
 
     def _verdicts(self, event: Event) -> Iterable[Verdict]:
         bits = self._matching.bits(event)
