@@ -13,7 +13,6 @@ from typing import Literal
 import msgspec
 import xxhash
 
-from flywheel.fraud.blocks import STRENGTH
 from flywheel.fraud.listed import Lists
 from flywheel.fraud.policy import ListOf, Policy, Ruled
 from flywheel.fraud.where import holds
@@ -123,12 +122,3 @@ def bucket(purpose: str, verdict: Verdict) -> int:
     """Give the bucket of a verdict's key, 0 to 9,999: another one for each rule and purpose, and always the same."""
     text = "\x1f".join((purpose, verdict.rule, *verdict.key))
     return xxhash.xxh32_intdigest(text.encode("utf-8", "surrogatepass")) % BUCKETS
-
-
-def strongest(decisions: Iterable[Decision]) -> Decision | None:
-    """Of what is decided about one event, give what is carried out: the severest, and of equal ones the longest.
-
-    What spares the sender by one rule, such as its allow list, says nothing about another one.
-    """
-    acting = [each for each in decisions if each.action]
-    return max(acting, key=lambda each: (STRENGTH[each.action or "Tag"], each.until), default=None)

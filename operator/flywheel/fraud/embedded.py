@@ -9,7 +9,7 @@ import msgspec
 from flywheel.fraud.blocks import Decision, SubjectKind
 from flywheel.fraud.counters import RuleCounters
 from flywheel.fraud.decisions import Decision as Decided
-from flywheel.fraud.decisions import Done, decide, strongest
+from flywheel.fraud.decisions import Done, decide
 from flywheel.fraud.engine import Engine
 from flywheel.fraud.explain import explain, outcome
 from flywheel.fraud.listed import Lists
@@ -165,12 +165,10 @@ class EmbeddedEngine:
         """
         # What lasts, lasts from when the edge took the event in: a replay must not move it.
         decided = [decide(self._ruled[each.rule], each, event, event.arrived, self._lists) for each in verdicts]
-        # None where an allow list of any rule names the sender.
-        acts = strongest(decided) is not None
         for verdict, decision in zip(verdicts, decided, strict=True):
             self._tallies[verdict.rule].count(verdict, decision.done, outcome(decision))
             ruled = self._ruled[verdict.rule]
-            subjects = narrowed(ruled, event, self._lists) if acts and decision.action else ()
+            subjects = narrowed(ruled, event, self._lists) if decision.action else ()
             decisions = tuple(_decision(ruled, verdict, decision, event, *each) for each in subjects)
             for each in decisions:
                 self._blamed.note(each, event, verdict)

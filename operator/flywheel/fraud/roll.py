@@ -50,24 +50,24 @@ class Roll:
         return bool(self._rules)
 
     def joined(
-        self, events: Sequence[Event], fresh: Sequence[bool], verdicts: Sequence[tuple[int, Verdict]]
+        self, events: Sequence[Event], fresh: Sequence[bool], found: Sequence[tuple[int, Verdict]]
     ) -> list[tuple[int, Verdict]]:
         """Add the verdicts of lists to those of the engine, in the order of the events and of the rules' names.
 
         Args:
             events: As they were judged.
             fresh: Which of them did not come before.
-            verdicts: What the engine said, by the place of the event: nobody breaks a rule twice with one event.
+            found: What the engine said, with the places of its events: nobody breaks a rule twice with one event.
         """
-        known = {(place, each.rule) for place, each in verdicts}
+        known = {(place, verdict.rule) for place, verdict in found}
         added = [
             (place, verdict)
-            for place, is_new in enumerate(fresh)
+            for place, (event, is_new) in enumerate(zip(events, fresh, strict=True))
             if is_new
-            for verdict in self._verdicts(events[place])
+            for verdict in self._verdicts(event)
             if (place, verdict.rule) not in known
         ]
-        return sorted([*verdicts, *added], key=lambda each: (each[0], each[1].rule)) if added else list(verdicts)
+        return sorted([*found, *added], key=lambda each: (each[0], each[1].rule)) if added else list(found)
 
     def _verdicts(self, event: Event) -> Iterable[Verdict]:
         bits = self._matching.bits(event)

@@ -148,7 +148,7 @@ class Fates:
 
 
 def labels_text(rows: Iterable[tuple[str, str, Truth, str]]) -> str:
-    """Write labels as CSV, as `flywheel fraud label -f` reads them: of each row a visitor or a user, truth and group."""
+    """Write labels as CSV, as `flywheel fraud label -f` reads them: visitor or user, truth and group of each."""
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow(LABEL_COLUMNS)

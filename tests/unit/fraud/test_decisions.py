@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flywheel.fraud.decisions import Decision, decide, strongest
+from flywheel.fraud.decisions import Decision, decide
 from flywheel.fraud.explain import duration, explain
 from flywheel.fraud.listed import Entries, Lists
 from flywheel.fraud.listing import read_list
@@ -131,17 +131,6 @@ def test_a_verdict_of_a_list_says_which() -> None:
     assert explain(ruled, verdict(), decided(policy)).endswith(
         "Review instead of Block: a watch list names the sender (configmap/friends/addresses)."
     )
-
-
-def test_the_severest_action_is_taken_and_one_rules_allow_list_says_nothing_about_another() -> None:
-    block, tag = (
-        decided(Policy(action=BLOCK, mode="Enforce")),
-        decided(Policy(action=Action(kind="Tag"), mode="Enforce")),
-    )
-    longer = msgspec.structs.replace(block, until=block.until + 1)
-    assert strongest([tag, block, longer]) == longer
-    assert strongest([block, decided(Policy(action=BLOCK, mode="Enforce", lists=ALLOW))]) == block
-    assert strongest([decided(Policy(action=BLOCK, mode="Shadow"))]) is None
 
 
 def test_rules_are_read_as_they_were_written_and_nothing_else_is() -> None:
