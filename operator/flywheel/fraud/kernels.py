@@ -158,20 +158,37 @@ def _admit(memory: Numbers, row: Numbers, key: int, time: int, over: int) -> int
 
 
 @inlined
-def _fetch_ahead(memory: Numbers, row: Numbers, keys: Numbers, count: int, i: int) -> None:
-    """Have fetched what events soon to come will look at: first the table, then the record, then the ring."""
-    mask, last = (1 << row[TABLE_BITS]) - 1, count - 1
-    prefetch(memory, keys[min(i + 18, last)] & mask)
-    entry = memory[keys[min(i + 12, last)] & mask]
+def fetch_entry(memory: Numbers, row: Numbers, key: int) -> None:
+    """Have fetched where a key stands in the table."""
+    prefetch(memory, key & ((1 << row[TABLE_BITS]) - 1))
+
+
+@inlined
+def fetch_record(memory: Numbers, row: Numbers, key: int) -> None:
+    """Have the record of a key fetched, whose entry has been."""
+    entry = memory[key & ((1 << row[TABLE_BITS]) - 1)]
     if entry != 0:
         prefetch(memory, row[RECORDS] + ((entry & _SLOT) - 1) * RECORD)
-    if row[SIZES] > 0:
-        entry = memory[keys[min(i + 6, last)] & mask]
-        if entry != 0:
-            prefetch(memory, memory[row[RECORDS] + ((entry & _SLOT) - 1) * RECORD + RING])
+
+
+@inlined
+def fetch_ring(memory: Numbers, row: Numbers, key: int) -> None:
+    """Have the ring of a key fetched, whose record has been."""
+    entry = memory[key & ((1 << row[TABLE_BITS]) - 1)]
+    if entry != 0 and row[SIZES] > 0:
+        prefetch(memory, memory[row[RECORDS] + ((entry & _SLOT) - 1) * RECORD + RING])
+
+
+@inlined
+def _fetch_ahead(memory: Numbers, row: Numbers, keys: Numbers, count: int, i: int) -> None:
+    """Have fetched what events soon to come will look at: first the table, then the record, then the ring."""
+    last = count - 1
+    fetch_entry(memory, row, keys[min(i + 18, last)])
+    fetch_record(memory, row, keys[min(i + 12, last)])
+    fetch_ring(memory, row, keys[min(i + 6, last)])
     behind = row[RECORDS] + (row[HAND] + 12) * RECORD
     if row[HAND] + 12 < row[HIGH] and memory[behind + HASH] != 0:
-        prefetch(memory, memory[behind + HASH] & mask)
+        fetch_entry(memory, row, memory[behind + HASH])
         prefetch(memory, memory[behind + RING])
 
 

@@ -17,12 +17,35 @@ from flywheel.fraud.findings import Finding
 from flywheel.fraud.many import judge_many
 from flywheel.fraud.rule import Match, Rule, Sum
 from flywheel.fraud.running import RunningRule
-from flywheel.fraud.single import A_KEYS, C_HITS, C_UNUSABLE, COUNTED, MOST, PLAN_WORDS, judge_one
+from flywheel.fraud.single import (
+    A_KEYS,
+    B_BUFFER,
+    B_COUNTS,
+    B_ENDS,
+    B_FOUND,
+    B_HASHES,
+    B_KEYS,
+    B_NUMBERS,
+    B_PLAN,
+    B_RULES,
+    B_SECRET,
+    B_TEXTS,
+    B_VALUES,
+    B_WINDOWS,
+    C_HITS,
+    C_UNUSABLE,
+    COUNTED,
+    MOST,
+    PLAN_WORDS,
+    judge_one,
+)
 from flywheel.fraud.where import matcher
 from flywheel.fraud.window import Window
 from flywheel.fraud.words import Event, Value, Verdict
 
 NAN = float("nan")
+ROOM = 4096
+"""Bytes of an event's texts, at first."""
 Text = tuple[str, int, int]
 """Name of a field, and the lengths of prefixes where it is a network."""
 ID: Text = ("messageId", 0, 0)
@@ -45,11 +68,44 @@ class Quick:
             rows.append([*_addresses(state.window), i, self._payload(state), *key])
         self._plan = np.array([row + [-1] * (PLAN_WORDS - len(row)) for row in rows], np.int64)
         self._values = np.full(max(1, len(self._numbers)), NAN)
-        self._hashes, self._ends = (np.zeros(len(self._texts), np.int64) for _ in range(2))
+        self._hashes, self._ends, self._keys = (np.zeros(len(self._texts) + len(rows), np.int64) for _ in range(3))
         self._counts = np.zeros((len(rows) + len(self.rules), COUNTED), np.int64)
         self.found = np.zeros((len(rows), 3), np.int64)
+        self._buffer = np.zeros(ROOM, np.uint8)
+        self._bytes, self._board = self._buffer.data, self._laid_out()
         self._matching = Matching([running.rule.match for running in self.rules])
         self._read = _texts_reader(list(self._texts))
+
+    def _laid_out(self) -> NDArray[np.int64]:
+        """Say where everything is. Nothing of it may be replaced without saying so again."""
+        board = np.zeros(B_FOUND + 1, np.int64)
+        board[[B_BUFFER, B_SECRET, B_PLAN, B_VALUES, B_HASHES, B_ENDS, B_KEYS, B_COUNTS, B_FOUND]] = [
+            each.ctypes.data
+            for each in (
+                self._buffer,
+                self._secret,
+                self._plan,
+                self._values,
+                self._hashes,
+                self._ends,
+                self._keys,
+                self._counts,
+                self.found,
+            )
+        ]
+        board[[B_WINDOWS, B_NUMBERS, B_TEXTS, B_RULES]] = [
+            len(self._plan), len(self._values), len(self._texts), len(self.rules)
+        ]  # fmt: skip
+        return board
+
+    def _write(self, texts: bytes) -> int:
+        """Put the texts of an event where they are looked for; give their length."""
+        length = len(texts)
+        if length > len(self._bytes):
+            self._buffer = np.zeros(2 * length, np.uint8)
+            self._bytes, self._board = self._buffer.data, self._laid_out()
+        self._bytes[:length] = texts
+        return length
 
     def _payload(self, state: WindowState) -> int:
         if isinstance(state.condition, Sum):
@@ -69,19 +125,8 @@ class Quick:
         for name, i in self._numbers.items():
             value = event.fields.get(name)
             self._values[i] = value if isinstance(value, float | int) and not isinstance(value, bool) else NAN
-        return judge_one(
-            np.frombuffer(joined.encode("utf-8", "surrogatepass"), np.uint8),
-            self._secret,
-            self._plan,
-            self._values,
-            self._matching.bits(event) & owned,
-            time,
-            clock,
-            self._hashes,
-            self._ends,
-            self._counts,
-            self.found,
-        )
+        length = self._write(joined.encode("utf-8", "surrogatepass"))
+        return judge_one(self._board, length, self._matching.bits(event) & owned, time, clock)
 
     def judge_many(self, columns: Columns, fresh: Flags) -> list[tuple[int, Verdict]]:
         """Put a batch into the windows; give verdicts with the place of their event.

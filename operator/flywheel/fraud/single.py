@@ -13,8 +13,8 @@ from numba.core import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from flywheel.fraud.compiled import Bytes, Numbers, compiled, hash_texts, inlined, mixed
-from flywheel.fraud.kernels import first_time, step
+from flywheel.fraud.compiled import Numbers, compiled, hash_texts, inlined, mixed
+from flywheel.fraud.kernels import fetch_entry, fetch_record, fetch_ring, first_time, step
 from flywheel.fraud.layout import KIND, LATENESS, LIMIT, SUM, WORDS
 from flywheel.fraud.rule import LARGEST_VALUE, UNIT
 
@@ -25,6 +25,11 @@ PLAN_WORDS = A_KEYS + 9
 C_MATCHED, C_MISSING, C_LATE, C_UNUSABLE, C_HITS = range(5)
 """What is counted: by rule, and what is unusable by window."""
 COUNTED = 5
+(
+    B_BUFFER, B_SECRET, B_PLAN, B_WINDOWS, B_VALUES, B_NUMBERS, B_HASHES, B_ENDS, B_TEXTS, B_KEYS, B_COUNTS, B_RULES,
+    B_FOUND,
+) = range(13)  # fmt: skip
+"""The board: addresses of arrays, and how many windows, numbers, texts and rules there are."""
 REPEATED = -1
 UNUSABLE = -(1 << 62)
 """No amount is that."""
@@ -60,36 +65,52 @@ def amount(value: float) -> int:
     return np.int64(np.rint(value * UNIT)) if abs(value) <= LARGEST_VALUE else np.int64(UNUSABLE)  # type: ignore[return-value]
 
 
+@inlined
+def _fetch(secret: NDArray[np.uint64], plan: Numbers, matched: int, hashes: Numbers, keys: Numbers) -> None:
+    """Write the keys of all windows, and have fetched what will be looked at: of all windows at the same time."""
+    keys[0] = hashes[0]
+    for j in range(1, len(plan)):
+        keys[j] = 0
+        if (matched >> plan[j, A_RULE]) & 1 != 0:
+            key = hashes[plan[j, A_KEYS]]
+            at = A_KEYS + 1
+            while plan[j, at] >= 0:
+                key = mixed(key, hashes[plan[j, at]], secret[0], secret[1])
+                at += 1
+            keys[j] = key
+    for j in range(len(plan)):
+        if keys[j] != 0:
+            fetch_entry(memory_of(plan, j), row_of(plan, j), keys[j])
+    for j in range(len(plan)):
+        if keys[j] != 0:
+            fetch_record(memory_of(plan, j), row_of(plan, j), keys[j])
+    for j in range(len(plan)):
+        if keys[j] != 0:
+            fetch_ring(memory_of(plan, j), row_of(plan, j), keys[j])
+
+
 @compiled
-def judge_one(
-    buffer: Bytes,
-    secret: NDArray[np.uint64],
-    plan: Numbers,
-    values: NDArray[np.float64],
-    matched: int,
-    time: int,
-    clock: int,
-    hashes: Numbers,
-    ends: Numbers,
-    counts: Numbers,
-    found: Numbers,
-) -> int:
+def judge_one(board: Numbers, length: int, matched: int, time: int, clock: int) -> int:
     """Put one event into all windows that it matches; give a bit for each that went over its limit, or REPEATED.
 
     Args:
-        buffer: The texts that keys and members are made of, the id first, with a NUL between each two.
-        secret: The key of hashes.
-        plan: Where the windows are, and what of the event they look at.
-        values: Numbers of the event that are summed up; NaN for what is none.
+        board: Where everything is that stays from event to event: each array would take its time to be handed over.
+        length: Bytes of the texts that keys and members are made of, the id first, with a NUL between each two.
         matched: A bit for each rule that means the event.
         time: Of the event.
         clock: The newest arrival.
-        hashes: Room for the hashes of the texts.
-        ends: Room for where each text ends.
-        counts: What is counted, by window.
-        found: For each window, what was seen, the window's end, and whether something had been left out.
     """
+    buffer = carray(_pointer(board[B_BUFFER]), (length,), np.uint8)
+    secret = carray(_pointer(board[B_SECRET]), (2,), np.uint64)
+    plan = carray(_pointer(board[B_PLAN]), (board[B_WINDOWS], PLAN_WORDS), np.int64)
+    values = carray(_pointer(board[B_VALUES]), (board[B_NUMBERS],), np.float64)
+    hashes = carray(_pointer(board[B_HASHES]), (board[B_TEXTS],), np.int64)
+    ends = carray(_pointer(board[B_ENDS]), (board[B_TEXTS],), np.int64)
+    keys = carray(_pointer(board[B_KEYS]), (board[B_WINDOWS],), np.int64)
+    counts = carray(_pointer(board[B_COUNTS]), (board[B_WINDOWS] + board[B_RULES], COUNTED), np.int64)
+    found = carray(_pointer(board[B_FOUND]), (board[B_WINDOWS], 3), np.int64)
     hash_texts(buffer, secret, hashes, ends)
+    _fetch(secret, plan, matched, hashes, keys)
     if hashes[0] != 0 and not first_time(memory_of(plan, 0), row_of(plan, 0), hashes[0], clock):
         return REPEATED
     hits, last = 0, -1
@@ -98,12 +119,7 @@ def judge_one(
         if (matched >> rule) & 1 == 0:
             continue
         counts[rule, C_MATCHED] += rule != last
-        key = hashes[plan[j, A_KEYS]]
-        at = A_KEYS + 1
-        while plan[j, at] >= 0:
-            key = mixed(key, hashes[plan[j, at]], secret[0], secret[1])
-            at += 1
-        row = row_of(plan, j)
+        key, row = keys[j], row_of(plan, j)
         late = time < clock - row[LATENESS]
         counts[rule, C_MISSING] += rule != last and key == 0
         counts[rule, C_LATE] += rule != last and key != 0 and late

@@ -92,6 +92,16 @@ def test_a_batch_in_which_every_event_breaks_every_rule_says_so_in_the_order_of_
     assert one_by_one.counters_of("count").hits == 4999
 
 
+def test_texts_of_any_length_are_judged_one_by_one_as_in_a_batch() -> None:
+    rules = [Rule(name="r", key=("user",), window=60_000, conditions=(Count(more_than=1),))]
+    events = [claim(i, i, user="u" * length) for i, length in enumerate((1, 9000, 7, 8, 9, 20_000, 9000, 8, 1))]
+    one_by_one, together = Engine(rules), Engine(rules)
+    found = [verdict for event in events for verdict in one_by_one.judge([event])]
+    assert [each.event for each in found] == ["6", "7", "8"]
+    assert found == together.judge(events)
+    assert one_by_one.snapshot(b"") == together.snapshot(b"")
+
+
 def test_a_new_window_says_that_it_is_warming_until_it_is_full() -> None:
     engine = Engine([Rule(name="r", key=("address",), window=1000, conditions=(Count(more_than=1),), lateness=0)])
     found = engine.judge([claim(1, 0), claim(2, 10), claim(3, 999), claim(4, 1000), claim(5, 1001)])
