@@ -105,7 +105,8 @@ def events_table(source: Connection, disorder: int) -> str:
         *_EVENT_COLUMNS,
         f"`lane` {source.lane}",
         f"`place` {source.place}",
-        "`tick` AS TO_TIMESTAMP_LTZ(`arrived`, 3)",
+        # A record without it is of long ago: it is dropped, where a missing time would stop the rule.
+        "`tick` AS TO_TIMESTAMP_LTZ(COALESCE(`arrived`, 0), 3)",
         "`now` AS PROCTIME()",
         f"WATERMARK FOR `tick` AS `tick` - {interval(disorder)}",
     ]
@@ -157,10 +158,7 @@ def _settings(rule: Rule) -> tuple[str, ...]:
 
 
 def _verdicts_table(sink: Connection) -> str:
-    columns = list(_VERDICT_COLUMNS)
-    if dict(sink.options).get("connector") == "upsert-kafka":
-        columns.append("PRIMARY KEY (`rule`, `event`) NOT ENFORCED")
-    joined = ",\n    ".join(columns)
+    joined = ",\n    ".join(_VERDICT_COLUMNS)
     return f"CREATE TEMPORARY TABLE {name(VERDICTS)} (\n    {joined}\n) WITH (\n    {sink.written()}\n)"
 
 

@@ -15,6 +15,7 @@ from flywheel.fraud.engine import Engine
 from flywheel.fraud.flink_filters import holds
 from flywheel.fraud.flink_records import verdict_of
 from flywheel.fraud.flink_sql import Connection, events_table, statements
+from flywheel.fraud.flink_text import literal
 from flywheel.fraud.rule import Match, Rule
 from flywheel.fraud.where import matcher
 from flywheel.fraud.words import Verdict
@@ -29,7 +30,7 @@ PARALLEL = {"both", "steps", "money-capped", "hops"}
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Judge the log by all rules in Flink, and give the directory of verdicts."""
-    home = tmp_path_factory.mktemp("flink")
+    home = tmp_path_factory.mktemp("flink") / "it's $odd, 券"
     write(LOG, home / "events/log.json")
     scripts = [*(script(rule, home) for rule in JUDGED), filters_script(home)]
     done = subprocess.run(
@@ -66,7 +67,7 @@ def filters_script(home: Path) -> dict[str, object]:
 
 
 def options(path: Path) -> str:
-    return ", ".join(f"'{key}' = '{value}'" for key, value in files(path))
+    return ", ".join(f"{literal(key)} = {literal(value)}" for key, value in files(path))
 
 
 def lines(directory: Path) -> list[dict[str, Any]]:
