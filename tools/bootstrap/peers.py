@@ -1,4 +1,4 @@
-"""Programs of others that the tests hold ours against: Segment's client libraries, Grafana's schema of dashboards."""
+"""Programs of others that the tests hold ours against: Segment's client libraries, Grafana's schema, Apache Flink."""
 
 import hashlib
 import sys
@@ -9,6 +9,7 @@ from tools.bootstrap.node import ensure_node_packages
 from tools.bootstrap.steps import REPOSITORY, cache_directory, locked, step
 
 SEGMENT_LOCK = REPOSITORY / "requirements/segment.txt"
+FLINK_LOCK = REPOSITORY / "requirements/flink.txt"
 SEGMENT_PACKAGES = REPOSITORY / "tests/unit/segment"
 GRAFANA_PACKAGES = REPOSITORY / "tests/unit/insight/grafana"
 
@@ -20,6 +21,7 @@ def ensure_peers() -> None:
         CannotContinueError: one could not be installed.
     """
     ensure_segment_python()
+    ensure_flink_python()
     ensure_node_packages(SEGMENT_PACKAGES)
     ensure_node_packages(GRAFANA_PACKAGES)
 
@@ -30,11 +32,24 @@ def ensure_segment_python() -> Path:
     Raises:
         CannotContinueError: it could not be installed.
     """
-    fingerprint = hashlib.sha256(SEGMENT_LOCK.read_bytes() + sys.version.encode()).hexdigest()[:16]
-    home = cache_directory() / f"segment-{fingerprint}"
-    with locked(home.with_suffix(".lock"), "another installation of Segment's library"):
+    return _ensure_python("segment", SEGMENT_LOCK, "Segment's library for Python", "10 s")
+
+
+def ensure_flink_python() -> Path:
+    """Return a Python that has Apache Flink's jars, a Java that runs them, and py4j to talk with it.
+
+    Raises:
+        CannotContinueError: it could not be installed.
+    """
+    return _ensure_python("flink", FLINK_LOCK, "Apache Flink and Java", "20 s: it fetches 360 MB")
+
+
+def _ensure_python(name: str, lock: Path, title: str, usually: str) -> Path:
+    fingerprint = hashlib.sha256(lock.read_bytes() + sys.version.encode()).hexdigest()[:16]
+    home = cache_directory() / f"{name}-{fingerprint}"
+    with locked(home.with_suffix(".lock"), f"another installation of {title}"):
         if not (home / "complete").exists():
-            with step("Installing Segment's library for Python", "10 s"):
-                install(home, ["--require-hashes", "--requirement", SEGMENT_LOCK])
+            with step(f"Installing {title}", usually):
+                install(home, ["--require-hashes", "--requirement", lock])
                 (home / "complete").touch()
     return home / "bin/python"

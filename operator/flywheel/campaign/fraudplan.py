@@ -133,7 +133,9 @@ def _not_yet(rule: FraudRule) -> tuple[Problem, ...]:
         if sign.score:
             found.append(Problem(f"spec.{place}", "no worker loads models yet: write another condition"))
     if rule.spec.engine == "Flink":
-        found.append(Problem("spec.engine", "rules are not rendered for Flink yet: leave it at Embedded"))
+        found.append(
+            Problem("spec.engine", "nothing here runs Flink: use Embedded, and run what flywheel fraud flink prints")
+        )
     return tuple(found)
 
 

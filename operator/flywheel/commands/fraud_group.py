@@ -2,7 +2,7 @@
 
 import click
 
-from flywheel.commands import fraud_backtest, fraud_labels, fraud_orders, fraud_views
+from flywheel.commands import fraud_backtest, fraud_flink, fraud_labels, fraud_orders, fraud_views
 
 
 @click.group()
@@ -14,6 +14,7 @@ def fraud() -> None:
 
 
 fraud.add_command(fraud_backtest.backtest)
+fraud.add_command(fraud_flink.flink)
 fraud.add_command(fraud_views.explain)
 fraud.add_command(fraud_views.list_decisions)
 fraud.add_command(fraud_orders.unblock)

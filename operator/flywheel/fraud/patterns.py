@@ -1,15 +1,13 @@
 """Sequences of events, and the age of accounts. Needs the extra `fraud`."""
 
-from datetime import datetime
-
 import numpy as np
 
 from flywheel.fraud.columns import Columns
 from flywheel.fraud.compiled import Flags, Numbers
 from flywheel.fraud.findings import Finding, Kept
 from flywheel.fraud.keeper import Entry, Keeper
+from flywheel.fraud.moments import moment
 from flywheel.fraud.rule import AccountAge, Match, Rule, Sequence
-from flywheel.fraud.words import Value
 
 STEPS_KEPT = 64
 """Events kept of one step and key: the latest."""
@@ -117,16 +115,3 @@ class CreatedState(Kept):
                 age = max(0, time - created)
                 found[i] = Finding(float(age), float(self._less_than), time - self._less_than)
         return found
-
-
-def moment(value: Value | None) -> int | None:
-    """Read RFC 3339, or seconds or milliseconds since 1970, as milliseconds; None where it is none of these."""
-    if isinstance(value, bool) or value is None:
-        return None
-    if isinstance(value, float | int):
-        return int(value * 1000 if value < 1e11 else value) if 0 <= value < 1e14 else None
-    try:
-        parsed = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    return round(parsed.timestamp() * 1000) if parsed.tzinfo else None
