@@ -1,9 +1,13 @@
 """Bonus hunters through a real edge: judged, refused, remembered, and let in again."""
 
 import json
+import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -66,6 +70,21 @@ class JudgedShop(EntryShop):
         logs = self.cluster.kubectl("logs", WORKER, "-n", self.namespace, "--tail=30", check=False)
         return f"{json.dumps(self.told(), indent=1)}\n{said}\n{logs}\n{self.describe()}"
 
+    def command(self, name: str, *arguments: str) -> str:
+        """Run one of the commands about fraud; return what it says."""
+        program = str(Path(sys.executable).with_name("flywheel"))
+        command = [program, "fraud", name, *arguments, "-n", self.namespace]
+        environment = {**os.environ, **self.cluster.environment}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def friends(self, *visitors: str) -> None:
+        """Write the list of visitors that the rule leaves alone."""
+        made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "friends"}}
+        text = json.dumps(made | {"data": {"visitors": "\n".join(visitors)}})
+        self.cluster.kubectl("apply", "-f", "-", "-n", self.namespace, input=text)
+
     def write(self, manifest: Manifest) -> None:
         """Apply the rule and wait until it is judged by."""
         self.cluster.kubectl("apply", "-f", "-", "-n", self.namespace, input=json.dumps(manifest))
@@ -115,6 +134,29 @@ def test_a_hunter_is_refused_where_it_hurts_and_nobody_else(judged: JudgedShop) 
         eventually(lambda: shop.told().get("blocked", 0) >= 1, "it remembers", MINUTES, shop.describe_rule)
         assert hunter.get("/browse").status_code == 403
         assert honest.get("/browse").status_code == 200
+
+        # When a person lets the hunter go, then the hunter is served, until the rule is broken again
+        known = hunter.cookies["fw_vid"]
+        assert RULE in shop.command("explain", known)
+        shop.command("unblock", known)
+        eventually(lambda: hunter.get("/browse").status_code == 200, "the hunter is let go", 10, shop.describe_rule)
+        claims(hunter, 1)
+        eventually(lambda: hunter.get("/browse").status_code == 403, "and caught again", 10, shop.describe_rule)
+
+        # When a list of friends has the hunter, then the block ends, and none follows
+        shop.friends(known)
+        shop.write(rule(lists={"allow": [{"configMap": "friends", "key": "visitors", "of": "Visitor"}]}))
+        eventually(lambda: hunter.get("/browse").status_code == 200, "a friend", MINUTES, shop.describe_rule)
+        claims(hunter, 2)
+        assert hunter.get("/browse").status_code == 200
+        # And when the list has somebody else, the hunter is none any more
+        shop.friends("somebody-else")
+
+        def is_caught() -> bool:
+            claims(hunter, 1)
+            return hunter.get("/browse").status_code == 403
+
+        eventually(is_caught, "the list is taken up", MINUTES, shop.describe_rule)
 
         # When the rule is taken back, then everybody is welcome, and nothing of it is left
         shop.cluster.kubectl("delete", "fraudrule", RULE, "-n", shop.namespace)
