@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from flywheel.api.fraudrule import FraudRule
+from flywheel.fraud.batch import pack
 from flywheel.fraud.casebook import Casebook
 from flywheel.fraud.compiling import ruled_of
 from flywheel.fraud.embedded import make_engine
@@ -88,7 +89,7 @@ class Rehearsal:
             return False
         events = tuple(self._event(going, track.event, now) for track in asked.step.track)
         if events:
-            self._tell(Events(CAMPAIGN, "edge", next(self._numbers), events))
+            self._tell(Events(CAMPAIGN, "edge", next(self._numbers), pack(events)))
         return True
 
     def _status(self, going: Going, path: str, now: int) -> int:
