@@ -11,6 +11,7 @@ from flywheel.events.http_answers import TooLarge, read_body, refusal
 from flywheel.fraud import naming
 from flywheel.fraud.callers import Callers
 from flywheel.fraud.judging import Full, Judging
+from flywheel.fraud.modelfacts import ModelFacts
 from flywheel.fraud.records import Removal, Rules
 from flywheel.fraud.rules_file import LARGEST
 
@@ -36,8 +37,14 @@ _encode = msgspec.json.Encoder().encode
 class AdminServer:
     """Handlers for the operator."""
 
-    def __init__(self, callers: Callers, judging: Judging, complaint: Callable[[], str | None]) -> None:
-        self._callers, self._judging, self._complaint = callers, judging, complaint
+    def __init__(
+        self,
+        callers: Callers,
+        judging: Judging,
+        complaint: Callable[[], str | None],
+        models: Callable[[], Mapping[str, ModelFacts]] = dict,
+    ) -> None:
+        self._callers, self._judging, self._complaint, self._models = callers, judging, complaint, models
         self._handed_over = -math.inf
 
     def add_to(self, application: web.Application) -> None:
@@ -79,6 +86,7 @@ class AdminServer:
             "snapshot": judging.covered,
             "replayed": judging.replayed,
             "campaigns": campaigns,
+            "models": msgspec.to_builtins(self._models()),
         }
 
     async def _take_rules(self, request: web.Request) -> web.Response:

@@ -30,7 +30,13 @@ class Removal(msgspec.Struct, frozen=True, tag="removal", array_like=True):
     decision: str
 
 
-Record = Events | Rules | Removal
+class Model(msgspec.Struct, frozen=True, tag="model", array_like=True):
+    """From here on a model may be asked; its file lies on the volume."""
+
+    digest: str
+
+
+Record = Events | Rules | Removal | Model
 
 
 class Sender(msgspec.Struct, array_like=True):
@@ -60,6 +66,8 @@ class Snapshot(msgspec.Struct, array_like=True):
     rules: bytes
     senders: dict[str, Sender]
     campaigns: dict[str, CampaignState]
+    models: tuple[str, ...] = ()
+    """Digests of those that may be asked, the one that was handed over last at the end."""
 
 
 encode = msgspec.msgpack.Encoder().encode

@@ -1,12 +1,15 @@
 """What a worker wants of the engine that judges events: few calls, all of them quick, none of them waiting."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
 from flywheel.fraud.blocks import Decision
 from flywheel.fraud.words import Event, Mode, Verdict
+
+if TYPE_CHECKING:
+    from flywheel.fraud.scores import Scorer
 
 
 class Ruling(NamedTuple):
@@ -40,6 +43,8 @@ class RuleFigures(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     late: int = 0
     keys: int = 0
     evicted: int = 0
+    unusable: int = 0
+    """Events that lacked what a condition looks at, or that a model gave no score."""
     latest: tuple[Verdict, ...] = ()
     """The latest verdicts, newest last."""
 
@@ -77,6 +82,26 @@ class FraudEngine(Protocol):
         Raises:
             ValueError: It is of another kind of engine.
         """
+
+
+Ahead = Callable[[], None]
+"""Work that may be done in another thread before events are judged; nothing else may happen to the engine meanwhile."""
+
+
+@runtime_checkable
+class ScoringEngine(FraudEngine, Protocol):
+    """An engine that can ask models."""
+
+    def use_models(self, scorer: "Scorer", knows: Callable[[str], bool]) -> None:
+        """Ask models from now on. Called once, before rules are loaded.
+
+        Args:
+            scorer: Gives scores by digest.
+            knows: Whether a model has been handed over.
+        """
+
+    def ahead(self, events: Sequence[Event]) -> Ahead | None:
+        """Give the work that makes judging these events quick, if there is any; judging them is right without it."""
 
 
 class Shard(NamedTuple):

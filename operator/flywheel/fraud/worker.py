@@ -29,6 +29,8 @@ from flywheel.fraud.check_server import CheckServer
 from flywheel.fraud.edge_server import EdgeServer
 from flywheel.fraud.journal import SEGMENT_BYTES, Journal, JournalBroken
 from flywheel.fraud.judging import SNAPSHOT, Judging
+from flywheel.fraud.model_server import ModelServer
+from flywheel.fraud.models import Models
 from flywheel.fraud.pass_key import load_or_make
 from flywheel.fraud.records import Rules
 from flywheel.fraud.rules_file import RulesFile
@@ -99,7 +101,9 @@ class Worker:
             key = load_or_make(directory / "pass-key")
             # Not the key itself: what is derived may stand in snapshots.
             secret = hashlib.blake2b(key[1], person=b"fraud engine").digest()
-            self.casebook = Casebook(self._make_engine, self.settings.shard._replace(secret=secret))
+            self._models = await asyncio.to_thread(Models, directory / "models")
+            shard = self.settings.shard._replace(secret=secret)
+            self.casebook = Casebook(self._make_engine, shard, scorer=self._models.score)
             journal = await asyncio.to_thread(Journal, directory / "journal", self.settings.segment_bytes)
             snapshots = Snapshots(directory / "snapshots")
             judging = Judging(
@@ -136,6 +140,7 @@ class Worker:
             # Probes are answered meanwhile. An engine that compiles itself does so now, not at the first attack.
             await asyncio.to_thread(self._make_engine, "", self.settings.shard)
             await asyncio.to_thread(judging.recover)
+            await asyncio.to_thread(self._models.open, tuple(self.casebook.models))
             self.casebook.on_ruling = self._figures.ruling
             self._begin(judging.run(), "judging")
             self._begin(self._expire(), "the end of decisions")
@@ -200,7 +205,9 @@ class Worker:
         epoch = secrets.token_hex(8)
         EdgeServer(callers, judging, self.subscriptions, epoch, keys, complaint, self._figures.counted).add_to(made)
         CheckServer(callers, self.casebook, key, complaint, self._figures.question).add_to(made)
-        self._admin = AdminServer(callers, judging, complaint)
+        models = ModelServer(callers, judging, self._models, complaint)
+        models.add_to(made)
+        self._admin = AdminServer(callers, judging, complaint, models.facts)
         self._admin.add_to(made)
 
         async def alive(_request: web.Request) -> web.Response:
