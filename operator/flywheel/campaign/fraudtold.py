@@ -9,6 +9,8 @@ import msgspec
 
 from flywheel.campaign.conditions import Condition, condition_list
 from flywheel.campaign.fraudplan import Judged
+from flywheel.campaign.fraudshadow import RECORD, digests_of, remembered
+from flywheel.fraud.modelfacts import ModelFacts
 from flywheel.fraud.rulings import RuleFigures
 from flywheel.fraud.subjects import network_of
 from flywheel.fraud.words import Verdict
@@ -28,6 +30,8 @@ class WorkerState:
     """By rule."""
     problem: str = ""
     decisions: int = 0
+    models: frozenset[str] = frozenset()
+    """Digests of those that it can ask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +56,12 @@ def status_of(judged: Judged, held: Mapping[str, Any], seen: Seen, now: datetime
         "observedGeneration": rule.metadata.generation,
         "conditions": conditions,
         "campaigns": list(judged.campaigns[:MOST_CAMPAIGNS]),
-        "mode": rule.spec.mode,
+        "mode": "Shadow" if judged.shadow else rule.spec.mode,
     }
+    if digests_of(rule):
+        works = bool(figures) and _is_newest(judged, states, figures)
+        evaluated = sum(each.evaluated for each in figures) if works else None
+        told["record"] = {**(held.get("record") or {}), RECORD: remembered(rule, held, evaluated, now)}
     if not figures:
         kept = {name: value for name, value in held.items() if name not in {*told, "loadedGeneration"}}
         return kept | told
@@ -78,11 +86,7 @@ def _conditions(
             Condition("Stalled", "False", "Waiting", message),
         ]
     refused = next((state.problem for state in states if state.problem), "")
-    newest = (
-        bool(figures)
-        and len(figures) == len(states)
-        and all(each.generation == judged.rule.metadata.generation for each in figures)
-    )
+    newest = _is_newest(judged, states, figures)
     if newest and not refused:
         loaded = Condition("Ready", "True", "Loaded", "all workers judge by the latest spec")
     elif refused:
@@ -99,11 +103,25 @@ def _conditions(
         warm = all(each.warm for each in figures)
         told = "each window is full" if warm else "windows fill: there may have been more than is counted"
         found.append(Condition("Warm", "True" if warm else "False", "Full" if warm else "Filling", told))
+    if digests_of(judged.rule) and judged.rule.spec.mode == "Enforce":
+        watched = Condition("Shadowed", "True", "NewModel", judged.shadow)
+        known = Condition("Shadowed", "False", "Known", "the model has been in Shadow for as long as it takes")
+        found.append(watched if judged.shadow else known)
     if judged.rule.spec.minimum_precision is not None:
         found.append(Condition("Precise", "Unknown", "NoLabels", "nobody has said yet who was dishonest"))
     if judged.rule.spec.backtest is not None:
         found.append(Condition("Backtested", "Unknown", "NotTried", "the operator does not try rules by itself yet"))
     return found
+
+
+def _is_newest(judged: Judged, states: Sequence[WorkerState], figures: Sequence[RuleFigures]) -> bool:
+    """Whether all workers judge by the latest spec, and can ask its models."""
+    return (
+        bool(figures)
+        and len(figures) == len(states)
+        and all(each.generation == judged.rule.metadata.generation for each in figures)
+        and all(state.models.issuperset(digests_of(judged.rule)) for state in states)
+    )
 
 
 def _figures(figures: Sequence[RuleFigures]) -> Manifest:
@@ -120,6 +138,7 @@ def _figures(figures: Sequence[RuleFigures]) -> Manifest:
         "withoutKey": total("without_key"),
         "late": total("late"),
         "evicted": total("evicted"),
+        "unusable": total("unusable"),
     }
 
 
@@ -174,7 +193,9 @@ def read_state(name: str, body: bytes) -> dict[str, WorkerState]:
     except msgspec.MsgspecError as error:
         raise ValueError(f"{name} says what cannot be read: {error}") from error
     return {
-        campaign: WorkerState(name, {each.rule: each for each in told.rules}, told.problem, told.decisions)
+        campaign: WorkerState(
+            name, {each.rule: each for each in told.rules}, told.problem, told.decisions, frozenset(found.models)
+        )
         for campaign, told in found.campaigns.items()
     }
 
@@ -200,3 +221,4 @@ class _Told(msgspec.Struct):
 class _State(msgspec.Struct):
     generation: str = ""
     campaigns: dict[str, _Told] = {}
+    models: dict[str, ModelFacts] = {}
