@@ -11,7 +11,7 @@ import skops.io
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
-from flywheel.fraud.modelfacts import ModelFacts
+from flywheel.fraud.modelfacts import LONGEST_NAME, MOST_FEATURES, ModelFacts
 from flywheel.fraud.modelfile import CLASSIFIERS, UnfitModel, inspect
 from flywheel.fraud.modeltrees import check_trees, objects_in
 
@@ -50,15 +50,12 @@ class LoadedModel:
         self._model = _load(data)
         self._positive = _positive_column(self._model)
         check_trees(self._model)
-        names = tuple(str(each) for each in getattr(self._model, "feature_names_in_", ()))
-        features = getattr(self._model, "n_features_in_", None)
-        if not isinstance(features, int | np.integer) or features < 1:
-            raise UnfitModel("it does not say with how many features it was trained: call its fit before skops.io.dump")
+        features, names = _features_of(self._model)
         for each, _ in objects_in(self._model):
             _prepare(each)
         self._threads = ThreadpoolController()
-        takes_missing = not np.isnan(self._ask(np.full((1, int(features)), np.nan))[0])
-        self.facts = ModelFacts(features=int(features), names=names, takes_missing=takes_missing, trained_with=version)
+        takes_missing = not np.isnan(self._ask(np.full((1, features), np.nan))[0])
+        self.facts = ModelFacts(features=features, names=names, takes_missing=takes_missing, trained_with=version)
 
     def score(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Give, for each row of features, how probable it is that it is dishonest; NaN where the model cannot say.
@@ -99,6 +96,19 @@ def _load(data: bytes) -> Any:
     if kind not in CLASSIFIERS:
         raise UnfitModel(f"it is {kind}, and no classifier with predict_proba: train one that docs/fraud.md names")
     return model
+
+
+def _features_of(model: Any) -> tuple[int, tuple[str, ...]]:
+    """Give how many features a model was trained with, and their names where they have some."""
+    features = getattr(model, "n_features_in_", None)
+    if not isinstance(features, int | np.integer) or features < 1:
+        raise UnfitModel("it does not say with how many features it was trained: call its fit before skops.io.dump")
+    if features > MOST_FEATURES:
+        raise UnfitModel(
+            f"it was trained with {features} features, and a rule names at most {MOST_FEATURES}: choose some"
+        )
+    names = tuple(str(each)[:LONGEST_NAME] for each in getattr(model, "feature_names_in_", ()))
+    return int(features), names[:MOST_FEATURES]
 
 
 def _positive_column(model: Any) -> int:

@@ -8,6 +8,10 @@ MODELS = "/v1/fraud/models"
 """Where the operator hands over models: a PUT for each, with its digest as the last part of the path."""
 LARGEST = 1 << 20
 """Bytes of a file: a ConfigMap holds no more."""
+MOST_FEATURES = 64
+"""As many as a rule can name."""
+LONGEST_NAME = 256
+"""Characters of a feature's name."""
 MOST_MODELS = 16
 """Models that a worker keeps: the last that were handed over."""
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")

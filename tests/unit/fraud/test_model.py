@@ -5,6 +5,7 @@ import io
 import json
 import math
 import os
+import sys
 import zipfile
 from typing import Any
 
@@ -191,6 +192,48 @@ def test_a_directory_that_lies_about_sizes_gains_nothing():
     data[at + 24 : at + 28] = (part.file_size // 2).to_bytes(4, "little")
     with pytest.raises(UnfitModel):
         LoadedModel(bytes(data))
+
+
+def test_an_array_that_claims_to_be_huge_takes_nobody_with_it():
+    def huge(name: str, content: bytes) -> bytes:
+        if not name.endswith(".npy"):
+            return content
+        made = io.BytesIO()
+        np.lib.format.write_array_header_1_0(made, {"descr": "<f8", "fortran_order": False, "shape": (10**14,)})
+        return made.getvalue()
+
+    with pytest.raises(UnfitModel, match="skops does not read it"):
+        LoadedModel(trained.altered(trained.file("logistic"), huge))
+
+
+def nested(schema: dict[str, Any]) -> None:
+    """A forest of twenty times one forest of twenty times one forest: small, and it would think for years."""
+    inner = dict(schema)
+    for depth in range(8):
+        again = {name: inner[name] for name in ("__class__", "__module__", "__loader__", "__id__")}
+        outer: dict[str, Any] = json.loads(json.dumps(schema))
+        outer["__id__"] = depth + 1
+        trees = outer["content"]["content"]["estimators_"]
+        trees["content"] = [inner, *[again] * 19]
+        inner = outer
+    schema.update(inner)
+
+
+async def test_a_model_that_never_ends_is_only_a_problem():
+    data = trained.with_schema(trained.file("forest"), nested)
+    assert len(data) < 1 << 20
+    assert "could not be tried within 8 s" in (await try_model(data, seconds=8)).problem
+
+
+async def test_a_model_that_crashes_is_only_a_problem(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    assert "ended with 1" in (await try_model(trained.file("tree"))).problem
+
+
+def test_a_model_of_more_features_than_a_rule_names_is_refused():
+    rows, who = trained.sample()
+    with pytest.raises(UnfitModel, match="a rule names at most 64"):
+        LoadedModel(trained.dumped(LogisticRegression().fit(np.hstack([rows] * 22), who)))
 
 
 def loop(nodes: Any) -> None:
