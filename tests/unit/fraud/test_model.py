@@ -5,6 +5,7 @@ import io
 import json
 import math
 import os
+import re
 import sys
 import zipfile
 from typing import Any
@@ -13,10 +14,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.linear_model import LogisticRegression, RidgeClassifier, SGDClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, PolynomialFeatures
 from sklearn.svm import SVC
+from tests.unit.docs.pages import ROOT
 from tests.unit.fraud import trained
 
 from flywheel.fraud import modelfile
@@ -279,3 +281,14 @@ def test_the_lists_name_what_is_there():
     for kind in (*modelfile.CLASSIFIERS, *modelfile.TRANSFORMERS, *modelfile.PARTS):
         module, _, name = kind.rpartition(".")
         assert hasattr(importlib.import_module(module), name), kind
+
+
+def test_the_page_names_what_is_let_through():
+    _, _, section = (ROOT / "docs/fraud.md").read_text("utf-8").partition("### What a file may hold")
+    said = set(re.findall(r"`([A-Z]\w+)`", section.partition("It is looked at")[0]))
+    assert said == {each.rpartition(".")[2] for each in (*modelfile.CLASSIFIERS, *modelfile.TRANSFORMERS)}
+
+
+def test_a_loss_that_is_not_reviewed_is_refused_by_name():
+    with pytest.raises(UnfitModel, match=r"ModifiedHuber \(LossNode\)"):
+        LoadedModel(fitted(SGDClassifier(loss="modified_huber", random_state=1)))
