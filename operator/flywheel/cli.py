@@ -7,7 +7,19 @@ from typing import Literal
 
 import click
 
-from flywheel.commands import abtest, analytics, browser_gate, content, edge, fraud, kpis, metrics, release, simulate
+from flywheel.commands import (
+    abtest,
+    analytics,
+    browser_gate,
+    content,
+    edge,
+    fraud,
+    fraud_group,
+    kpis,
+    metrics,
+    release,
+    simulate,
+)
 from flywheel.commands.options import Duration, log_options, require_one_scope
 
 SHORTEST_LEASE = 3
@@ -33,6 +45,7 @@ main.add_command(content.content_fetch)
 main.add_command(content.content_serve)
 main.add_command(release.release)
 main.add_command(abtest.abtest)
+main.add_command(fraud_group.fraud)
 
 
 @main.command()

@@ -22,9 +22,11 @@ BENCHMARKS = (
     "many_campaigns",
     "kpi",
     "arms",
+    "fraud_backtest",
     "release",
     "push",
     "fraud_engine",
+    "fraud_lists",
 )
 """Each a module beside this one, with a function `measure() -> list[Row]`."""
 EXAMPLES = ("examples/shop", "examples/618")

@@ -19,7 +19,8 @@ from pathlib import Path
 
 from tests.bench import edge_orders
 from tests.bench.rows import Row, median
-from tests.unit.edge.stand import document, free_port, live, trial
+from tests.ports import free_port
+from tests.unit.edge.stand import document, live, trial
 from tools.bootstrap.debian import ensure_packages
 from tools.bootstrap.steps import REPOSITORY
 

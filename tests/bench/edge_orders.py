@@ -13,7 +13,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.bench.rows import Row, median, percentile
-from tests.unit.edge.stand import document, free_port, live
+from tests.ports import free_port
+from tests.unit.edge.stand import document, live
 
 from flywheel.edge.document import Limits, encode
 

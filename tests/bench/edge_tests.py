@@ -12,7 +12,8 @@ from tests.bench.edge import _edge_configuration as edge_configuration
 from tests.bench.edge import _load as load
 from tests.bench.edge import _process as process
 from tests.bench.rows import Row, median
-from tests.unit.edge.stand import free_port, live, trial
+from tests.ports import free_port
+from tests.unit.edge.stand import live, trial
 from tools.bootstrap.debian import ensure_packages
 
 from flywheel.edge.document import BUCKETS, EdgeDocument, Segment, VariantRange

@@ -19,7 +19,7 @@ from tests.lab.cluster.api import wait_until
 from tests.lab.cluster.client import Cluster
 from tests.lab.cluster.sample_image import ensure_sample
 from tests.lab.objects import MERGE, Manifest
-from tests.lab.operator_process import free_ports
+from tests.ports import free_ports
 from tools.bootstrap.single import ensure_rollouts, rollouts_source
 
 API = "argoproj.io/v1alpha1"

@@ -2,7 +2,6 @@
 
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typing import Self
 import httpx
 from tests.lab.cluster.api import wait_until
 from tests.lab.cluster.client import Cluster
+from tests.ports import free_ports
 from tools.bootstrap.steps import REPOSITORY
 
 READY_SECONDS = 60.0
@@ -126,15 +126,3 @@ class OperatorProcess:
             self.stop()
         else:
             self.kill()
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on at the moment."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()

@@ -38,7 +38,7 @@ tests/unit/chart holds this list against the kinds of the operator's children.
   verbs: [get, list, watch, create, patch, delete]
 {{- if .Values.rbac.secrets }}
 # Copies of the Secrets that a revision mounts or imports, so that each slot keeps its own; credentials of content in Git and
-# of gates. Read by name only, never listed or watched; deleted by name only.
+# of gates; lists of fraud rules. Read by name only, never listed or watched; deleted by name only.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, create, patch, delete]

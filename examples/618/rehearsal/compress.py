@@ -22,7 +22,7 @@ class Pace:
     scheduled: int = 10
     preparing: int = 30
     warm: int = 30
-    live: int = 300
+    live: int = 380
     hold: int = 20
     draining: int = 15
     retained: int = 15
@@ -67,6 +67,8 @@ class Cut:
     """Of the A/B test, and of the median: on a busy node a few hundred requests rule out no less."""
     least_test: str = "20s"
     """How long the A/B test runs at least."""
+    gateways: tuple[str, ...] = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
+    """Who may say in whose name a request is made: the simulator, in a pod of the cluster, plays the gateway."""
     kept: str = "20s"
     """How long a slot that has lost the traffic, or never had it, stays: the node has two cores for both."""
 
@@ -163,6 +165,7 @@ def _shrink_entry(spec: Manifest, cut: Cut) -> None:
     edge = spec["edge"]
     edge["autoscaling"]["max"] = edge["replicas"]
     edge |= {each: {"requests": dict(cut.small)} for each in ("resources", "sidecarResources")}
+    edge["trustedProxies"] = list(cut.gateways)
     # Kubernetes' endpoints are known everywhere in seconds here, and the stages are short.
     edge["drainFor"] = "5s"
     spec["analytics"]["store"] |= {"size": cut.store_size, "resources": {"requests": dict(cut.store)}}

@@ -26,12 +26,14 @@ class Sighting:
     counts: Mapping[str, int]
 
 
-def crowd(namespace: str, image: str, behaviour: str, url: str, rate: float, seconds: int) -> Manifest:
+def crowd(
+    namespace: str, image: str, behaviour: str, url: str, rate: float, seconds: int, name: str = NAME
+) -> Manifest:
     """Build what sends `rate` shoppers a second in an average hour to `url`, who behave as the text `behaviour` says.
 
     It is no part of the campaign.
     """
-    metadata = {"name": NAME, "namespace": namespace, "labels": {"app.kubernetes.io/name": NAME}}
+    metadata = {"name": name, "namespace": namespace, "labels": {"app.kubernetes.io/name": name}}
     config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {FILE: behaviour}}
     job = {
         "apiVersion": "batch/v1",
@@ -51,7 +53,7 @@ def crowd(namespace: str, image: str, behaviour: str, url: str, rate: float, sec
                         "seccompProfile": {"type": "RuntimeDefault"},
                     },
                     "containers": [_container(image, url, rate, seconds)],
-                    "volumes": [{"name": "behaviour", "configMap": {"name": NAME}}],
+                    "volumes": [{"name": "behaviour", "configMap": {"name": name}}],
                 },
             },
         },

@@ -74,6 +74,17 @@ class Observer:
         response = await self._http.get(path)
         return response.text if response.is_success else ""
 
+    async def said_by(self, job: str, *, lines: int, stamped: bool = False) -> str:
+        """Read the last lines that the pods of a Job have printed, with their times if `stamped`; empty without any.
+
+        Raises:
+            httpx.HTTPError: the API server cannot be reached or refuses.
+        """
+        pods = f"/api/v1/namespaces/{self._namespace}/pods"
+        found = await self._items(f"{pods}?labelSelector=batch.kubernetes.io%2Fjob-name%3D{job}")
+        asked = f"log?tailLines={lines}{'&timestamps=true' if stamped else ''}"
+        return "".join([await self.text(f"{pods}/{pod['metadata']['name']}/{asked}") for pod in found])
+
     async def look(self) -> Snapshot | None:
         """Take a snapshot; None while the campaign does not exist."""
         mine = f"?labelSelector={LABEL}%3D{self._name}"

@@ -15,6 +15,7 @@ from rehearsal.abtest_run import ABTestRun
 from rehearsal.accounts import Account, of_crowd
 from rehearsal.books import Books
 from rehearsal.compress import Cut, Manifest, Pace, compress, compress_test
+from rehearsal.fraud_run import FraudRun
 from rehearsal.landing import VARIANT, Landing
 from rehearsal.leftovers import leftovers
 from rehearsal.observer import Observer
@@ -68,7 +69,9 @@ class Play:
         self.written_test: Manifest = yaml.safe_load(ABTEST_FILE.read_text())
         self.name: str = self.written["metadata"]["name"]
         self.seen = Seen(GROWING, self._cut.autoscaled[GROWING].warm)
-        self._shoppers = Shoppers(cluster, namespace, f"http://{self.name}-{ENTRY}")
+        edge = f"http://{self.name}-{ENTRY}"
+        self._shoppers = Shoppers(cluster, namespace, edge)
+        self._fraud = FraudRun(cluster, namespace, edge, screen)
         self._books = Books(cluster, namespace, self.name)
         self.landing = Landing(cluster, namespace)
         self.seen.seed = self._shoppers.seed
@@ -189,7 +192,7 @@ class Play:
             self._url = ""
 
     async def _release(self, observer: Observer) -> None:
-        """Release what is to be released while the crowd shops, and what the A/B test finds better."""
+        """Release what is to be released while the crowd shops, and what the test finds better; then stop hunters."""
         await self._until(lambda: self._shown.stage == "Live")
         try:
             async with Regular(self._cluster, self.namespace, f"{self.name}-{ENTRY}", ENTRY_PORT) as regular:
@@ -202,7 +205,10 @@ class Play:
                     testing.cancel()
                 if self.seen.abtest.told.line:
                     await self._show.adopt(VARIANT)
+                # The worker starts meanwhile. Hunters look at the page, too: they come when the test about it is over.
+                await self._fraud.prepare()
                 await self._show.perform(observer, regular, self.seen.releases, ("page",))
+                await self._fraud.perform(observer, self.seen.fraud)
         except (httpx.HTTPError, CommandFailedError, TimeoutError) as error:
             self._screen.say(f"release   {type(error).__name__}: {error}")
 

@@ -48,11 +48,8 @@ class Shoppers:
         """
         if not self.sent or self.report:
             return
-        pods = f"/api/v1/namespaces/{self._namespace}/pods"
-        found = await observer.get(f"{pods}?labelSelector=batch.kubernetes.io%2Fjob-name%3D{NAME}")
-        for pod in (found or {}).get("items", []):
-            log = await observer.text(f"{pods}/{pod['metadata']['name']}/log?tailLines={LINES}&timestamps=true")
-            said = unstamped(log)
-            self.report = read_report(said)
-            self.progress = read_progress(said) or self.progress
-            self.sightings = read_sightings(log) or self.sightings
+        log = await observer.said_by(NAME, lines=LINES, stamped=True)
+        said = unstamped(log)
+        self.report = read_report(said)
+        self.progress = read_progress(said) or self.progress
+        self.sightings = read_sightings(log) or self.sightings

@@ -5,6 +5,7 @@ from typing import Any
 
 from rehearsal.abtest import ABTestSeen
 from rehearsal.accounts import Accounts
+from rehearsal.fraud import FraudSeen
 from rehearsal.releases import Told, three
 from rehearsal.snapshot import STAGES, Load, Snapshot
 
@@ -37,6 +38,7 @@ class Seen:
     """Visitors of each channel, as the event store's worker tells Prometheus."""
     releases: dict[str, Told] = field(default_factory=three)
     abtest: ABTestSeen = field(default_factory=ABTestSeen)
+    fraud: FraudSeen = field(default_factory=FraudSeen)
     accounts: Accounts = field(default_factory=Accounts)
     report: dict[str, Any] | None = None
     leftovers: list[str] | None = None
@@ -75,6 +77,7 @@ class Seen:
             found.append(f"{len(self.unanswered)} requests to the shop failed; the first: {self.unanswered[0]}")
         found += [each for told in self.releases.values() for each in told.problems()]
         found += self.abtest.problems()
+        found += self.fraud.problems()
         return found + self._problems_of_the_crowd() + self._problems_of_the_end()
 
     def _problems_of_scaling(self) -> list[str]:

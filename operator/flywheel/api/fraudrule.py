@@ -170,7 +170,9 @@ class FraudRuleSpec(Model):
         "back-test or by labels; 50% to 99.99%, such as 95%. Default: it never does.",
     )
     backtest: Backtest | None = Field(
-        default=None, description="Try it on what was after each change of it, such as {since: 24h}. Default: not."
+        default=None,
+        description="Try it on what was, after each change of it and again each day, such as {since: 24h}: "
+        "status.backtest says what came of it. Default: not.",
     )
     engine: Literal["Embedded", "Flink"] = Field(
         default="Embedded",

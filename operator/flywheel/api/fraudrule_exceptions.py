@@ -14,7 +14,7 @@ _OFFSET = "(Z|[+-][0-9]{2}:[0-9]{2})$"
 
 
 class ListSource(Model):
-    """A list of addresses or people, one a line; '#' begins a remark. A change of it is taken up at once."""
+    """A list of addresses or people, one a line; '#' begins a remark. A change is taken up within 15 seconds."""
 
     constraints = (exactly_one(("configMap", "secret"), ("config_map", "secret"), "a list"),)
 
@@ -28,7 +28,7 @@ class ListSource(Model):
     hashed: Flag = Field(
         default=False,
         description="true: each line is the sha256 of a value in hexadecimal digits, so that the list names nobody. No "
-        "ranges then. Default false.",
+        "ranges then, and of an address its shortest form. Default false.",
     )
 
 
@@ -41,15 +41,18 @@ class Lists(Model):
     allow: ListSources = Field(
         default=(),
         description="Whoever is on one of these is never stopped by this rule, such as [{configMap: fraud, key: "
-        "offices.txt}]. It beats everything else; at most 8.",
+        "offices.txt}]. It beats everything else, and what holds of them already ends. Until the list has been there "
+        "once, the rule stops nobody; at most 8.",
     )
     deny: ListSources = Field(
-        default=(), description="Whoever is on one of these breaks the rule with each event that it matches; at most 8."
+        default=(),
+        description="Whoever is on one of these breaks the rule with each event that it matches. No ranges wider than "
+        "/8, or /16 of IPv6; at most 8.",
     )
     watch: ListSources = Field(
         default=(),
-        description="Each matched event of whoever is on one of these is kept with its explanation, and nobody is "
-        "stopped for it; at most 8.",
+        description="Each matched event of whoever is on one of these is kept with its explanation, for a person to "
+        "look at, and this rule does not stop them; at most 8.",
     )
 
 

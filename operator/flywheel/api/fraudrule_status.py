@@ -18,8 +18,8 @@ class FraudRuleCondition(Condition):
     """One statement about the FraudRule: a metav1.Condition."""
 
     type: Annotated[str, Field(min_length=1, max_length=316)] = Field(
-        description="What the statement is about: Ready, Reconciling, Stalled, Loaded, Warm, Precise, Backtested or "
-        "UnknownFields."
+        description="What the statement is about: Ready, Reconciling, Stalled, Loaded, Warm, Lists, Precise, "
+        "Backtested or UnknownFields."
     )
 
 
@@ -68,7 +68,7 @@ class Sample(Model):
 class CurvePoint(Model):
     """What another limit would have found."""
 
-    more_than: Brief = Field(description="The limit.")
+    more_than: Brief = Field(description="The limit, as it would stand in the rule; of sequence and accountAge a time.")
     hits: Tally | None = Field(default=None, description="Events that would have broken the rule.")
     keys: Tally | None = Field(default=None, description="Keys of these events.")
     customers: Tally | None = Field(default=None, description="Visitors among them who have paid for an order.")
@@ -77,7 +77,9 @@ class CurvePoint(Model):
 class BacktestStatus(Model):
     """What the rule would have done."""
 
-    generation: Tally | None = Field(default=None, description="The generation of the spec that was tried.")
+    generation: Tally | None = Field(
+        default=None, description="The generation of the spec that was tried; a later one has not been yet."
+    )
     at: Instant | None = Field(default=None, description="When it was tried.")
     since: Instant | None = Field(default=None, description="The first moment that was looked at.")
     until: Instant | None = Field(default=None, description="The last moment that was looked at.")
@@ -85,11 +87,15 @@ class BacktestStatus(Model):
     hits: Tally | None = Field(default=None, description="Events that broke it.")
     keys: Tally | None = Field(default=None, description="Keys of these events.")
     customers: Tally | None = Field(default=None, description="Visitors among them who have paid for an order.")
-    precision: Figure | None = Field(default=None, description="Share of the found who were labelled dishonest.")
+    precision: Figure | None = Field(
+        default=None, description="Share of the found who were labelled dishonest; empty without labels."
+    )
     curve: Annotated[tuple[CurvePoint, ...], Field(max_length=32)] = Field(
         default=(), description="What other limits would have found."
     )
-    recommended: Brief | None = Field(default=None, description="The limit that finds most and hits no customer.")
+    recommended: Brief | None = Field(
+        default=None, description="The limit that finds most and hits no customer; absent where each hits some."
+    )
     message: Sentence | None = Field(default=None, description="What came of it, or why it could not be tried.")
 
 
@@ -129,13 +135,15 @@ class FraudRuleStatus(Model):
     without_key: Tally | None = Field(default=None, description="Events without a field of key, which were not judged.")
     late: Tally | None = Field(default=None, description="Events that came later than lateness.")
     duplicates: Tally | None = Field(default=None, description="Events that came again.")
-    dropped: Tally | None = Field(default=None, description="Events that no worker got.")
+    dropped: Tally | None = Field(default=None, description="Events that no worker got, as edges had no room for more.")
     evicted: Tally | None = Field(default=None, description="Keys that were forgotten or refused, as state is full.")
     unusable: Tally | None = Field(
         default=None, description="Events that lacked what a condition looks at, or that the model gave no score."
     )
     latency_p99: Brief | None = Field(
-        default=None, alias="latencyP99", description="From the event at the edge to the decision there, p99: 42ms."
+        default=None,
+        alias="latencyP99",
+        description="From the event at the edge to its verdict, p99 of the latest, rounded up: 20ms.",
     )
     precision: Figure | None = Field(default=None, description="Share of the found who are dishonest, by labels.")
     recall: Figure | None = Field(default=None, description="Share of the dishonest who were found, by labels.")

@@ -1,7 +1,7 @@
 """What shall become of a namespace's fraud worker, and which rules it judges by. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -11,14 +11,16 @@ from msgspec.structs import replace
 from flywheel.api.campaign import Campaign
 from flywheel.api.fraudrule import FraudRule
 from flywheel.api.problem import Problem
+from flywheel.campaign.fraudlists import Wanted, wanted_lists
 from flywheel.campaign.fraudmodels import Offers, unfit_models
+from flywheel.campaign.fraudproof import as_it_works, rules_of
 from flywheel.campaign.fraudrules import campaigns_of, problems_of
 from flywheel.campaign.fraudshadow import watched
 from flywheel.events.volumeclaim import VolumeClaim
 from flywheel.fraud import manifests
 from flywheel.fraud.compiling import ruled_of
 from flywheel.fraud.naming import RULES_KEY
-from flywheel.fraud.policy import Ruled, Rules
+from flywheel.fraud.policy import Ruled
 from flywheel.fraud.rule import problems as unfit
 from flywheel.plan import GROUP, Deletion, LiveObject, Manifest, ObjectKey
 
@@ -55,6 +57,8 @@ class FraudPlan:
     judged: tuple[Judged, ...] = ()
     rules: str = ""
     """What the workers shall judge by, as the ConfigMap has it."""
+    lists: Wanted = field(default_factory=dict)
+    """What that names."""
 
 
 def plan_fraud(
@@ -97,7 +101,8 @@ def plan_fraud(
     staying = [each for each in campaigns if each.name in orders and not each.metadata.deletion_timestamp]
     if not staying:
         return FraudPlan(delete=_deletions(live), judged=judged)
-    document = {name: msgspec.to_builtins(Rules(rules=orders[name])) for name in sorted(orders)}
+    known = {each.name: each for each in campaigns}
+    document = {name: msgspec.to_builtins(rules_of(known.get(name), orders[name])) for name in sorted(orders)}
     written = manifests.rules_manifest(namespace, document)
     apply = (
         manifests.account_manifest(namespace),
@@ -107,7 +112,8 @@ def plan_fraud(
         manifests.stateful_set(namespace, image, CLAIM, operator=operator),
     )
     references = tuple(_reference(each) for each in staying)
-    return FraudPlan(apply=apply, references=references, judged=judged, rules=written["data"][RULES_KEY])
+    lists = wanted_lists(each for rules in orders.values() for each in rules)
+    return FraudPlan((), apply, references, judged, written["data"][RULES_KEY], lists)
 
 
 def judge(
@@ -124,7 +130,7 @@ def judge(
     waits = not set(about) & set(opened)
     if found:
         return Judged(rule, found, about, waits)
-    ruled, shadow = ruled_of(rule, now), watched(rule, status, now)
+    ruled, shadow = as_it_works(ruled_of(rule, now), rule), watched(rule, status, now)
     if shadow:
         ruled = replace(ruled, policy=replace(ruled.policy, mode="Shadow"))
     found = tuple(Problem("spec", each) for each in unfit(ruled.rule))
@@ -146,10 +152,7 @@ def _means(spec: Manifest, campaign: Manifest) -> bool:
 
 def _not_yet(rule: FraudRule) -> tuple[Problem, ...]:
     """What the grammar has and no worker carries out yet: refused aloud rather than left out in silence."""
-    lists = rule.spec.lists
     found = []
-    if lists.allow or lists.deny or lists.watch:
-        found.append(Problem("spec.lists", "no worker reads lists yet: take them out, or write exempt or snoozes"))
     if rule.spec.engine == "Flink":
         found.append(Problem("spec.engine", "rules are not rendered for Flink yet: leave it at Embedded"))
     return tuple(found)

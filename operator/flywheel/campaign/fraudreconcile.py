@@ -1,6 +1,6 @@
 """One reconcile of a namespace's FraudRules and their worker: plan, apply, ask, tell."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -12,9 +12,14 @@ from flywheel.api.campaign import Campaign
 from flywheel.api.fraudrule import FraudRule
 from flywheel.api.load import InvalidResource
 from flywheel.campaign.conditions import Condition, condition_list
+from flywheel.campaign.fraudasking import NotAnswered
+from flywheel.campaign.fraudlistreader import Aside, ListReader
 from flywheel.campaign.fraudmodels import Offers, Takers, models_in, offer
 from flywheel.campaign.fraudplan import FraudPlan, Held, plan_fraud
+from flywheel.campaign.fraudproof import is_falling, kept_of
 from flywheel.campaign.fraudtold import Seen, WorkerState, generation_of, read_state, status_of
+from flywheel.campaign.fraudtrial import NoTrials, Trials, orders_of
+from flywheel.campaign.fraudtrialtold import TrialTold, told_of
 from flywheel.campaign.loaded import Loaded
 from flywheel.campaign.stages import Stage
 from flywheel.events.state import is_serving
@@ -32,10 +37,6 @@ LOOK_SOON = timedelta(seconds=2)
 """While a worker has not taken the latest rules yet."""
 REFUSED_AGAIN_AFTER = timedelta(minutes=2)
 _entries = msgspec.json.Decoder(dict[str, Rules])
-
-
-class NotAnswered(Exception):  # noqa: N818 - a state of the world
-    """A worker could not be asked. The text says why."""
 
 
 class World(Protocol):
@@ -77,6 +78,13 @@ class Workers(Takers, Protocol):
             NotAnswered: It cannot be reached, or refuses.
         """
 
+    async def hand_lists(self, namespace: str, address: str, lists: bytes) -> bytes:
+        """Have a worker take lists; give what it says of itself then.
+
+        Raises:
+            NotAnswered: It cannot be reached, or refuses.
+        """
+
 
 class FraudReconciler:
     """Brings the fraud workers of namespaces to what the FraudRules there want, and tells what they see."""
@@ -89,12 +97,16 @@ class FraudReconciler:
         image: str,
         *,
         operator: str = "",
+        trials: Trials | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         on_write_skipped: Callable[[str], None] = lambda kind: None,
+        aside: Aside | None = None,
     ) -> None:
         self._gateway, self._world, self._workers = gateway, world, workers
+        self._trials = trials or NoTrials()
         self._image, self._operator, self._clock = image, operator, clock
         self._loaded = Loaded()
+        self._lists = ListReader(gateway, workers, aside)
         self._applier = Applier(gateway, world, on_write_skipped)
 
     async def reconcile(self, namespace: str) -> datetime | None:
@@ -115,10 +127,11 @@ class FraudReconciler:
             outcomes.append(await self._applier.apply(manifest, live.get(ObjectKey.of(manifest)), claim, PATH))  # noqa: PERF401
         troubles = [str(each.problem) for each in outcomes if each.problem and each.terminal]
         seen = await self._seen(namespace, plan, troubles)
+        tried = self._tried(namespace, plan, manifests, now)
         for judged in plan.judged:
             manifest = manifests[judged.rule.name]
             held = manifest.get("status") or {}
-            status = status_of(judged, held, seen, now)
+            status = status_of(judged, held, seen, now, tried[judged.rule.name])
             if status != held:
                 await self._write(manifest, status)
         if troubles:
@@ -127,13 +140,24 @@ class FraudReconciler:
             return now + LOOK_SOON if any(each.problem for each in outcomes) else None
         return now + (LOOK_SOON if self._is_behind(namespace) else LOOK_EVERY)
 
+    def _tried(
+        self, namespace: str, plan: FraudPlan, manifests: Mapping[str, Manifest], now: datetime
+    ) -> dict[str, TrialTold]:
+        """See to it that rules are tried on the past, and say what came of it."""
+        orders = orders_of(plan.judged, manifests, list(self._campaigns(namespace)), now)
+        outcomes = self._trials.look(namespace, orders)
+        names = {each.rule.name: each for each in plan.judged}
+        return {
+            name: told_of(each, manifests[name].get("status") or {}, outcomes.get(name), now)
+            for name, each in names.items()
+        }
+
     def _is_behind(self, namespace: str) -> bool:
-        found = [
-            condition
-            for each in self._world.fraud_rules(namespace)
-            for condition in (each.get("status") or {}).get("conditions") or ()
-        ]
-        return any(each.get("type") == "Reconciling" and each.get("status") == "True" for each in found)
+        statuses = [each.get("status") or {} for each in self._world.fraud_rules(namespace)]
+        found = [condition for status in statuses for condition in status.get("conditions") or ()]
+        return any(map(is_falling, statuses)) or any(
+            each.get("type") == "Reconciling" and each.get("status") == "True" for each in found
+        )
 
     async def _read(self, manifest: Manifest, now: datetime) -> FraudRule | None:
         try:
@@ -150,7 +174,7 @@ class FraudReconciler:
             Condition("Reconciling", "False", "Invalid", "a person must correct the rule"),
             Condition("Stalled", "True", "Invalid", message),
         ]
-        listed = condition_list(conditions, held.get("conditions") or [], generation, now)
+        listed = [*condition_list(conditions, held.get("conditions") or [], generation, now), *kept_of(held)]
         status = {**held, "observedGeneration": generation, "conditions": listed}
         if status != held:
             await self._write(manifest, status)
@@ -207,11 +231,14 @@ class FraudReconciler:
 
     async def _seen(self, namespace: str, plan: FraudPlan, troubles: list[str]) -> Seen:
         if not plan.apply:
+            self._lists.forget(namespace)
             return Seen({})
         if not self._is_serving(namespace):
             return Seen({}, "; ".join(troubles) or "the fraud worker is starting")
         try:
             bodies = await self._up_to_date(namespace, plan.rules)
+            # After the rules: until its allow lists are there, a rule stops nobody.
+            lists = await self._lists.bring(namespace, plan.lists, bodies)
             read = [read_state(_pod(address), body) for address, body in bodies.items()]
         except (NotAnswered, ValueError) as error:
             return Seen({}, str(error))
@@ -219,7 +246,7 @@ class FraudReconciler:
         for states in read:
             for campaign, state in states.items():
                 found.setdefault(campaign, []).append(state)
-        return Seen({campaign: tuple(states) for campaign, states in found.items()})
+        return Seen({campaign: tuple(states) for campaign, states in found.items()}, lists=lists)
 
     async def _up_to_date(self, namespace: str, rules: str) -> dict[str, bytes]:
         """Ask the workers how they are, and hand the rules to those that judge by others: volumes take a minute."""

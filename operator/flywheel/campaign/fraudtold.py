@@ -1,15 +1,19 @@
 """What is told about a FraudRule: conditions, and what the workers have seen. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from flywheel.campaign.conditions import Condition, condition_list
+from flywheel.campaign.fraudlists import ListStates, lists_condition
 from flywheel.campaign.fraudplan import Judged
+from flywheel.campaign.fraudproof import figures_of, mode_of, precise
 from flywheel.campaign.fraudshadow import RECORD, digests_of, remembered
+from flywheel.campaign.fraudtrialtold import TrialTold
+from flywheel.fraud.lags import rounded_up
 from flywheel.fraud.modelfacts import ModelFacts
 from flywheel.fraud.rulings import RuleFigures
 from flywheel.fraud.subjects import network_of
@@ -30,6 +34,11 @@ class WorkerState:
     """By rule."""
     problem: str = ""
     decisions: int = 0
+    active: Mapping[str, int] = field(default_factory=dict)
+    """By rule: what holds at the edge."""
+    lost: int = 0
+    latency: float | None = None
+    """Seconds from the edge to the verdict, p99."""
     models: frozenset[str] = frozenset()
     """Digests of those that it can ask."""
 
@@ -42,30 +51,38 @@ class Seen:
     """By Campaign."""
     unseen: str = ""
     """Why nothing was."""
+    lists: ListStates = field(default_factory=dict)
 
 
-def status_of(judged: Judged, held: Mapping[str, Any], seen: Seen, now: datetime) -> Manifest:
+def status_of(
+    judged: Judged, held: Mapping[str, Any], seen: Seen, now: datetime, tried: TrialTold | None = None
+) -> Manifest:
     """Write the status of a rule; figures that are not known now stay as they were told last."""
+    tried = tried or TrialTold()
     rule = judged.rule
     states = [state for name in judged.campaigns for state in seen.workers.get(name, ())]
     figures = [state.figures[rule.name] for state in states if rule.name in state.figures]
-    conditions = condition_list(
-        _conditions(judged, states, figures, seen), held.get("conditions") or [], rule.metadata.generation, now
-    )
+    right = precise(rule, figures, held)
+    said = [*_conditions(judged, states, figures, seen), *([right] if right else []), *tried.conditions]
+    conditions = condition_list(said, held.get("conditions") or [], rule.metadata.generation, now)
     told: Manifest = {
         "observedGeneration": rule.metadata.generation,
         "conditions": conditions,
         "campaigns": list(judged.campaigns[:MOST_CAMPAIGNS]),
-        "mode": "Shadow" if judged.shadow else rule.spec.mode,
+        "mode": "Shadow" if judged.shadow else mode_of(rule),
+        **tried.fields,
     }
     if digests_of(rule):
         works = bool(figures) and _is_newest(judged, states, figures)
         evaluated = sum(each.evaluated for each in figures) if works else None
         told["record"] = {**(held.get("record") or {}), RECORD: remembered(rule, held, evaluated, now)}
     if not figures:
-        kept = {name: value for name, value in held.items() if name not in {*told, "loadedGeneration"}}
+        kept = {name: value for name, value in held.items() if name not in {*told, "loadedGeneration", *TrialTold.own}}
         return kept | told
-    return told | _figures(figures) | {"workers": _workers(states, rule.name)} | _samples(figures)
+    told |= _figures(figures) | figures_of(figures) | _of_campaigns(states, rule.name)
+    told |= {"workers": _workers(states, rule.name)} | _samples(figures)
+    stands = "updatedAt" in held and {**told, "updatedAt": held["updatedAt"]}.items() <= held.items()
+    return told | {"updatedAt": held["updatedAt"] if stands else moment(round(now.timestamp() * 1000))}
 
 
 def _conditions(
@@ -107,10 +124,8 @@ def _conditions(
         watched = Condition("Shadowed", "True", "NewModel", judged.shadow)
         known = Condition("Shadowed", "False", "Known", "the model has been in Shadow for as long as it takes")
         found.append(watched if judged.shadow else known)
-    if judged.rule.spec.minimum_precision is not None:
-        found.append(Condition("Precise", "Unknown", "NoLabels", "nobody has said yet who was dishonest"))
-    if judged.rule.spec.backtest is not None:
-        found.append(Condition("Backtested", "Unknown", "NotTried", "the operator does not try rules by itself yet"))
+    if judged.ruled and (lists := lists_condition(judged.ruled.policy.lists, seen.lists, seen.unseen)):
+        found.append(lists)
     return found
 
 
@@ -139,6 +154,16 @@ def _figures(figures: Sequence[RuleFigures]) -> Manifest:
         "late": total("late"),
         "evicted": total("evicted"),
         "unusable": total("unusable"),
+        "duplicates": total("duplicates"),
+    }
+
+
+def _of_campaigns(states: Sequence[WorkerState], rule: str) -> Manifest:
+    lags = [each.latency for each in states if each.latency is not None]
+    return {
+        "active": sum(each.active.get(rule, 0) for each in states),
+        "dropped": sum(each.lost for each in states),
+        **({"latencyP99": f"{rounded_up(max(lags) * 1000)}ms"} if lags else {}),
     }
 
 
@@ -159,19 +184,29 @@ def _workers(states: Sequence[WorkerState], rule: str) -> list[Manifest]:
 
 
 def _samples(figures: Sequence[RuleFigures]) -> Manifest:
-    latest = sorted((verdict for each in figures for verdict in each.latest), key=lambda each: each.at)[-8:]
-    return {"samples": [_sample(each) for each in latest]} if latest else {}
+    told = [pair for each in figures for pair in zip(each.latest, _outcomes(each), strict=True)]
+    latest = sorted(told, key=lambda pair: pair[0].at)[-8:]
+    return {"samples": [_sample(*each) for each in latest]} if latest else {}
 
 
-def _sample(verdict: Verdict) -> Manifest:
+def _outcomes(figures: RuleFigures) -> list[str]:
+    """Give what followed from each of the latest verdicts; an empty word where that is not known."""
+    known = figures.outcomes[-len(figures.latest) :] if figures.latest else ()
+    return [*[""] * (len(figures.latest) - len(known)), *known]
+
+
+def _sample(verdict: Verdict, outcome: str) -> Manifest:
     """Addresses are shortened to their network: a status is read by more people than may know who came."""
     more = " or more" if verdict.saturated else ""
-    return {
+    told = {"outcome": outcome} if outcome else {}
+    return told | {
         "event": verdict.event[:253],
         "at": moment(verdict.at),
         "version": verdict.version,
         "key": [(network_of(value, 24, 48) or value)[:SHOWN] for value in verdict.key],
-        "observed": f"{verdict.observed:g}{more}",
+        "observed": f"{verdict.listed} list {verdict.detail}"[:316]
+        if verdict.listed
+        else f"{verdict.observed:g}{more}",
         "limit": f"{verdict.limit:g}",
         "since": moment(verdict.since),
     }
@@ -194,7 +229,14 @@ def read_state(name: str, body: bytes) -> dict[str, WorkerState]:
         raise ValueError(f"{name} says what cannot be read: {error}") from error
     return {
         campaign: WorkerState(
-            name, {each.rule: each for each in told.rules}, told.problem, told.decisions, frozenset(found.models)
+            name,
+            {each.rule: each for each in told.rules},
+            told.problem,
+            told.decisions,
+            told.active,
+            told.lost,
+            told.latency,
+            frozenset(found.models),
         )
         for campaign, told in found.campaigns.items()
     }
@@ -215,6 +257,9 @@ def generation_of(body: bytes) -> str:
 class _Told(msgspec.Struct):
     problem: str = ""
     decisions: int = 0
+    active: dict[str, int] = {}
+    lost: int = 0
+    latency: float | None = None
     rules: tuple[RuleFigures, ...] = ()
 
 

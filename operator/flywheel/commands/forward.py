@@ -1,4 +1,4 @@
-"""Reaching the admin port of a namespace's analytics worker from where a person sits."""
+"""Reaching the admin ports of a namespace's workers from where a person sits."""
 
 import contextlib
 import re
@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import click
 
@@ -18,13 +19,29 @@ _SAID = re.compile(rb"Forwarding from 127\.0\.0\.1:(\d+) ")
 _MOST_WORDS = 1 << 16
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A worker whose admin port is wanted."""
+
+    name: str
+    """For people."""
+    pod: str
+    port: int
+    needs: str
+    """What there has to be in the namespace for there to be a worker."""
+
+
+STORE = Target("event store", f"{WORKER}-0", ADMIN_PORT, "a Campaign with spec.analytics or spec.edge")
+
+
 @contextlib.contextmanager
-def worker_address(namespace: str, url: str | None) -> Iterator[str]:
+def worker_address(namespace: str, url: str | None, target: Target = STORE) -> Iterator[str]:
     """Give an address at which the worker's admin port answers, for as long as the context lasts.
 
     Args:
         namespace: Where the worker is.
         url: Its address, where somebody else sees to the forwarding.
+        target: Which worker.
 
     Raises:
         click.ClickException: There is no way; the message says why and what to do.
@@ -32,21 +49,21 @@ def worker_address(namespace: str, url: str | None) -> Iterator[str]:
     if url:
         yield url.rstrip("/")
         return
-    with _forwarding(namespace) as process:
-        yield f"http://127.0.0.1:{_port(process, namespace)}"
+    with _forwarding(namespace, target) as process:
+        yield f"http://127.0.0.1:{_port(process, namespace, target)}"
 
 
 @contextlib.contextmanager
-def _forwarding(namespace: str) -> Iterator["subprocess.Popen[bytes]"]:
+def _forwarding(namespace: str, target: Target = STORE) -> Iterator["subprocess.Popen[bytes]"]:
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         raise click.ClickException(
             "kubectl is not installed, which forwards the port of the worker. Install it, or forward port "
-            f"{ADMIN_PORT} of the pod {WORKER}-0 otherwise and give its address with --url."
+            f"{target.port} of the pod {target.pod} otherwise and give its address with --url."
         )
-    command = [kubectl, "port-forward", "--address=127.0.0.1", f"--namespace={namespace}", f"pod/{WORKER}-0"]
+    command = [kubectl, "port-forward", "--address=127.0.0.1", f"--namespace={namespace}", f"pod/{target.pod}"]
     process = subprocess.Popen(  # noqa: S603 - a list of arguments, no shell
-        [*command, f":{ADMIN_PORT}"],
+        [*command, f":{target.port}"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -66,7 +83,7 @@ def _forwarding(namespace: str) -> Iterator["subprocess.Popen[bytes]"]:
             process.stdout.close()
 
 
-def _port(process: "subprocess.Popen[bytes]", namespace: str) -> int:
+def _port(process: "subprocess.Popen[bytes]", namespace: str, target: Target = STORE) -> int:
     deadline = time.monotonic() + START_TIMEOUT
     words = b""
     stream = process.stdout
@@ -81,6 +98,6 @@ def _port(process: "subprocess.Popen[bytes]", namespace: str) -> int:
             return int(said[1])
     reason = words.decode(errors="replace").strip() or f"it said nothing for {START_TIMEOUT:g} s"
     raise click.ClickException(
-        f"The event store of the namespace {namespace} cannot be reached: {reason}\nIs there a Campaign with "
-        f"spec.analytics or spec.edge in it, and is the pod {WORKER}-0 running? (kubectl get pods -n {namespace})"
+        f"The {target.name} of the namespace {namespace} cannot be reached: {reason}\nIs there {target.needs} in it, "
+        f"and is the pod {target.pod} running? (kubectl get pods -n {namespace})"
     )

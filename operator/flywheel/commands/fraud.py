@@ -39,6 +39,7 @@ _port = click.IntRange(0, 65535)
 @click.option("--engine", default=EMBEDDED, show_default=True, help="What makes the engine of a campaign: module:name.")
 @click.option("--port", type=_port, default=naming.PORT, show_default=True, help="Events, decisions and questions.")
 @click.option("--metrics-port", type=_port, default=naming.METRICS_PORT, show_default=True, help="Prometheus.")
+@click.option("--admin-port", type=_port, default=naming.ADMIN_PORT, show_default=True, help="People, on loopback.")
 @log_options
 def fraud_worker(
     *,
@@ -52,6 +53,7 @@ def fraud_worker(
     engine: str,
     port: int,
     metrics_port: int,
+    admin_port: int,
     log_format: Literal["console", "json"],
     log_level: str,
 ) -> None:
@@ -74,6 +76,7 @@ def fraud_worker(
         operator_account=operator_account,
         port=port,
         metrics_port=metrics_port,
+        admin_port=admin_port,
         snapshot_every=snapshot_every,
     )
 

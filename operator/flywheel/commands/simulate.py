@@ -10,6 +10,7 @@ import click
 from flywheel.commands.options import Duration
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress, TaskID
 
     from flywheel.simulation.behaviour import Behaviour
@@ -47,6 +48,11 @@ LOGGED = 5.0
     type=click.Path(dir_okay=False, path_type=Path, allow_dash=True),
     help="Write the report as JSON; - prints it.",
 )
+@click.option(
+    "--labels",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write who was honest and who was not, as CSV: a visitor or a user, label and source.",
+)
 def simulate(
     behaviour: Path,
     *,
@@ -59,6 +65,7 @@ def simulate(
     concurrency: int,
     insecure: bool,
     output: Path | None,
+    labels: Path | None,
 ) -> None:
     """Let shoppers come to a site as the file BEHAVIOUR says, and tell how they fared.
 
@@ -74,6 +81,8 @@ def simulate(
     crowd = Crowd(loaded, pace, Place(_origin(url), concurrency, verify=not insecure, host=host))
     seconds = asyncio.run(_run(crowd, duration))
     report = crowd.tally.report(seconds, loaded.seed)
+    if labels:
+        labels.write_text(crowd.tally.fates.labels(), encoding="utf-8")
     text = json.dumps(report, indent=2, ensure_ascii=False)
     if output and str(output) != "-":
         output.write_text(text + "\n", encoding="utf-8")
@@ -163,7 +172,17 @@ def _counts(crowd: "Crowd") -> str:
     sights = ", ".join(f"{len(each.visitors):,} saw {name}" for name, each in sorted(tally.sights.items()))
     return (
         f"{crowd.present} here, {tally.started:,} came, {tally.requests:,} requests, {tally.failed:,} failed, "
-        f"{tally.orders:,} orders, {tally.revenue:,.2f}" + (f"; {sights}" if sights else "")
+        f"{tally.orders:,} orders, {tally.revenue:,.2f}"
+        + (f"; {sights}" if sights else "")
+        + (f"; {_stopped(crowd)}" if tally.fates.has_groups else "")
+    )
+
+
+def _stopped(crowd: "Crowd") -> str:
+    told = crowd.tally.fates.report()
+    return ", ".join(
+        f"{told[truth]['blocked'] + told[truth]['challenged']:,} of {told[truth]['visits']:,} {truth} visits stopped"
+        for truth in ("dishonest", "honest")
     )
 
 
@@ -191,9 +210,31 @@ def _print(report: dict[str, Any]) -> None:
     for name, seen in report["sights"].items():
         ways = ", ".join(f"{step} ({count:,})" for step, count in seen["next"].items())
         console.print(f"{seen['visitors']:,} visitors saw {name}; then: {ways}", markup=False, highlight=False)
+    _print_fates(console, report["fates"])
     for title in ("failures", "refusals", "event_failures"):
         if report[title]:
             told = ", ".join(f"{kind} ({count:,})" for kind, count in list(report[title].items())[:8])
             console.print(f"{title.replace('_', ' ')}: {told}", markup=False, highlight=False)
     if missed := report["visits"]["turned_away"] + report["visits"]["cut_off"]:
         console.print(f"{missed:,} visits were turned away for lack of places, or cut off at the end")
+
+
+def _print_fates(console: "Console", fates: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    if fates["groups"].keys() <= {"shoppers"}:
+        return
+    made = Table(title="how the edge met them", title_justify="left")
+    for name in ("group", "truth", "visits", "served", "blocked", "challenged", "stopped"):
+        made.add_column(name, justify="left" if name in ("group", "truth") else "right", no_wrap=name == "group")
+    rows = [*fates["groups"].items(), ("all", fates["honest"]), ("all", fates["dishonest"])]
+    for name, told in rows:
+        share = told["stopped_share"]
+        made.add_row(
+            name,
+            told["truth"].lower(),
+            *(f"{told[each]:,}" for each in ("visits", "served", "blocked", "challenged")),
+            "–" if share is None else f"{share:.2%}",
+            style="bold" if name == "all" else None,
+        )
+    console.print(made)

@@ -88,6 +88,9 @@ class Enforcer:
         """Carry out what a worker tells."""
         async with self._turn:
             if line.keys:
+                if _is_of_another_volume(self._keys.get(source, {}), line.keys):
+                    # Who has lost its memory cannot know that it has lifted anything: what it said goes on to its end.
+                    self.maps.leave(source, f"{source} until {self._clock()}")
                 self._keys[source] = {name: key for name, key in line.keys.items() if _is_key(name, key)}
                 together = {name: key for each in self._keys.values() for name, key in each.items()}
                 await self._change(self.maps.use_keys(together))
@@ -189,6 +192,11 @@ def _entry(entry: tuple[str, str]) -> str:
 
 def _line(told: tuple[str, Decision]) -> str:
     return msgspec.json.encode(told).decode() + "\n"
+
+
+def _is_of_another_volume(known: dict[str, str], told: dict[str, str]) -> bool:
+    """Tell whether a worker began anew on an empty volume, which is where the key of passes is made."""
+    return bool(known) and not set(known) & set(told)
 
 
 def _is_key(name: str, key: str) -> bool:

@@ -129,6 +129,17 @@ class FraudMaps:
         """Give the ids of what a worker has told before, and is not in what it tells now."""
         return [identity for whose, identity in self._decisions if whose == source and identity not in told]
 
+    def leave(self, source: str, name: str) -> None:
+        """Let what a worker has told hold until its end, whatever it tells from now on: under another name."""
+        for key in [each for each in self._decisions if each[0] == source]:
+            decision = self._decisions.pop(key)
+            left = (name, key[1])
+            self._decisions[left] = decision
+            subject = _subject(decision)
+            if subject is not None:
+                self._subjects[subject] = tuple(left if each == key else each for each in self._subjects[subject])
+            self._note_end(decision.until, *left)
+
     def expire(self, now: int) -> list[Difference]:
         """Forget what has ended by `now`; give what has to change."""
         touched: set[Subject] = set()

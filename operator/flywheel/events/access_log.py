@@ -265,6 +265,8 @@ class AccessLog:
         words, meters = rules.vocabulary, self._meters
         labels = (words.service(row.service), words.slot(row.slot), words.variant(row.variant))
         meters.requests.add((*labels, _code(row.status)))
+        if row.refused:
+            meters.refuse(row.refused)
         # A client that goes away is no failure of the service.
         if row.status >= 500 or (row.status < 100 and not row.termination.startswith("C")):
             meters.errors.add(labels)

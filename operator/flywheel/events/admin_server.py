@@ -1,11 +1,6 @@
-"""The worker's own port on loopback: queries, erasure, export, key figures. Who may forward ports to it may all of it.
-
-A browser on the machine that forwards the port must not become a way in: names other than localhost are refused, and
-so are bodies that a page of another origin could send without being asked.
-"""
+"""The worker's port on loopback: queries, erasure, export, key figures. Who may forward ports to it may all of it."""
 
 import dataclasses
-import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -14,7 +9,8 @@ from aiohttp import web
 
 from flywheel.events.engine import EngineError, Limits, Parameters
 from flywheel.events.erasure import Erasures, NotErasable
-from flywheel.events.http_answers import Handler, TooLarge, read_body, refusal, tell_engine_trouble
+from flywheel.events.http_answers import read_body, refusal, tell_engine_trouble
+from flywheel.events.loopback import guard
 from flywheel.events.schema import BY_NAME, DELIVERED, DOCUMENTED
 from flywheel.events.statement_guard import Refused
 from flywheel.events.store import Store
@@ -29,7 +25,6 @@ FORMATS = {
 }
 EXPORT_SECONDS = 3600.0
 TOO_MANY = 396
-_LOCAL = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?", re.IGNORECASE)
 
 Figures = Callable[[str, str, str], Awaitable[object]]
 """Gives the key figures of a campaign over a window by a dimension; raises KeyError where there is no such thing."""
@@ -61,23 +56,6 @@ class Kpis(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     by: str = ""
 
 
-@web.middleware
-async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-    if not _LOCAL.fullmatch(request.headers.get("Host", "")):
-        return refusal(403, "not_local", "This port is spoken to as localhost or 127.0.0.1 only.")
-    if "Origin" in request.headers or request.headers.get("Sec-Fetch-Site", "none") != "none":
-        # A page can have a browser ask for an export again and again, even if it cannot read the answer.
-        return refusal(403, "from_a_page", "This port answers programs, not pages.")
-    if request.method == "POST" and request.content_type != "application/json":
-        return refusal(415, "not_json", "The body has to be application/json.")
-    try:
-        return await handler(request)
-    except TooLarge as error:
-        return refusal(413, "too_large", str(error))
-    except msgspec.DecodeError as error:
-        return refusal(400, "bad_request", f"The body is not what is wanted: {error}")
-
-
 class AdminServer:
     """Handlers of the admin port."""
 
@@ -88,7 +66,7 @@ class AdminServer:
 
     def application(self) -> web.Application:
         """Make the application."""
-        made = web.Application(middlewares=[_guard, tell_engine_trouble])
+        made = web.Application(middlewares=[guard, tell_engine_trouble])
         made.router.add_post("/query", self._query)
         made.router.add_get("/tables", self._tables)
         made.router.add_post("/erase", self._erase)

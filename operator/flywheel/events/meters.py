@@ -12,12 +12,15 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from flywheel.edge.document import EdgeDocument
 from flywheel.edge.naming import CHANNELS_BUILT_IN
+from flywheel.edge.rules import REFUSALS
 
 OTHER = "other"
 UNKNOWN = "unknown"
 COLLECT_SERVICE = "_collect"
 KINDS = {each: f"({each})" for each in ("page", "screen", "identify", "group", "alias")}
 """How calls that are no track are named where events are counted by name."""
+REFUSED = frozenset((*REFUSALS, "fraud", "challenge", "throttle"))
+"""Why the edge answers a request itself: by its limits, and by what the fraud worker has decided."""
 MOST_SERIES = 5_000
 """Of one metric, over all documents that this process has seen."""
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -143,6 +146,7 @@ class Meters:
         )
         self.requests = Counter("campaign_requests_total", "Requests answered by the edge.", (*request, "code"))
         self.errors = Counter("campaign_request_errors_total", "Requests answered with 5xx, or not at all.", request)
+        self.refused = Counter("flywheel_edge_refused_total", "Requests refused by the edge, by reason.", ("reason",))
         self.durations = Histogram("campaign_request_duration_seconds", "Until a request was answered whole.", request)
         self.rejected = Counter("flywheel_events_rejected_total", "Events not taken in, by reason.", ("reason",))
         self.duplicates = Counter("flywheel_events_duplicate_total", "Events that this pod had seen before.")
@@ -187,6 +191,10 @@ class Meters:
         self.orders.add((label,))
         if revenue > 0:
             self.revenue.add((label, currency), revenue)
+
+    def refuse(self, reason: str) -> None:
+        """Count a request that the edge refused."""
+        self.refused.add((reason if reason in REFUSED else OTHER,))
 
     def page_view(self, vocabulary: Vocabulary, service: str, channel: str, variant: str) -> None:
         """Count a page that a person saw."""

@@ -4,7 +4,8 @@ WORKER = "flywheel-analytics"
 """Name of the StatefulSet, Service, ServiceAccount, ConfigMap of the worker; there is one per namespace."""
 COMPONENT = "analytics"
 INGEST_PORT = 9102
-"""`POST /v1/ingest/{events,requests,dead_letters}`, `POST /v1/{slots,arms,first-visitor}`, `/healthz`, `/readyz`."""
+"""`POST /v1/ingest/{events,requests,dead_letters}`, `POST /v1/{slots,arms,first-visitor,fraud/backtest}`, probes at
+`/healthz`, `/readyz`."""
 METRICS_PORT = 9104
 ADMIN_PORT = 9103
 """Queries, erasure, export: on the pod's loopback only, so that the right to forward ports to pods guards it."""

@@ -28,6 +28,8 @@ class Kind(Generic[Asked]):
     """What is wrong with a question, for people; None where nothing is."""
     figures: Callable[[Asked], Awaitable[dict[str, Any]]]
     """The answer."""
+    most_body: int = MOST_BODY
+    """Bytes of a question."""
 
 
 class Questions:
@@ -46,7 +48,7 @@ class Questions:
         """Answer one question."""
         kind = self._kinds[request.path]
         try:
-            asked = msgspec.json.decode(await read_body(request, MOST_BODY), type=kind.asked)
+            asked = msgspec.json.decode(await read_body(request, kind.most_body), type=kind.asked)
         except TooLarge as error:
             return refusal(413, "too_large", str(error))
         except (msgspec.DecodeError, RecursionError) as error:

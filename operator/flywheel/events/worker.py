@@ -17,6 +17,7 @@ from prometheus_client.exposition import generate_latest
 from flywheel.events import naming
 from flywheel.events.admin_server import AdminServer
 from flywheel.events.arm_questions import ARMS, arm_questions
+from flywheel.events.backtest_questions import BACKTEST, backtest_questions
 from flywheel.events.campaign_watch import CampaignWatch
 from flywheel.events.chdb_engine import ChdbEngine
 from flywheel.events.clickhouse_engine import Address, ClickHouseEngine
@@ -163,7 +164,9 @@ class Worker:
         def complaint() -> str | None:
             return self._not_started or store.complaint()
 
-        questions = Questions({SLOTS: slot_questions(store), ARMS: arm_questions(store)})
+        questions = Questions(
+            {SLOTS: slot_questions(store), ARMS: arm_questions(store), BACKTEST: backtest_questions(store)}
+        )
         first = FirstVisitorQuestion(store)
         ingest = IngestServer(identity, queues, salts, erasures, questions, first, complaint, self._figures.count)
         admin = AdminServer(store, erasures, companion.figures if companion else _no_figures)

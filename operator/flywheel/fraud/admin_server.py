@@ -10,10 +10,13 @@ from aiohttp import web
 from flywheel.events.http_answers import TooLarge, read_body, refusal
 from flywheel.fraud import naming
 from flywheel.fraud.callers import Callers
+from flywheel.fraud.filing import Filing, evidence_of
 from flywheel.fraud.judging import Full, Judging
+from flywheel.fraud.lists_server import told
 from flywheel.fraud.modelfacts import ModelFacts
 from flywheel.fraud.records import Removal, Rules
 from flywheel.fraud.rules_file import LARGEST
+from flywheel.fraud.rulings import RuleFigures
 
 MOST_BYTES = 64 << 10
 VOLUME_LAGS = 180.0
@@ -41,10 +44,13 @@ class AdminServer:
         self,
         callers: Callers,
         judging: Judging,
+        filing: Filing,
         complaint: Callable[[], str | None],
+        latency: Callable[[str], float | None],
         models: Callable[[], Mapping[str, ModelFacts]] = dict,
     ) -> None:
-        self._callers, self._judging, self._complaint, self._models = callers, judging, complaint, models
+        self._callers, self._judging, self._filing, self._complaint = callers, judging, filing, complaint
+        self._latency, self._models = latency, models
         self._handed_over = -math.inf
 
     def add_to(self, application: web.Application) -> None:
@@ -75,7 +81,10 @@ class AdminServer:
                 "digest": desk.digest.hex(),
                 "decisions": len(desk.blocks),
                 "evicted": desk.blocks.evicted,
-                "rules": [msgspec.to_builtins(each) for each in desk.engine.figures()],
+                "active": desk.active(),
+                "lost": desk.lost,
+                "latency": self._latency(name),
+                "rules": [msgspec.to_builtins(self._proven(name, each)) for each in desk.engine.figures()],
             }
             for name, desk in book.desks.items()
         }
@@ -86,8 +95,14 @@ class AdminServer:
             "snapshot": judging.covered,
             "replayed": judging.replayed,
             "campaigns": campaigns,
+            "lists": told(book),
             "models": msgspec.to_builtins(self._models()),
         }
+
+    def _proven(self, campaign: str, figures: RuleFigures) -> RuleFigures:
+        """Add what labels say."""
+        evidence = evidence_of(self._filing, campaign, figures.rule, figures.version)
+        return msgspec.structs.replace(figures, evidence=evidence)
 
     async def _take_rules(self, request: web.Request) -> web.Response:
         """Take the rules that the volume is about to bring."""

@@ -44,6 +44,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, re
     body: str = ""
     page: str = ""
     """Path to which a challenged client is sent."""
+    pass_for: int = 0
+    """Seconds for which whoever meets a challenge is let through."""
     per_second: float = 0.0
     """Requests that a throttled subject may make."""
     rule: str = ""

@@ -1,18 +1,22 @@
 """A batch of events by column: what rules ask of it is read and hashed once. Needs the extra `fraud`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flywheel.fraud import batch as packing
 from flywheel.fraud.compiled import Flags, Numbers, hash_texts, mix_all
 from flywheel.fraud.fields import ATTRIBUTES, PREFIX, network, text
+from flywheel.fraud.packed import Packed, numbers_of, places_of
 from flywheel.fraud.rule import LARGEST_VALUE, UNIT, Match, Rule
 from flywheel.fraud.where import tester
 from flywheel.fraud.words import Event, Value
 
 NUL, REPLACED = "\0", "\ufffd"
+KeyReader = Callable[[Event], tuple[str, ...]]
 COMPARED: dict[str, Callable[[NDArray[np.float64], float], Flags]] = {
     "GreaterThan": np.greater,
     "GreaterOrEqual": np.greater_equal,
@@ -23,7 +27,7 @@ COMPARED: dict[str, Callable[[NDArray[np.float64], float], Flags]] = {
 
 
 class Columns:
-    """The columns of some events, made as they are asked for."""
+    """The columns of some events, made of objects as they are asked for."""
 
     def __init__(self, events: Sequence[Event], secret: NDArray[np.uint64], clock: int) -> None:
         self.events = events
@@ -61,30 +65,42 @@ class Columns:
 
     def keys(self, rule: Rule) -> Numbers:
         """Give the hashes of a rule's keys; 0 where a field of it is missing."""
-        found = [self._networks(rule) if name == PREFIX else self.hashes(name) for name in rule.key]
+        found = [self.texts(name, rule.prefix_ipv4, rule.prefix_ipv6) for name in rule.key]
         keys = found[0]
         for other in found[1:]:
             keys = mix_all(keys, other, self._secret)
         return keys
 
-    def _networks(self, rule: Rule) -> Numbers:
-        ipv4, ipv6 = rule.prefix_ipv4, rule.prefix_ipv6
-        name = f"{PREFIX}/{ipv4}/{ipv6}"
-        if name not in self._hashes:
-            self._hashes[name] = self._hashed([network(event.address, ipv4, ipv6) for event in self.events])
-        return self._hashes[name]
+    def texts(self, name: str, ipv4: int, ipv6: int) -> Numbers:
+        """Give the hashes of a field's texts, or of the networks of addresses; 0 where there is none."""
+        if name != PREFIX:
+            return self.hashes(name)
+        named = f"{name}/{ipv4}/{ipv6}"
+        if named not in self._hashes:
+            addresses: list[Any] = self.values("address")
+            self._hashes[named] = self._hashed([network(each, ipv4, ipv6) for each in addresses])
+        return self._hashes[named]
 
     def _hashed(self, values: list[Value | None]) -> Numbers:
-        try:
-            joined = NUL.join(values)  # type: ignore[arg-type]
-        except TypeError:
-            values = [*map(text, values)]
-            joined = NUL.join(values)  # type: ignore[arg-type]
-        if joined.count(NUL) != len(values) - 1:
-            joined = NUL.join(value.replace(NUL, REPLACED) for value in values)  # type: ignore[union-attr]
-        found = np.empty(len(values), np.int64)
-        hash_texts(np.frombuffer(joined.encode("utf-8", "surrogatepass"), np.uint8), self._secret, found)
-        return found
+        return hashed(values, self._secret)
+
+    def key_texts(self, rule: Rule) -> Iterator[tuple[str, ...]]:
+        """Give the texts of a rule's keys; empty ones for fields that are missing."""
+        addresses: list[Any] = self.values("address")
+        return zip(
+            *(
+                [network(each, rule.prefix_ipv4, rule.prefix_ipv6) for each in addresses]
+                if name == PREFIX
+                else map(text, self.values(name))
+                for name in rule.key
+            ),
+            strict=True,
+        )
+
+    def told(self, i: int, read_key: KeyReader, rule: Rule) -> tuple[str, tuple[str, ...]]:
+        """Give the id of an event, and its key by a rule, for which there is a reader."""
+        event = self.events[i]
+        return event.id, read_key(event)
 
     def numbers(self, name: str) -> NDArray[np.float64]:
         """Give a field as numbers; NaN for what is none."""
@@ -108,7 +124,7 @@ class Columns:
         return self._matches[match]
 
     def _matching(self, match: Match) -> Flags:
-        chosen = np.ones(len(self.events), np.bool_)
+        chosen = np.ones(len(self.times), np.bool_)
         for names, attribute in ((match.types, "type"), (match.events, "event")):
             if names:
                 chosen &= self._among(attribute, names)
@@ -124,9 +140,87 @@ class Columns:
 
     def _among(self, attribute: str, names: tuple[str, ...]) -> Flags:
         if (attribute, names) not in self._named:
-            wanted = frozenset(names)
-            self._named[attribute, names] = np.array([value in wanted for value in self.values(attribute)], np.bool_)
+            self._named[attribute, names] = self._are(attribute, frozenset(names))
         return self._named[attribute, names]
+
+    def _are(self, attribute: str, wanted: frozenset[str]) -> Flags:
+        return np.array([value in wanted for value in self.values(attribute)], np.bool_)
+
+
+class PackedColumns(Columns):
+    """The columns of packed events, which are there already. What is hashed is hashed once for a whole batch."""
+
+    events: Packed
+
+    def __init__(self, events: Packed, secret: NDArray[np.uint64], clock: int) -> None:
+        self._reading, self._part = events.reading, slice(events.start, events.end)
+        self._key = secret.tobytes()
+        super().__init__(events, secret, clock)
+
+    def integers(self, attribute: str) -> Numbers:
+        """Give a whole number that every event has."""
+        batch = self._reading.batch
+        return np.frombuffer(batch.times if attribute == "time" else batch.arrived, "<i8")[self._part]
+
+    def values(self, name: str) -> list[Value | None]:
+        """Give a field of all events; what is missing is None or an empty text."""
+        return self._reading.values(name)[self._part]
+
+    def hashes(self, name: str) -> Numbers:
+        """Give the hashes of a field's texts; 0 where it is missing."""
+        named = name, self._key
+        if named not in self._reading.hashed:
+            column, count = self._reading.column(name), self._reading.batch.count
+            if isinstance(column, packing.Texts):
+                found, ends = np.empty(count, np.int64), np.empty(count, np.int64)
+                hash_texts(np.frombuffer(column.data, np.uint8), self._secret, found, ends)
+                self._reading.ends[id(column)] = ends
+            else:
+                found = hashed(self._reading.values(name), self._secret)
+            self._reading.hashed[named] = found
+        return self._reading.hashed[named][self._part]
+
+    def told(self, i: int, read_key: KeyReader, rule: Rule) -> tuple[str, tuple[str, ...]]:
+        """Give the id and the key of an event, of which nothing else is made."""
+        at, cell = self._part.start + i, self._reading.cell
+        key = tuple(
+            network(str(cell("address")(at)), rule.prefix_ipv4, rule.prefix_ipv6)
+            if name == PREFIX
+            else text(cell(name)(at))
+            for name in rule.key
+        )
+        return str(cell("messageId")(at)), key
+
+    def numbers(self, name: str) -> NDArray[np.float64]:
+        """Give a field as numbers; NaN for what is none."""
+        column = self._reading.column(name)
+        return numbers_of(column)[self._part] if isinstance(column, packing.Numbers) else super().numbers(name)
+
+    def _are(self, attribute: str, wanted: frozenset[str]) -> Flags:
+        column = self._reading.column(attribute)
+        if not isinstance(column, packing.Words):
+            return super()._are(attribute, wanted)
+        are = np.array([word in wanted for word in column.words], np.bool_)
+        return are[places_of(column)[self._part]]
+
+
+def columns_of(events: Sequence[Event], secret: NDArray[np.uint64], clock: int) -> Columns:
+    """Give the columns of some events."""
+    return (PackedColumns if isinstance(events, Packed) else Columns)(events, secret, clock)  # type: ignore[arg-type]
+
+
+def hashed(values: list[Value | None], secret: NDArray[np.uint64]) -> Numbers:
+    """Hash the texts of some values; 0 for what is missing."""
+    try:
+        joined = NUL.join(values)  # type: ignore[arg-type]
+    except TypeError:
+        values = [*map(text, values)]
+        joined = NUL.join(values)  # type: ignore[arg-type]
+    if joined.count(NUL) != len(values) - 1:
+        joined = NUL.join(value.replace(NUL, REPLACED) for value in values)  # type: ignore[union-attr]
+    found, ends = np.empty(len(values), np.int64), np.empty(len(values), np.int64)
+    hash_texts(np.frombuffer(joined.encode("utf-8", "surrogatepass"), np.uint8), secret, found, ends)
+    return found
 
 
 def _number(value: Value | None) -> float:

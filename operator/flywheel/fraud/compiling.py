@@ -160,7 +160,8 @@ def _action(spec: FraudRuleSpec) -> Action:
     if action.throttle:
         return replace(made, kind="Throttle", per_second=float(action.throttle.per_second))
     if action.challenge:
-        return replace(made, kind="Challenge", page=action.challenge.page)
+        lasts = _milliseconds(action.challenge.pass_for)
+        return replace(made, kind="Challenge", page=action.challenge.page, pass_for=lasts)
     if action.review:
         return replace(made, kind="Review", queue=action.review.queue)
     return replace(made, tag=action.tag.name if action.tag else "")

@@ -8,7 +8,7 @@ from flywheel.fraud import layout
 from flywheel.fraud.columns import Columns
 from flywheel.fraud.compiled import Flags, Numbers
 from flywheel.fraud.findings import Finding, State
-from flywheel.fraud.kernels import run, sweep
+from flywheel.fraud.kernels import put, sweep
 from flywheel.fraud.links import LinkedState
 from flywheel.fraud.memory import Memory
 from flywheel.fraud.patterns import AccountSinceState, CreatedState, SequenceState
@@ -74,13 +74,17 @@ class WindowState:
         if present is not None:
             self.unusable += int(np.count_nonzero(chosen & ~present))
             chosen = chosen & present
-        found = np.empty((len(keys), 3), np.int64)
-        if not run(
-            self.window.memory.words, self.window.row, keys, columns.times, columns.clocks, payloads, chosen, found
-        ):
-            return {}
-        hits = np.flatnonzero(found[:, 0] >= 0)
-        return {i: self.finding(*seen) for i, seen in zip(hits.tolist(), found[hits].tolist(), strict=True)}
+        places = np.flatnonzero(chosen)
+        found = put(
+            self.window.memory.words,
+            self.window.row,
+            keys[places],
+            columns.times[places],
+            columns.clocks[places],
+            payloads[places],
+            len(places),
+        )
+        return {int(places[i]): self.finding(*seen) for i, *seen in found.tolist()}
 
     def _payloads(self, columns: Columns, keys: Numbers) -> tuple[Numbers, Flags | None]:
         if isinstance(self.condition, Sum):

@@ -1,27 +1,28 @@
 """From a verdict to what is done: who goes before whom, for how long, and for which share of keys. Pure.
 
 In this order, the first that holds: the rule is off; an allow list names the sender; the event is exempt; the key is
-snoozed; the key is held out; the rule is in Shadow; a deny list names the sender, and the action is taken whatever the
-share; the key is outside the share; a watch list names the sender, and the event is reviewed instead; otherwise the
+snoozed; a watch list is all that the event is kept for; an allow list has never been read, and nobody knows whom it
+protects; the key is held out; the rule is in Shadow; a deny list names the sender, and the action is taken whatever the
+share; a watch list names the sender, and the event is reviewed instead; the key is outside the share; otherwise the
 action is taken. What was not done says what would have been.
 """
 
-import hashlib
-import ipaddress
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
 import xxhash
 
 from flywheel.fraud.blocks import STRENGTH
+from flywheel.fraud.listed import Lists
 from flywheel.fraud.policy import ListOf, Policy, Ruled
 from flywheel.fraud.where import holds
 from flywheel.fraud.words import ActionKind, Event, Verdict
 
 BUCKETS = 10_000
-Done = Literal["Acted", "Off", "Allowed", "Exempt", "Snoozed", "HeldOut", "Shadow", "OutsideShare", "Watched"]
+Done = Literal[
+    "Acted", "Off", "Allowed", "Exempt", "Snoozed", "Unprotected", "HeldOut", "Shadow", "OutsideShare", "Watched"
+]
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -46,76 +47,6 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The list, the snooze's reason, or what else decided."""
 
 
-class Entries:
-    """The lines of one list, ready to be asked."""
-
-    def __init__(self, of: ListOf, lines: Iterable[str]) -> None:
-        """Read lines; empty ones and those that begin with `#` say nothing, and wrong ones are kept in `wrong`."""
-        self.wrong: list[str] = []
-        self._of, self._texts = of, set[str]()
-        networks: set[ipaddress.IPv4Network | ipaddress.IPv6Network] = set()
-        for line in (each.strip() for each in lines):
-            if not line or line.startswith("#"):
-                continue
-            if of.of == "Address" and not of.hashed:
-                try:
-                    networks.add(ipaddress.ip_network(line, strict=False))
-                except ValueError:
-                    self.wrong.append(line)
-            elif of.hashed and (len(line) != 64 or set(line.lower()) - set("0123456789abcdef")):
-                self.wrong.append(line)
-            else:
-                self._texts.add(line.lower() if of.hashed else line)
-        self._networks = {(each.version, each.prefixlen, int(each.network_address)) for each in networks}
-        self._lengths = sorted({(each.version, each.prefixlen) for each in networks})
-
-    def has(self, event: Event) -> bool:
-        """Say whether the list names the sender of an event."""
-        value = _sender(self._of, event)
-        if not value:
-            return False
-        if self._of.hashed:
-            return hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest() in self._texts
-        return self._has_address(value) if self._of.of == "Address" else value in self._texts
-
-    def _has_address(self, value: str) -> bool:
-        parsed = _address(value)
-        if parsed is None:
-            return False
-        for version, length in self._lengths:
-            if version == parsed.version:
-                shift = parsed.max_prefixlen - length
-                if (version, length, int(parsed) >> shift << shift) in self._networks:
-                    return True
-        return False
-
-
-@lru_cache(maxsize=65_536)
-def _address(value: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        parsed = ipaddress.ip_address(value)
-    except ValueError:
-        return None
-    return getattr(parsed, "ipv4_mapped", None) or parsed
-
-
-def _sender(of: ListOf, event: Event) -> str:
-    match of.of:
-        case "Address":
-            return event.address
-        case "Visitor":
-            return event.visitor
-        case "User":
-            return event.user
-        case "Device":
-            device = event.fields.get("device", "")
-            return device if isinstance(device, str) else ""
-
-
-Lists = Mapping[ListOf, Entries]
-"""What has been read of lists. One that is missing names nobody."""
-
-
 def decide(ruled: Ruled, verdict: Verdict, event: Event, now: int, lists: Lists) -> Decision:
     """Say what is done about a verdict.
 
@@ -128,9 +59,11 @@ def decide(ruled: Ruled, verdict: Verdict, event: Event, now: int, lists: Lists)
     """
     policy, action = ruled.policy, ruled.policy.action
     done, because = _done(policy, verdict, event, now, lists)
-    kind: ActionKind | None = "Review" if done == "Watched" else action.kind
-    acted = done in ("Acted", "Watched")
+    kind: ActionKind = "Review" if done == "Watched" else action.kind
+    # In Shadow nothing follows, be it no more than that a person looks.
+    acted = done in ("Acted", "Watched") and policy.mode == "Enforce"
     lasts = acted and kind == action.kind and action.lasts > 0
+    broken = verdict.listed != "Watch"
     return Decision(
         rule=verdict.rule,
         version=verdict.version,
@@ -139,7 +72,7 @@ def decide(ruled: Ruled, verdict: Verdict, event: Event, now: int, lists: Lists)
         event=verdict.event,
         done=done,
         action=kind if acted else None,
-        would=None if done in ("Acted", "Off") else action.kind,
+        would=action.kind if broken and done not in ("Acted", "Off") else None,
         until=now + action.lasts if lasts else 0,
         scope=action.scope if lasts else (),
         status=action.status if lasts and kind == "Block" else 0,
@@ -152,14 +85,21 @@ def _done(policy: Policy, verdict: Verdict, event: Event, now: int, lists: Lists
         return "Off", ""
     if spared := _spared(policy, verdict, event, now, lists):
         return spared
-    if policy.mode == "Shadow":
-        return "Shadow", ""
+    if verdict.listed == "Watch":
+        return "Watched", verdict.detail
+    if unread := next((of.source for of in policy.lists.allow if of not in lists), ""):
+        return "Unprotected", unread
+    if bucket("holdout", verdict) < policy.holdout:
+        return "HeldOut", ""
+    return ("Shadow", "") if policy.mode == "Shadow" else _enforced(policy, verdict, event, lists)
+
+
+def _enforced(policy: Policy, verdict: Verdict, event: Event, lists: Lists) -> tuple[Done, str]:
     if source := named(policy.lists.deny, event, lists):
         return "Acted", source
-    if bucket("share", verdict) >= policy.share:
-        return "OutsideShare", ""
-    source = named(policy.lists.watch, event, lists)
-    return ("Watched", source) if source else ("Acted", "")
+    if source := named(policy.lists.watch, event, lists):
+        return "Watched", source
+    return ("OutsideShare", "") if bucket("share", verdict) >= policy.share else ("Acted", "")
 
 
 def _spared(policy: Policy, verdict: Verdict, event: Event, now: int, lists: Lists) -> tuple[Done, str] | None:
@@ -171,7 +111,7 @@ def _spared(policy: Policy, verdict: Verdict, event: Event, now: int, lists: Lis
     for snooze in policy.snoozes:
         if snooze.key == verdict.key and now < snooze.until:
             return "Snoozed", snooze.reason
-    return ("HeldOut", "") if bucket("holdout", verdict) < policy.holdout else None
+    return None
 
 
 def named(wanted: Iterable[ListOf], event: Event, lists: Lists) -> str:
@@ -186,13 +126,9 @@ def bucket(purpose: str, verdict: Verdict) -> int:
 
 
 def strongest(decisions: Iterable[Decision]) -> Decision | None:
-    """Of what is decided about one event, give what is carried out. Allow beats block, whichever rule says so.
+    """Of what is decided about one event, give what is carried out: the severest, and of equal ones the longest.
 
-    Where one rule's allow list names the sender, no other rule acts on the event either. Of several actions the
-    severest is carried out, and of equal ones the longest.
+    What spares the sender by one rule, such as its allow list, says nothing about another one.
     """
-    decisions = list(decisions)
-    if any(each.done == "Allowed" for each in decisions):
-        return None
     acting = [each for each in decisions if each.action]
     return max(acting, key=lambda each: (STRENGTH[each.action or "Tag"], each.until), default=None)

@@ -1,13 +1,17 @@
 """One campaign at a worker: its engine, its decisions, and a digest of everything that was ever judged. Pure."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import msgspec
 
-from flywheel.fraud.blocks import Blocks
+from flywheel.fraud.blocks import AT_THE_EDGE, Blocks
+from flywheel.fraud.labels import Labels
+from flywheel.fraud.pardons import Pardon, Pardons, ended_by
 from flywheel.fraud.records import CampaignState
 from flywheel.fraud.rulings import FraudEngine, Ruling
+from flywheel.fraud.verdicts import Keeping
 from flywheel.fraud.words import Event
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -21,7 +25,10 @@ class Desk:
     def __init__(self, campaign: str, engine: FraudEngine) -> None:
         self.campaign, self.engine = campaign, engine
         self.blocks = Blocks()
-        self.events = self.verdicts = 0
+        self.labels, self.pardons = Labels(), Pardons()
+        self.keeping = Keeping()
+        """What is kept of verdicts."""
+        self.events = self.verdicts = self.lost = 0
         self.problem = ""
         """Why the newest rules do not hold; empty where they do."""
         self.digest = b""
@@ -31,19 +38,44 @@ class Desk:
         """Judge events; tell whether other decisions hold than before."""
         self.events += len(events)
         changed = False
-        for ruling in self.engine.judge(events):
+        for ruled in self.engine.judge(events):
+            ruling = self._pardoned(ruled)
             self.verdicts += 1
-            self.digest = hashlib.blake2b(self.digest + _encode(ruling), digest_size=16).digest()
+            said = _encode((ruling.verdict, ruling.decisions, ruling.done))
+            self.digest = hashlib.blake2b(self.digest + said, digest_size=16).digest()
             for decision in ruling.decisions:
                 changed |= self.blocks.put(decision)
             if on_ruling is not None:
                 on_ruling(self.campaign, ruling)
         return changed
 
+    def pardon(self, pardon: Pardon, now: int) -> bool:
+        """Leave somebody alone; tell whether other decisions hold than before."""
+        self.pardons.put(pardon, now)
+        ended = ended_by(pardon, tuple(self.blocks)) if pardon.until > now else []
+        for each in ended:
+            self.blocks.remove(each)
+        return bool(ended)
+
+    def _pardoned(self, ruling: Ruling) -> Ruling:
+        """Take back what follows for those who are left alone."""
+        case = ruling.case
+        pardon = self.pardons.of(ruling.verdict.rule, case.event) if case else None
+        if case is None or pardon is None or not (ruling.decisions or case.decided.action):
+            return ruling
+        because = f"by hand: {pardon.reason}" if pardon.reason else "by hand"
+        decided = msgspec.structs.replace(
+            case.decided, done="Allowed", action=None, would=case.decided.action, until=0, because=because
+        )
+        return ruling._replace(decisions=(), done="Allowed", case=case._replace(decided=decided))
+
     def state(self) -> CampaignState:
         """Write down what has to be kept."""
         version, decisions = self.blocks.dump()
-        return CampaignState(self.engine.snapshot(), version, decisions, self.events, self.verdicts, self.digest)
+        return CampaignState(
+            self.engine.snapshot(), version, decisions, self.events, self.verdicts, self.digest,
+            labels=self.labels.dump(), pardons=self.pardons.dump(), lost=self.lost,
+        )  # fmt: skip
 
     def restore(self, state: CampaignState) -> None:
         """Become what was written down.
@@ -54,3 +86,10 @@ class Desk:
         self.engine.restore(state.engine)
         self.blocks.load(state.version, state.decisions)
         self.events, self.verdicts, self.digest = state.events, state.verdicts, state.digest
+        self.lost = state.lost
+        self.labels.load(state.labels)
+        self.pardons.load(state.pardons)
+
+    def active(self) -> dict[str, int]:
+        """Count the decisions that hold, by rule."""
+        return dict(Counter(each.rule for each in self.blocks if each.action in AT_THE_EDGE))

@@ -3,15 +3,16 @@
 import asyncio
 import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-import msgspec
 from aiohttp import web
 
 from flywheel.events.http_answers import TooLarge, read_body, refusal
 from flywheel.fraud import feed, naming
 from flywheel.fraud.callers import Callers
+from flywheel.fraud.checking import read
 from flywheel.fraud.judging import Full, Judging
+from flywheel.fraud.packed import Packed, Reading
 from flywheel.fraud.records import Events
 from flywheel.fraud.subscriptions import Subscriptions
 from flywheel.fraud.words import Event
@@ -20,8 +21,7 @@ MOST_BYTES = 16 << 20
 MOST_EVENTS = 5_000
 _BATCH = re.compile(r"([A-Za-z0-9._-]{1,300})/(\d{1,15})")
 _SINCE = re.compile(r"([0-9a-f]{1,32}):(\d{1,15})")
-_events = msgspec.msgpack.Decoder(tuple[Event, ...])
-Counted = Callable[[str, tuple[Event, ...], bool], None]
+Counted = Callable[[str, Sequence[Event], bool], None]
 """Told campaign, events, and whether they were new."""
 
 
@@ -51,24 +51,27 @@ class EdgeServer:
         campaign = await self._callers.campaign(request)
         if complaint := self._complaint():
             return refusal(503, "not_ready", complaint, {"Retry-After": "1"})
-        batch = _BATCH.fullmatch(request.headers.get("X-Flywheel-Batch", ""))
-        if batch is None:
+        sent = _BATCH.fullmatch(request.headers.get("X-Flywheel-Batch", ""))
+        if sent is None:
             return refusal(400, "bad_batch", "The header X-Flywheel-Batch has to be <sender>/<number>.")
+        lost = request.headers.get("X-Flywheel-Lost", "0")
+        if not (lost.isascii() and lost.isdigit() and len(lost) <= 15):
+            return refusal(400, "bad_lost", "The header X-Flywheel-Lost has to be a number.")
         try:
-            events = _events.decode(await read_body(request, MOST_BYTES))
+            events = read(await read_body(request, MOST_BYTES))
         except TooLarge as error:
             return refusal(413, "too_large", str(error))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except ValueError as error:
             return refusal(400, "unreadable", f"The events cannot be read: {error}")
         if len(events) > MOST_EVENTS:
             return refusal(413, "too_large", f"There are {len(events)} events; at most {MOST_EVENTS} fit.")
         try:
-            new = await self._judging.submit(Events(campaign, batch[1], int(batch[2]), events))
+            new = await self._judging.submit(Events(campaign, sent[1], int(sent[2]), events, int(lost)))
         except Full as error:
             return refusal(429, "busy", str(error), {"Retry-After": "1"})
         except OSError as error:
             return refusal(503, "disk", f"The journal cannot be written: {error}", {"Retry-After": "2"})
-        self._counted(campaign, events, new)
+        self._counted(campaign, Packed(Reading(events)), new)
         return web.json_response({"judged": len(events) if new else 0})
 
     async def _tell(self, request: web.Request) -> web.StreamResponse:

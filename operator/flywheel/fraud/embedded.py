@@ -9,16 +9,18 @@ import msgspec
 from flywheel.fraud.blocks import Decision, SubjectKind
 from flywheel.fraud.counters import RuleCounters
 from flywheel.fraud.decisions import Decision as Decided
-from flywheel.fraud.decisions import Done, Lists, decide, strongest
+from flywheel.fraud.decisions import Done, decide, strongest
 from flywheel.fraud.engine import Engine
-from flywheel.fraud.explain import explain
+from flywheel.fraud.explain import explain, outcome
 from flywheel.fraud.foresight import Foresight
+from flywheel.fraud.listed import Lists
 from flywheel.fraud.policy import Ruled, Rules, read_rules
+from flywheel.fraud.roll import Roll
 from flywheel.fraud.rule import AccountAge, Changes, Condition, Count, Distinct, Match, Rule, Score, Sum
 from flywheel.fraud.rule import Sequence as Ordered
-from flywheel.fraud.rulings import Ahead, RuleFigures, RulesProblem, Ruling, Shard
+from flywheel.fraud.rulings import Ahead, Case, RuleFigures, RulesProblem, Ruling, Shard
 from flywheel.fraud.scores import Scorer, questions
-from flywheel.fraud.subjects import subjects_of
+from flywheel.fraud.sparing import Blame, Blamed, is_spared, narrowed, spares
 from flywheel.fraud.words import Event, Value, Verdict
 from flywheel.plan import content_hash
 
@@ -26,9 +28,9 @@ log = logging.getLogger(__name__)
 
 REMEMBERED = 24 * 3_600_000
 """Milliseconds for which whoever asks is told of a review or a tag."""
+QUICK_AT_ONCE, SLOW_AT_ONCE = 500, 100
 LATEST = 8
 """Verdicts that are told as samples."""
-_NO_LISTS: Lists = {}
 
 
 def make_engine(campaign: str, shard: Shard) -> "EmbeddedEngine":
@@ -68,19 +70,30 @@ class Tally(msgspec.Struct):
     acted: int = 0
     would: int = 0
     held_out: int = 0
+    denied: int = 0
+    """Verdicts that no condition was met for: a deny list names the sender."""
+    watched: int = 0
+    allowed: int = 0
     latest: list[Verdict] = []
+    outcomes: list[str] = []
+    """What followed from each of these; none of those that an older version counted."""
 
-    def count(self, verdict: Verdict, done: Done) -> None:
+    def count(self, verdict: Verdict, done: Done, followed: str) -> None:
         """Take a verdict in."""
-        self.acted += done in ("Acted", "Watched")
-        self.would += done in ("Shadow", "OutsideShare")
+        self.acted += done == "Acted"
+        self.would += done in ("Shadow", "OutsideShare", "Unprotected")
         self.held_out += done == "HeldOut"
+        self.denied += verdict.listed == "Deny"
+        self.watched += done == "Watched"
+        self.allowed += done == "Allowed"
         self.latest = [*self.latest[1 - LATEST :], verdict]
+        self.outcomes = [*self.outcomes[1 - LATEST :], followed]
 
 
 class _State(msgspec.Struct, array_like=True):
     windows: bytes
     tallies: dict[str, Tally]
+    blamed: list[tuple[str, Blame]] = []
 
 
 _states = msgspec.msgpack.Decoder(_State)
@@ -96,6 +109,9 @@ class EmbeddedEngine:
         self._tallies: dict[str, Tally] = {}
         self._foresight: Foresight | None = None
         self._scored: tuple[Rule, ...] = ()
+        self._blamed = Blamed()
+        self._lists: Lists = {}
+        self._roll = Roll((), {}, shard)
         self._engine = self._fresh()
 
     def use_models(self, scorer: Scorer, knows: Callable[[str], bool]) -> None:
@@ -130,36 +146,61 @@ class EmbeddedEngine:
         self._ruled = {each.rule.name: each for each in wanted}
         self._scored = tuple(rule for rule in self._engine.rules if any(isinstance(e, Score) for e in rule.conditions))
         self._tallies = {name: self._tallies.get(name, Tally()) for name in self._ruled}
+        self._roll = Roll(wanted, self._lists, self._shard)
         self.generation = content_hash(rules.decode("utf-8", "replace"))
+
+    def use_lists(self, lists: Lists) -> None:
+        """Take other entries of the lists that rules name."""
+        self._lists = lists
+        self._roll = Roll(self._ruled.values(), lists, self._shard)
+
+    def spared(self, decisions: Sequence[Decision]) -> Sequence[str]:
+        """Of decisions that hold, give the ids of those that must end, since their rule leaves the subject alone."""
+        sparing = {name: each for name, each in self._ruled.items() if spares(each)}
+        return [
+            each.id
+            for each in decisions
+            if each.rule in sparing
+            and is_spared(each, self._blamed.get(each.id), sparing[each.rule], self._lists, self._engine.clock)
+        ]
+
+    @property
+    def at_once(self) -> int:
+        """Events that it wants at once: about as many as take half a millisecond."""
+        return QUICK_AT_ONCE if self._engine.is_quick else SLOW_AT_ONCE
 
     def judge(self, events: Sequence[Event]) -> Sequence[Ruling]:
         """Judge events, in their order."""
-        verdicts = self._engine.judge(events)
-        if not verdicts:
-            return ()
-        first: dict[str, Event] = {}
-        for event in events:
-            # Of events with one id the first is judged.
-            first.setdefault(event.id, event)
-        by_event: dict[str, list[Verdict]] = {}
-        for verdict in verdicts:
-            by_event.setdefault(verdict.event, []).append(verdict)
-        return [ruling for name, found in by_event.items() for ruling in self._rulings(first[name], found)]
+        verdicts = self._engine.judge_by_place(events)
+        if self._roll:
+            verdicts = self._roll.joined(events, self._engine.fresh.tolist(), verdicts)
+        by_place: dict[int, list[Verdict]] = {}
+        for place, verdict in verdicts:
+            by_place.setdefault(place, []).append(verdict)
+        return [ruling for place, found in by_place.items() for ruling in self._rulings(events[place], found)]
 
     def _rulings(self, event: Event, verdicts: Sequence[Verdict]) -> Iterator[Ruling]:
-        """Of all that is decided about one event, the strongest is carried out."""
+        """All that is decided about one event is carried out: rules may be about different subjects of it.
+
+        Whoever makes haste to be blocked by one cookie must not keep the address free. Of decisions about one client
+        the edge and the check API let the strongest count.
+        """
         # What lasts, lasts from when the edge took the event in: a replay must not move it.
-        decided = [decide(self._ruled[each.rule], each, event, event.arrived, _NO_LISTS) for each in verdicts]
-        chosen = strongest(decided)
+        decided = [decide(self._ruled[each.rule], each, event, event.arrived, self._lists) for each in verdicts]
+        # None where an allow list of any rule names the sender.
+        acts = strongest(decided) is not None
         for verdict, decision in zip(verdicts, decided, strict=True):
-            self._tallies[verdict.rule].count(verdict, decision.done)
+            self._tallies[verdict.rule].count(verdict, decision.done, outcome(decision))
             ruled = self._ruled[verdict.rule]
-            subjects = subjects_of(ruled, event) if decision is chosen else ()
-            yield Ruling(verdict, tuple(_decision(ruled, verdict, decision, event, *each) for each in subjects))
+            subjects = narrowed(ruled, event, self._lists) if acts and decision.action else ()
+            decisions = tuple(_decision(ruled, verdict, decision, event, *each) for each in subjects)
+            for each in decisions:
+                self._blamed.note(each, event, verdict)
+            yield Ruling(verdict, decisions, decision.done, Case(ruled, decision, event))
 
     def snapshot(self) -> bytes:
         """Write down all windows."""
-        return msgspec.msgpack.encode(_State(self._engine.snapshot(b""), self._tallies))
+        return msgspec.msgpack.encode(_State(self._engine.snapshot(b""), self._tallies, self._blamed.dump()))
 
     def restore(self, state: bytes) -> None:
         """Become what was written down; a snapshot of another share of the keys is left, and windows begin empty.
@@ -180,6 +221,7 @@ class EmbeddedEngine:
             engine = self._fresh()
         engine.replace([each.rule for each in self._ruled.values() if each.policy.mode != "Off"], engine.clock)
         self._engine = engine
+        self._blamed.load(kept.blamed)
         self._tallies = {name: kept.tallies.get(name, Tally()) for name in self._ruled}
 
     def figures(self) -> Sequence[RuleFigures]:
@@ -196,16 +238,21 @@ class EmbeddedEngine:
             mode=ruled.policy.mode,
             warm=judged and not self._engine.warming(name),
             evaluated=met.matched,
-            hits=met.hits,
+            hits=met.hits + tally.denied,
             acted=tally.acted,
             would=tally.would,
             held_out=tally.held_out,
+            denied=tally.denied,
+            watched=tally.watched,
+            allowed=tally.allowed,
             without_key=met.missing_key,
             late=met.late,
             keys=met.keys,
             evicted=met.evicted + met.refused,
             unusable=met.unusable,
+            duplicates=self._engine.counters.duplicates if judged else 0,
             latest=tuple(tally.latest),
+            outcomes=tuple(tally.outcomes),
         )
 
     def _fresh(self) -> Engine:
@@ -228,6 +275,7 @@ def _decision(
         status=action.status,
         body=action.body,
         page=action.page,
+        pass_for=action.pass_for // 1000,
         per_second=action.per_second,
         rule=verdict.rule,
         event=verdict.event,

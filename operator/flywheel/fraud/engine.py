@@ -15,11 +15,11 @@ What is bounded
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flywheel.fraud import layout
-from flywheel.fraud.columns import Columns
+from flywheel.fraud.columns import Columns, columns_of
 from flywheel.fraud.counters import Counters, RuleCounters
-from flywheel.fraud.kernels import remember as remember_ids
 from flywheel.fraud.kernels import sweep
 from flywheel.fraud.memory import Memory
 from flywheel.fraud.quick import Quick, fitting
@@ -35,6 +35,7 @@ from flywheel.fraud.words import Event, Verdict
 
 BATCH = 4096
 """Events taken in at a time: a longer list is cut."""
+_NONE, _FIRST, _AGAIN = np.ones(0, np.bool_), np.ones(1, np.bool_), np.zeros(1, np.bool_)
 
 
 class Engine:
@@ -73,6 +74,8 @@ class Engine:
         self._leaving: list[Memory] = []
         self.clock = 0
         """The newest arrival seen, in milliseconds since 1970."""
+        self.fresh: NDArray[np.bool_] = _NONE
+        """Of the events that were judged last: which did not come before."""
         self._events = self._duplicates = self._clamped = 0
         self._ids = Window(layout.IDS, window=remember, kept=0, limit=0, lateness=0, maximum=maximum_ids, refuses=False)
         self._running: tuple[RunningRule, ...] = ()
@@ -89,23 +92,42 @@ class Engine:
         """The rules that are carried out, by name."""
         return tuple(each.rule for each in self._running)
 
+    @property
+    def is_quick(self) -> bool:
+        """Say whether all rules are judged by compiled windows alone."""
+        return not self._slow
+
     def judge(self, events: Sequence[Event]) -> list[Verdict]:
         """Take events in; give the verdicts in the order of the events, and of the rules' names for one event."""
-        if len(events) == 1:
-            return self.judge_one(events[0])
-        return [
-            verdict for start in range(0, len(events), BATCH) for verdict in self._judge(events[start : start + BATCH])
-        ]
+        return [verdict for _, verdict in self.judge_by_place(events)]
 
-    def _judge(self, events: Sequence[Event]) -> list[Verdict]:
+    def judge_by_place(self, events: Sequence[Event]) -> list[tuple[int, Verdict]]:
+        """Take events in; give the verdicts in the same order, each with the place of its event."""
+        if len(events) == 1:
+            return [(0, verdict) for verdict in self.judge_one(events[0])]
+        if 0 < len(events) <= BATCH:
+            return self._judge(events)
+        found, fresh = list[tuple[int, Verdict]](), [_NONE]
+        for start in range(0, len(events), BATCH):
+            found += [(start + i, verdict) for i, verdict in self._judge(events[start : start + BATCH])]
+            fresh.append(self.fresh)
+        self.fresh = np.concatenate(fresh)
+        return found
+
+    def _judge(self, events: Sequence[Event]) -> list[tuple[int, Verdict]]:
         self._shrink()
-        columns = Columns(events, self._secret, self.clock)
+        columns = columns_of(events, self._secret, self.clock)
+        if not self.clock:
+            for each in self._running:
+                each.begin(int(columns.clocks[0]))
         self.clock = int(columns.clocks[-1])
-        fresh = np.empty(len(events), np.bool_)
-        ids = columns.hashes("messageId")
-        repeated = remember_ids(self._ids.memory.words, self._ids.row, ids, columns.clocks, fresh)
-        self._count(len(events), int(repeated), columns.clamped)
-        return _in_order([each.judge(columns, fresh) for each in self._running])
+        fresh = self.fresh = np.empty(len(events), np.bool_)
+        found = self._quick.judge_many(columns, fresh)
+        self._count(len(events), len(events) - int(np.count_nonzero(fresh)), columns.clamped)
+        for running in self._slow:
+            found += running.judge(columns, fresh)
+        found.sort(key=lambda each: (each[0], each[1].rule))
+        return found
 
     def judge_one(self, event: Event) -> list[Verdict]:
         """Take one event in; give its verdicts, in the order of the rules' names."""
@@ -113,11 +135,12 @@ class Engine:
         if self._leaving:
             self._shrink()
         if not self.clock:
-            return self._judge((event,))
+            return [verdict for _, verdict in self._judge((event,))]
         self.clock = clock = max(self.clock, arrived)
         clamped = time > arrived
         hits = self._quick.judge(event, arrived if clamped else time, clock, self._owned(event))
         self._count(1, hits == REPEATED, clamped)
+        self.fresh = _AGAIN if hits == REPEATED else _FIRST
         if hits == REPEATED or not (hits or self._slow):
             return []
         found = self._quick.verdicts(event, arrived if clamped else time, hits) if hits else []
@@ -199,7 +222,7 @@ class Engine:
         ids: set[str] = set()
         for start in range(0, len(history), BATCH):
             part = history[start : start + BATCH]
-            columns = Columns(part, self._secret, 0)
+            columns = columns_of(part, self._secret, 0)
             fresh = np.ones(len(part), np.bool_)
             for i, event in enumerate(part):
                 fresh[i] = not event.id or event.id not in ids
@@ -266,9 +289,3 @@ class Engine:
         for running, (counted, parts) in zip(engine._running, kept.states, strict=True):
             running.load(counted, parts)
         return engine, kept.position
-
-
-def _in_order(found: Sequence[Sequence[tuple[int, Verdict]]]) -> list[Verdict]:
-    if not any(found):
-        return []
-    return [verdict for _, verdict in sorted((each for part in found for each in part), key=lambda each: each[0])]

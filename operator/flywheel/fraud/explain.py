@@ -22,16 +22,26 @@ from flywheel.fraud.rule import (
 from flywheel.fraud.rule import (
     Sequence as Steps,
 )
-from flywheel.fraud.words import Verdict
+from flywheel.fraud.words import ActionKind, Verdict
 
 DONE = {
     "Off": "the rule is off",
     "Allowed": "an allow list names the sender",
     "Exempt": "the event is exempt",
     "Snoozed": "the key is snoozed",
+    "Unprotected": "an allow list has never been read",
+    "Watched": "a watch list names the sender",
     "HeldOut": "the key is held out, so that it stays known who is harmed",
     "Shadow": "the rule is in Shadow",
     "OutsideShare": "the key is outside the share that is enforced",
+}
+
+OUTCOMES: dict[ActionKind, str] = {
+    "Block": "Blocked",
+    "Challenge": "Challenged",
+    "Throttle": "Throttled",
+    "Review": "Reviewed",
+    "Tag": "Tagged",
 }
 
 
@@ -39,8 +49,9 @@ def explain(ruled: Ruled, verdict: Verdict, decision: Decision | None = None) ->
     """Say what broke which rule, in numbers, and what was done."""
     rule = ruled.rule
     who = " and ".join(f"{name} {value}" for name, value in zip(rule.key, verdict.key, strict=True))
-    said = f"{who}: {_found(rule, verdict)}, rule {rule.name} (version {verdict.version}), at {moment(verdict.at)}"
-    if verdict.detail:
+    found = f"on the {verdict.listed.lower()} list {verdict.detail}" if verdict.listed else _found(rule, verdict)
+    said = f"{who}: {found}, rule {rule.name} (version {verdict.version}), at {moment(verdict.at)}"
+    if verdict.detail and not verdict.listed:
         said += f"; {verdict.detail}"
     if verdict.warming:
         said += "; the window was not yet full, so there may have been more"
@@ -108,8 +119,18 @@ def _done(decision: Decision) -> str:
         return f"Nothing was done: {DONE[decision.done]}{because}{would}."
     until = f" until {moment(decision.until)}" if decision.until else ""
     scope = f" on {', '.join(decision.scope)}" if decision.scope else ""
-    instead = f" instead of {decision.would}: a watch list names the sender" if decision.done == "Watched" else ""
+    instead = f" instead of {decision.would}" if decision.would else ""
+    instead += f": {DONE['Watched']}" if decision.done == "Watched" else ""
     return f"{decision.action}{scope}{until}{instead}{because}."
+
+
+def outcome(decision: Decision) -> str:
+    """Say in a word what followed from a verdict: `Blocked`, `Holdout`, `WouldBlock`."""
+    if decision.action is not None:
+        return OUTCOMES[decision.action]
+    if decision.done in ("Shadow", "OutsideShare", "Unprotected"):
+        return f"Would{decision.would}"
+    return "Holdout" if decision.done == "HeldOut" else decision.done
 
 
 def moment(time: int) -> str:

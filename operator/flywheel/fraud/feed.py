@@ -35,7 +35,7 @@ def since(blocks: Blocks, version: int | None) -> Change:
     """Give what has changed of that which the edge carries out."""
     found = blocks.since(version)
     # Why somebody is refused is no business of the edge, which has to hold all of it in memory.
-    plain = {"rule": "", "event": "", "reason": ""}
+    plain = {"rule": "", "event": "", "reason": "", "pass_for": 0}
     edge = tuple(msgspec.structs.replace(each, **plain) for each in found.put if each.is_for_the_edge)
     # A decision may have become one that the edge does not carry out.
     other = tuple(each.id for each in found.put if not each.is_for_the_edge)

@@ -36,6 +36,13 @@ class Following:
 
     async def run(self) -> None:
         """Follow until cancelled."""
+        try:
+            await self._follow_on()
+        finally:
+            # Whoever is no worker of ours any more is not missed.
+            self._meters.connected.values.pop((self.worker,), None)
+
+    async def _follow_on(self) -> None:
         while True:
             try:
                 await self._follow()

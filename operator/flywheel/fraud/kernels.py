@@ -158,9 +158,9 @@ def _admit(memory: Numbers, row: Numbers, key: int, time: int, over: int) -> int
 
 
 @inlined
-def _fetch_ahead(memory: Numbers, row: Numbers, keys: Numbers, i: int) -> None:
+def _fetch_ahead(memory: Numbers, row: Numbers, keys: Numbers, count: int, i: int) -> None:
     """Have fetched what events soon to come will look at: first the table, then the record, then the ring."""
-    mask, last = (1 << row[TABLE_BITS]) - 1, len(keys) - 1
+    mask, last = (1 << row[TABLE_BITS]) - 1, count - 1
     prefetch(memory, keys[min(i + 18, last)] & mask)
     entry = memory[keys[min(i + 12, last)] & mask]
     if entry != 0:
@@ -257,24 +257,17 @@ def remember(memory: Numbers, row: Numbers, ids: Numbers, clocks: Numbers, fresh
     """Mark the events whose id has not been seen lately; give how many have been. An event without an id is new."""
     repeated = 0
     for i in range(len(ids)):
-        _fetch_ahead(memory, row, ids, i)
+        _fetch_ahead(memory, row, ids, len(ids), i)
         fresh[i] = ids[i] == 0 or first_time(memory, row, ids[i], clocks[i])
         repeated += not fresh[i]
     return repeated
 
 
 @compiled
-def run(
-    memory: Numbers,
-    row: Numbers,
-    keys: Numbers,
-    times: Numbers,
-    clocks: Numbers,
-    payloads: Numbers,
-    chosen: Flags,
-    found: Numbers,
-) -> int:
-    """Put the chosen events into a window one after the other; give how many went over the limit.
+def put(
+    memory: Numbers, row: Numbers, keys: Numbers, times: Numbers, clocks: Numbers, payloads: Numbers, count: int
+) -> Numbers:
+    """Put events into a window one after the other; give those that went over its limit.
 
     Args:
         memory: The window's.
@@ -283,19 +276,23 @@ def run(
         times: Of each event, not in its future.
         clocks: The newest arrival when each event came.
         payloads: Hash of the member, or the value in ten-thousandths.
-        chosen: Which events the window is for: they match, have all that is needed and are not too late.
-        found: For each event three numbers, written where it went over the limit: what was seen, the window's end, and
-            whether something had been left out. The first is -1 for all others.
+        count: How many events there are: all have all that is needed, and are not too late.
+
+    Returns:
+        Four numbers for each event that went over: which one it is, what was seen, the window's end, and whether
+        something had been left out.
     """
+    found = np.empty((16, 4), np.int64)
     hits = 0
     out = np.zeros(3, np.int64)
-    for i in range(len(keys)):
-        _fetch_ahead(memory, row, keys, i)
-        found[i, 0] = -1
-        if not chosen[i]:
-            continue
+    for i in range(count):
+        _fetch_ahead(memory, row, keys, count, i)
         step(memory, row, keys[i], times[i], clocks[i], payloads[i], out)
         if out[0] > row[LIMIT]:
-            found[i, 0], found[i, 1], found[i, 2] = out[0], out[1], out[2]
+            if hits == len(found):
+                wider = np.empty((4 * hits, 4), np.int64)
+                wider[:hits] = found
+                found = wider
+            found[hits, 0], found[hits, 1], found[hits, 2], found[hits, 3] = i, out[0], out[1], out[2]
             hits += 1
-    return hits
+    return found[:hits]

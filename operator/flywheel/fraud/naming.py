@@ -6,6 +6,8 @@ COMPONENT = "fraud"
 PORT = 9105
 """`/v1/fraud/*`, `/healthz`, `/readyz`."""
 METRICS_PORT = 9106
+ADMIN_PORT = 9107
+"""Verdicts, labels, decisions: on the pod's loopback only, so that the right to forward ports to pods guards it."""
 DATA_DIRECTORY = "/var/lib/flywheel"
 RULES_DIRECTORY = "/etc/flywheel/fraud"
 """The rules as a volume: the ConfigMap `WORKER`."""
@@ -20,6 +22,10 @@ PASSES = "/v1/fraud/passes"
 STATE = "/v1/fraud/state"
 RULES = "/v1/fraud/rules"
 """Where the operator hands over rules, ahead of the volume that brings them within a minute or two."""
+LABELS = "/v1/fraud/labels"
+"""Where services say who was dishonest."""
+LISTS = "/v1/fraud/lists"
+"""Where the operator hands over the lists that rules name."""
 PASS_COOKIE = "fw_pass"  # noqa: S105 - a name
 """Of who has met a challenge: `<key>.<until>.<code>`, see `passes`."""
 

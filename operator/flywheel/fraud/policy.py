@@ -24,6 +24,8 @@ class Action(Struct, frozen=True, kw_only=True):
     """Requests a second that a throttle leaves."""
     page: str = ""
     """Where a challenge leads."""
+    pass_for: int = 0
+    """Milliseconds for which whoever has met a challenge is not asked again."""
     queue: str = ""
     """Where a review waits."""
     tag: str = ""
@@ -86,6 +88,10 @@ class Rules(Struct, frozen=True, kw_only=True):
 
     format: Literal[1] = 1
     rules: tuple[Ruled, ...] = ()
+    keep_for: int = 90 * 86_400_000
+    """Milliseconds for which verdicts are kept: as long as the Campaign keeps events."""
+    addresses: Literal["Hash", "Store", "Drop"] = "Hash"
+    """What is kept of clients' addresses in them."""
 
 
 def write_rules(rules: Rules) -> bytes:

@@ -1,6 +1,6 @@
-"""Judging one event at a time, without columns: for rules whose conditions are all compiled windows.
+"""The short way through rules whose conditions are all compiled windows: one call for all of them. Needs `fraud`.
 
-The verdicts and the state are those of a batch of one; it is only the way there that is short.
+A batch goes by its columns, one event without any: verdicts and state are the same.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,13 +9,15 @@ from operator import attrgetter
 import numpy as np
 from numpy.typing import NDArray
 
-from flywheel.fraud.columns import NUL, REPLACED
+from flywheel.fraud.columns import NUL, REPLACED, Columns
+from flywheel.fraud.compiled import Flags
 from flywheel.fraud.conditions import WindowState
 from flywheel.fraud.fields import ATTRIBUTES, PREFIX, network, text
 from flywheel.fraud.findings import Finding
+from flywheel.fraud.many import judge_many
 from flywheel.fraud.rule import Match, Rule, Sum
 from flywheel.fraud.running import RunningRule
-from flywheel.fraud.single import A_KEYS, C_UNUSABLE, MOST, PLAN_WORDS, judge_one
+from flywheel.fraud.single import A_KEYS, C_HITS, C_UNUSABLE, COUNTED, MOST, PLAN_WORDS, judge_one
 from flywheel.fraud.where import matcher
 from flywheel.fraud.window import Window
 from flywheel.fraud.words import Event, Value, Verdict
@@ -43,8 +45,8 @@ class Quick:
             rows.append([*_addresses(state.window), i, self._payload(state), *key])
         self._plan = np.array([row + [-1] * (PLAN_WORDS - len(row)) for row in rows], np.int64)
         self._values = np.full(max(1, len(self._numbers)), NAN)
-        self._hashes = np.zeros(len(self._texts), np.int64)
-        self._counts = np.zeros((len(rows) + len(self.rules), 4), np.int64)
+        self._hashes, self._ends = (np.zeros(len(self._texts), np.int64) for _ in range(2))
+        self._counts = np.zeros((len(rows) + len(self.rules), COUNTED), np.int64)
         self.found = np.zeros((len(rows), 3), np.int64)
         self._matching = Matching([running.rule.match for running in self.rules])
         self._read = _texts_reader(list(self._texts))
@@ -76,9 +78,52 @@ class Quick:
             time,
             clock,
             self._hashes,
+            self._ends,
             self._counts,
             self.found,
         )
+
+    def judge_many(self, columns: Columns, fresh: Flags) -> list[tuple[int, Verdict]]:
+        """Put a batch into the windows; give verdicts with the place of their event.
+
+        Args:
+            columns: The batch.
+            fresh: Written: which events have not been seen lately.
+        """
+        count = len(columns.times)
+        values = [columns.numbers(name) for name in self._numbers] or [np.empty(count)]
+        matched = [running.means(columns) for running in self.rules] or [np.empty(count, np.bool_)]
+        hits = judge_many(
+            self._secret,
+            self._plan,
+            np.array([columns.texts(*each) for each in self._texts]),
+            np.array(values),
+            np.array(matched),
+            columns.times,
+            columns.clocks,
+            fresh,
+            self._counts,
+        )
+        found: dict[tuple[int, int], list[Finding]] = {}
+        for at, j, *seen in hits.tolist():
+            i, state = self.owners[j - 1]
+            found.setdefault((at, i), []).append(state.finding(*seen))
+        return [
+            (at, self._verdict(i, *self._told(columns, i, at), int(columns.times[at]), findings))
+            for (at, i), findings in found.items()
+            if self._breaks(i, findings)
+        ]
+
+    def _breaks(self, i: int, findings: Sequence[Finding]) -> bool:
+        running = self.rules[i]
+        return running.rule.combine == "Any" or len(findings) == len(running.states)
+
+    def _told(self, columns: Columns, i: int, at: int) -> tuple[str, tuple[str, ...]]:
+        return columns.told(at, self.rules[i].read_key, self.rules[i].rule)
+
+    def _verdict(self, i: int, event: str, key: tuple[str, ...], time: int, findings: Sequence[Finding]) -> Verdict:
+        self._counts[i, C_HITS] += 1
+        return self.rules[i].verdict(event, key, time, findings)
 
     def verdicts(self, event: Event, time: int, hits: int) -> list[Verdict]:
         """Give the verdicts on an event by the bits that `judge` has given."""
@@ -86,21 +131,19 @@ class Quick:
         for j, (i, state) in enumerate(self.owners, start=1):
             if hits >> j & 1:
                 found.setdefault(i, []).append(state.finding(*self.found[j].tolist()))
-        verdicts = []
-        for i, findings in found.items():
-            running = self.rules[i]
-            if running.rule.combine == "Any" or len(findings) == len(running.states):
-                running.counted = running.counted.plus(hits=1)
-                verdicts.append(running.verdict(event, time, findings))
-        return verdicts
+        return [
+            self._verdict(i, event.id, self.rules[i].read_key(event), time, each)
+            for i, each in found.items()
+            if self._breaks(i, each)
+        ]
 
     def flush(self) -> None:
         """Add what was counted on the way to the rules' own counters."""
         if not self._counts.any():
             return
         for i, running in enumerate(self.rules):
-            matched, missing, late, _ = self._counts[i].tolist()
-            running.counted = running.counted.plus(matched=matched, missing_key=missing, late=late)
+            matched, missing, late, _, hits = self._counts[i].tolist()
+            running.counted = running.counted.plus(matched=matched, missing_key=missing, late=late, hits=hits)
         for j, (_, state) in enumerate(self.owners, start=1):
             state.unusable += int(self._counts[j, C_UNUSABLE])
         self._counts[:] = 0

@@ -2,11 +2,16 @@
 
 import msgspec
 
+from flywheel.fraud.batch import FORMAT, Batch
 from flywheel.fraud.blocks import Decision
-from flywheel.fraud.words import Event
+from flywheel.fraud.labels import Label
+from flywheel.fraud.listed import PackedList
+from flywheel.fraud.pardons import Pardon
+from flywheel.fraud.policy import ListOf
+from flywheel.fraud.verdicts import Kept
 
 
-class Events(msgspec.Struct, frozen=True, tag="events", array_like=True):
+class Events(msgspec.Struct, frozen=True, tag="batch", array_like=True):
     """A batch of one sidecar."""
 
     campaign: str
@@ -14,7 +19,9 @@ class Events(msgspec.Struct, frozen=True, tag="events", array_like=True):
     """The process that sent it: pod, and a word of its own for each start."""
     number: int
     """Of the batch, one higher for each batch of a sender: a batch that comes twice is known by it."""
-    events: tuple[Event, ...]
+    batch: Batch
+    lost: int = 0
+    """Events before these that the sidecar had no room for."""
 
 
 class Rules(msgspec.Struct, frozen=True, tag="rules", array_like=True):
@@ -36,7 +43,31 @@ class Model(msgspec.Struct, frozen=True, tag="model", array_like=True):
     digest: str
 
 
-Record = Events | Rules | Removal | Model
+class Labelled(msgspec.Struct, frozen=True, tag="labelled", array_like=True):
+    """Somebody has said who was dishonest, and who was not."""
+
+    campaign: str
+    labels: tuple[Label, ...]
+
+
+class Pardoned(msgspec.Struct, frozen=True, tag="pardoned", array_like=True):
+    """Somebody is left alone for a while."""
+
+    campaign: str
+    pardon: Pardon
+    at: int
+    """When that was said, in milliseconds since 1970."""
+
+
+class Lists(msgspec.Struct, frozen=True, tag="lists", array_like=True):
+    """From here on lists have other entries. Those that are not wanted any more are forgotten."""
+
+    wanted: tuple[ListOf, ...]
+    """All that rules name. Of those that are not put, what was put last goes on."""
+    put: tuple[PackedList, ...] = ()
+
+
+Record = Events | Rules | Removal | Labelled | Pardoned | Lists | Model
 
 
 class Sender(msgspec.Struct, array_like=True):
@@ -57,6 +88,9 @@ class CampaignState(msgspec.Struct, array_like=True):
     events: int
     verdicts: int
     digest: bytes
+    labels: tuple[Label, ...] = ()
+    pardons: tuple[Pardon, ...] = ()
+    lost: int = 0
 
 
 class Snapshot(msgspec.Struct, array_like=True):
@@ -66,6 +100,9 @@ class Snapshot(msgspec.Struct, array_like=True):
     rules: bytes
     senders: dict[str, Sender]
     campaigns: dict[str, CampaignState]
+    unfiled: tuple[Kept, ...] = ()
+    """Verdicts that the archive did not have yet."""
+    lists: tuple[PackedList, ...] = ()
     models: tuple[str, ...] = ()
     """Digests of those that may be asked, the one that was handed over last at the end."""
 
@@ -79,9 +116,15 @@ def read_record(data: bytes) -> Record:
     """Read a record.
 
     Raises:
-        msgspec.DecodeError: It is none.
+        ValueError: It is none, or of another version.
     """
-    return _record.decode(data)  # type: ignore[no-any-return]
+    try:
+        record: Record = _record.decode(data)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"a record of the journal is none of this version: {error}") from error
+    if isinstance(record, Events) and record.batch.format != FORMAT:
+        raise ValueError(f"a record of the journal has events in the format {record.batch.format}; known is {FORMAT}")
+    return record
 
 
 def read_snapshot(data: bytes) -> Snapshot:

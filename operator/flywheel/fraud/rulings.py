@@ -6,10 +6,23 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 import msgspec
 
 from flywheel.fraud.blocks import Decision
+from flywheel.fraud.decisions import Decision as Decided
+from flywheel.fraud.decisions import Done
+from flywheel.fraud.listed import Lists
+from flywheel.fraud.policy import Ruled
+from flywheel.fraud.proof import Evidence
 from flywheel.fraud.words import Event, Mode, Verdict
 
 if TYPE_CHECKING:
     from flywheel.fraud.scores import Scorer
+
+
+class Case(NamedTuple):
+    """What a verdict is explained by."""
+
+    ruled: Ruled
+    decided: Decided
+    event: Event
 
 
 class Ruling(NamedTuple):
@@ -18,6 +31,9 @@ class Ruling(NamedTuple):
     verdict: Verdict
     decisions: tuple[Decision, ...] = ()
     """None in a test run, in the holdout, for exempt subjects, and while the window warms up."""
+    done: Done = "Acted"
+    case: Case | None = None
+    """None where the engine cannot tell."""
 
 
 class RulesProblem(Exception):  # noqa: N818 - of what people wrote
@@ -39,26 +55,42 @@ class RuleFigures(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     would: int = 0
     """Hits that nothing was done about, in Shadow or outside the share."""
     held_out: int = 0
+    denied: int = 0
+    """Hits that no condition was met for: a deny list names the sender."""
+    watched: int = 0
+    """Events that were kept since a watch list names the sender."""
+    allowed: int = 0
+    """Hits that nothing was done about, since an allow list names the sender."""
     without_key: int = 0
     late: int = 0
     keys: int = 0
     evicted: int = 0
     unusable: int = 0
     """Events that lacked what a condition looks at, or that a model gave no score."""
+    duplicates: int = 0
+    """Events that came again, of whatever rule."""
     latest: tuple[Verdict, ...] = ()
     """The latest verdicts, newest last."""
+    outcomes: tuple[str, ...] = ()
+    """What followed from each of these, such as `Blocked`; fewer where that is not known of the oldest."""
+    evidence: Evidence = Evidence()
+    """What labels say about whom it found; the engine knows nothing of it."""
 
 
 class FraudEngine(Protocol):
     """Judges the events of one campaign, in the order in which they come.
 
-    What it says follows from the rules and the events alone, never from a clock or from chance: the same events after
-    the same rules give the same rulings, byte for byte.
+    What it says follows from rules, lists and events alone, never from a clock or from chance: the same events after
+    the same rules and lists give the same rulings, byte for byte.
     """
 
     @property
     def generation(self) -> str:
         """Digest of the rules that hold."""
+
+    @property
+    def at_once(self) -> int:
+        """Events that it wants at once: engines like many, whoever waits for an answer meanwhile likes few."""
 
     def figures(self) -> Sequence[RuleFigures]:
         """Tell what each rule has met."""
@@ -69,6 +101,12 @@ class FraudEngine(Protocol):
         Raises:
             RulesProblem: They cannot be taken; those before go on.
         """
+
+    def use_lists(self, lists: Lists) -> None:
+        """Take other entries of the lists that rules name."""
+
+    def spared(self, decisions: Sequence[Decision]) -> Sequence[str]:
+        """Of decisions that hold, give the ids of those that must end, since their rule leaves the subject alone."""
 
     def judge(self, events: Sequence[Event]) -> Sequence[Ruling]:
         """Judge events, in their order. Where a longer sequence is cut makes no difference."""

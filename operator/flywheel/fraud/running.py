@@ -16,7 +16,7 @@ from flywheel.fraud.kernels import choose
 from flywheel.fraud.rule import Rule
 from flywheel.fraud.scores import Scorer
 from flywheel.fraud.sharding import owned
-from flywheel.fraud.words import Event, Verdict
+from flywheel.fraud.words import Verdict
 
 
 class RunningRule:
@@ -34,7 +34,7 @@ class RunningRule:
     ) -> None:
         self.rule, self._version = rule, rule.version
         self._shard, self._of = shard, of
-        self._read_key = key_reader(rule.key, rule.prefix_ipv4, rule.prefix_ipv6)
+        self.read_key = key_reader(rule.key, rule.prefix_ipv4, rule.prefix_ipv6)
         self.counted: RuleCounters = before.counted if before else RuleCounters()
         self.states: dict[str, State] = {}
         self._new: list[State] = []
@@ -55,14 +55,29 @@ class RunningRule:
             return []
         self.counted = self.counted.plus(hits=len(found))
         times = columns.times.tolist()
-        return [(i, self.verdict(columns.events[i], times[i], findings)) for i, findings in sorted(found.items())]
+        return [
+            (i, self.verdict(*columns.told(i, self.read_key, self.rule), times[i], findings))
+            for i, findings in sorted(found.items())
+        ]
+
+    def begin(self, clock: int) -> None:
+        """Note that nothing was seen before that time, where it was not known yet."""
+        for state in self.states.values():
+            state.born = state.born or clock
+
+    def means(self, columns: Columns) -> Flags:
+        """Say which events the rule means, of those that this shard is to judge by it."""
+        matching = columns.matching(self.rule.match)
+        if self._of > 1:
+            matching = matching & owned(columns.key_texts(self.rule), self.rule, self._shard, self._of)
+        return matching
 
     def _found(self, columns: Columns, fresh: Flags, states: list[State]) -> dict[int, list[Finding]]:
         """Let states judge a batch; give, by event that breaks the rule, what was found."""
         rule = self.rule
         usable, keys = fresh, columns.keys(rule)
         if self._of > 1:
-            usable = usable & owned(columns.events, rule, self._shard, self._of)
+            usable = usable & owned(columns.key_texts(rule), rule, self._shard, self._of)
         counts = np.zeros(3, np.int64)
         matching = columns.matching(rule.match)
         chosen = choose(matching, usable, keys, columns.times, columns.clocks, rule.lateness, counts)
@@ -70,23 +85,22 @@ class RunningRule:
         self.counted = self.counted.plus(matched=matched, missing_key=missing, late=late)
         if not self._quick:
             usable = usable & (columns.times >= columns.clocks - rule.lateness)
-        for state in self.states.values():
-            state.born = state.born or int(columns.clocks[0])
+        self.begin(int(columns.clocks[0]))
         findings = [state.judge(columns, keys, chosen, usable) for state in states]
         if len(findings) == 1:
             return {i: [finding] for i, finding in findings[0].items()}
         hit = set.union(*map(set, findings)) if rule.combine == "Any" else set.intersection(*map(set, findings))
         return {i: [each[i] for each in findings if i in each] for i in hit}
 
-    def verdict(self, event: Event, time: int, findings: Sequence[Finding]) -> Verdict:
+    def verdict(self, event: str, key: tuple[str, ...], time: int, findings: Sequence[Finding]) -> Verdict:
         """Say that an event breaks the rule, by what its conditions have found."""
         first = findings[0]
         return Verdict(
             rule=self.rule.name,
             version=self._version,
-            event=event.id,
+            event=event,
             at=time,
-            key=self._read_key(event),
+            key=key,
             observed=first.observed,
             limit=first.limit,
             since=first.since,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from flywheel.fraud.columns import Columns
+from flywheel.fraud.columns import Columns, columns_of
 from flywheel.fraud.compiled import Flags, Numbers
 from flywheel.fraud.findings import Finding, Kept
 from flywheel.fraud.rule import Rule, Score
@@ -57,7 +57,7 @@ class Question(NamedTuple):
 
 def questions(rules: Iterable[Rule], events: Sequence[Event]) -> list[Question]:
     """Give what some rules' models will be asked of some events: of all that the rules match."""
-    columns = Columns(events, np.zeros(2, np.uint64), 0)
+    columns = columns_of(events, np.zeros(2, np.uint64), 0)
     asked = [
         Question(condition.model, features_of(columns, condition, columns.matching(rule.match)))
         for rule in rules

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import aiohttp
-import msgspec
 
 from flywheel.events.meters import Counter
 from flywheel.events.rows import EventRow
 from flywheel.fraud import naming
+from flywheel.fraud.batch import encode, pack
 from flywheel.fraud.from_row import event_of
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,6 @@ PATIENCE = 30.0
 TOKEN_FOR = 30.0
 """Seconds after which the token is read anew, as the kubelet renews it."""
 OK, BAD, TOO_LARGE = 200, 400, 413
-_encode = msgspec.msgpack.Encoder().encode
 
 
 class Meters:
@@ -105,6 +104,8 @@ class Sending:
         # A process that starts anew begins with number 1 under another name.
         self._sender = f"{pod}-{secrets.token_hex(6)}"
         self._number = 0
+        self._lost = 0
+        """Events that went for want of room since the worker was last told."""
         self._waiting: deque[_Noted] = deque()
         self._arrived, self._enough = asyncio.Event(), asyncio.Event()
         self._failing_since: float | None = None
@@ -118,6 +119,7 @@ class Sending:
         if beyond > 0:
             for _ in range(beyond):
                 self._waiting.popleft()
+            self._lost += beyond
             self._meters.dropped.add((self.worker, "full"), beyond)
         self._meters.waiting.values[(self.worker,)] = len(self._waiting)
         self._arrived.set()
@@ -144,32 +146,36 @@ class Sending:
             if len(self._waiting) < BATCH:
                 self._enough.clear()
             if taken:
-                await self._deliver(_encode([event_of(row, address) for row, address in taken]), len(taken))
+                await self._deliver(encode(pack([event_of(row, address) for row, address in taken])), len(taken))
 
     async def _deliver(self, body: bytes, count: int) -> None:
         """Bring a batch to the worker, however often that has to be tried."""
         self._number += 1
-        pause = FIRST_PAUSE
+        # A batch stays as it is over its tries: one of them may have been taken and its answer lost.
+        pause, lost = FIRST_PAUSE, self._lost
         while True:
-            status = await self._post(body)
+            status = await self._post(body, lost)
             if status == OK:
+                self._lost -= lost
                 self._meters.sent.add((self.worker,), count)
                 self._worked()
                 return
             self._meters.failures.add((self.worker,))
             if status in (BAD, TOO_LARGE):
+                self._lost += count
                 self._meters.dropped.add((self.worker, "rejected"), count)
                 log.error("%s cannot read %d events: %s", self.worker, count, self._last_failure)
                 return
             await asyncio.sleep(self._random.uniform(pause / 2, pause))
             pause = min(LONGEST_PAUSE, pause * 2)
 
-    async def _post(self, body: bytes) -> int:
+    async def _post(self, body: bytes, lost: int) -> int:
         """Send a batch; give the status, 0 without an answer."""
         try:
             headers = {
                 "Content-Type": "application/msgpack",
                 "X-Flywheel-Batch": f"{self._sender}/{self._number}",
+                "X-Flywheel-Lost": str(lost),
                 **await self._token.headers(),
             }
             url = self.worker + naming.EVENTS

@@ -46,9 +46,11 @@ def shards_of(event: Event, rules: Iterable[Rule], of: int) -> frozenset[int]:
     return frozenset(found)
 
 
-def owned(events: Sequence[Event], rule: Rule, shard: int, of: int) -> NDArray[np.bool_]:
-    """Say which events of a batch this shard is to judge by a rule. Those without a key are one shard's."""
-    return np.array([*map(owner(rule, shard, of), events)], np.bool_)
+def owned(keys: Iterable[tuple[str, ...]], rule: Rule, shard: int, of: int) -> NDArray[np.bool_] | bool:
+    """Say by the texts of keys which events this shard is to judge by a rule. Those without a key are one shard's."""
+    if is_whole(rule):
+        return shard_of((rule.name,), of) == shard
+    return np.array([shard_of(key, of) == shard for key in keys], np.bool_)
 
 
 def owner(rule: Rule, shard: int, of: int) -> Callable[[Event], bool]:

@@ -22,9 +22,12 @@ A_MEMORY, A_WORDS, A_ROW, A_RULE, A_PAYLOAD, A_KEYS = range(6)
 """A plan's row: address and words of the memory, address of the window's row, the rule, where the payload is, and from
 here on where the texts of the key are; -1 ends them. The first row is of the window of ids."""
 PLAN_WORDS = A_KEYS + 9
-C_MATCHED, C_MISSING, C_LATE, C_UNUSABLE = range(4)
-"""What is counted: the first three by rule, the last by window."""
+C_MATCHED, C_MISSING, C_LATE, C_UNUSABLE, C_HITS = range(5)
+"""What is counted: by rule, and what is unusable by window."""
+COUNTED = 5
 REPEATED = -1
+UNUSABLE = -(1 << 62)
+"""No amount is that."""
 MOST = 60
 """Windows, and rules, that one plan may have: there is one bit for each."""
 
@@ -40,9 +43,21 @@ def _pointer(_context: Any, address: Any) -> Any:
 
 
 @inlined
-def _amount(value: float) -> int:
-    """Give ten-thousandths, or a number that no amount is for what cannot be summed up."""
-    return np.int64(np.rint(value * UNIT)) if abs(value) <= LARGEST_VALUE else np.int64(-(1 << 62))  # type: ignore[return-value]
+def memory_of(plan: Numbers, j: int) -> Numbers:
+    """Give the memory of a window."""
+    return carray(_pointer(plan[j, A_MEMORY]), (plan[j, A_WORDS],), np.int64)  # type: ignore[no-any-return]
+
+
+@inlined
+def row_of(plan: Numbers, j: int) -> Numbers:
+    """Give the row of a window."""
+    return carray(_pointer(plan[j, A_ROW]), (WORDS,), np.int64)  # type: ignore[no-any-return]
+
+
+@inlined
+def amount(value: float) -> int:
+    """Give ten-thousandths, or UNUSABLE for what cannot be summed up."""
+    return np.int64(np.rint(value * UNIT)) if abs(value) <= LARGEST_VALUE else np.int64(UNUSABLE)  # type: ignore[return-value]
 
 
 @compiled
@@ -55,6 +70,7 @@ def judge_one(
     time: int,
     clock: int,
     hashes: Numbers,
+    ends: Numbers,
     counts: Numbers,
     found: Numbers,
 ) -> int:
@@ -69,13 +85,12 @@ def judge_one(
         time: Of the event.
         clock: The newest arrival.
         hashes: Room for the hashes of the texts.
+        ends: Room for where each text ends.
         counts: What is counted, by window.
         found: For each window, what was seen, the window's end, and whether something had been left out.
     """
-    hash_texts(buffer, secret, hashes)
-    memory = carray(_pointer(plan[0, A_MEMORY]), (plan[0, A_WORDS],), np.int64)
-    row = carray(_pointer(plan[0, A_ROW]), (WORDS,), np.int64)
-    if hashes[0] != 0 and not first_time(memory, row, hashes[0], clock):
+    hash_texts(buffer, secret, hashes, ends)
+    if hashes[0] != 0 and not first_time(memory_of(plan, 0), row_of(plan, 0), hashes[0], clock):
         return REPEATED
     hits, last = 0, -1
     for j in range(1, len(plan)):
@@ -88,7 +103,7 @@ def judge_one(
         while plan[j, at] >= 0:
             key = mixed(key, hashes[plan[j, at]], secret[0], secret[1])
             at += 1
-        row = carray(_pointer(plan[j, A_ROW]), (WORDS,), np.int64)
+        row = row_of(plan, j)
         late = time < clock - row[LATENESS]
         counts[rule, C_MISSING] += rule != last and key == 0
         counts[rule, C_LATE] += rule != last and key != 0 and late
@@ -97,14 +112,13 @@ def judge_one(
             continue
         payload = key
         if row[KIND] == SUM:
-            payload = _amount(values[plan[j, A_PAYLOAD]])
+            payload = amount(values[plan[j, A_PAYLOAD]])
         elif plan[j, A_PAYLOAD] >= 0:
             payload = hashes[plan[j, A_PAYLOAD]]
-        if (row[KIND] == SUM and payload == -(1 << 62)) or (payload == 0 and row[KIND] != SUM):
+        if (row[KIND] == SUM and payload == UNUSABLE) or (payload == 0 and row[KIND] != SUM):
             counts[j, C_UNUSABLE] += 1
             continue
-        memory = carray(_pointer(plan[j, A_MEMORY]), (plan[j, A_WORDS],), np.int64)
-        step(memory, row, key, time, clock, payload, found[j])
+        step(memory_of(plan, j), row, key, time, clock, payload, found[j])
         if found[j, 0] > row[LIMIT]:
             hits |= 1 << j
     return hits

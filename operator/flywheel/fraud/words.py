@@ -7,6 +7,7 @@ import msgspec
 Value = str | float | bool
 """A typed field of an event. A JSON integer is a float."""
 Mode = Literal["Off", "Shadow", "Enforce"]
+Listed = Literal["Deny", "Watch"]
 ActionKind = Literal["Tag", "Review", "Challenge", "Throttle", "Block"]
 
 
@@ -57,3 +58,5 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The window was not yet full when this was judged: there may have been more before."""
     detail: str = ""
     """What a number alone does not tell: the two places, the linked accounts, the score's model."""
+    listed: Listed | None = None
+    """Which list has named the sender where no condition was met; `detail` says where it is kept then."""

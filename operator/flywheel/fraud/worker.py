@@ -23,15 +23,20 @@ from flywheel.events.identity import ApiServerKeys, Fetch, Identity
 from flywheel.events.volume_lock import LOCK_TIMEOUT, VolumeBusy, lock
 from flywheel.fraud import naming
 from flywheel.fraud.admin_server import AdminServer
+from flywheel.fraud.archive import Archive, ArchiveBroken
 from flywheel.fraud.callers import Callers, tell_refusals
 from flywheel.fraud.casebook import Casebook
 from flywheel.fraud.check_server import CheckServer
 from flywheel.fraud.edge_server import EdgeServer
+from flywheel.fraud.filing import Filing
 from flywheel.fraud.journal import SEGMENT_BYTES, Journal, JournalBroken
 from flywheel.fraud.judging import SNAPSHOT, Judging
+from flywheel.fraud.lists_server import ListsServer
 from flywheel.fraud.model_server import ModelServer
 from flywheel.fraud.models import Models
 from flywheel.fraud.pass_key import load_or_make
+from flywheel.fraud.people_server import PeopleServer
+from flywheel.fraud.proof_figures import ProofFigures
 from flywheel.fraud.records import Rules
 from flywheel.fraud.rules_file import RulesFile
 from flywheel.fraud.rulings import ALONE, MakeEngine, Shard
@@ -56,6 +61,7 @@ class Settings:
     operator_account: str = ""
     port: int = naming.PORT
     metrics_port: int = naming.METRICS_PORT
+    admin_port: int = naming.ADMIN_PORT
     snapshot_every: float = SNAPSHOT
     segment_bytes: int = SEGMENT_BYTES
     lock_seconds: float = LOCK_TIMEOUT
@@ -113,8 +119,10 @@ class Worker:
                 self.subscriptions.tell,
                 snapshot_every=self.settings.snapshot_every,
             )
-            return await self._serve(judging, key)
-        except (VolumeBusy, JournalBroken, OSError, ValueError) as error:
+            archive = await asyncio.to_thread(Archive, directory / "verdicts.sqlite")
+            self.filing = Filing(self.casebook, archive)
+            return await self._serve(judging, self.filing, key)
+        except (VolumeBusy, JournalBroken, ArchiveBroken, OSError, ValueError) as error:
             log.error("The worker cannot start: %s", error)  # noqa: TRY400 - the text is for people
             return 1
         finally:
@@ -127,11 +135,14 @@ class Worker:
         """Tell the worker to end."""
         self._stopping.set()
 
-    async def _serve(self, judging: Judging, key: tuple[str, bytes]) -> int:
+    async def _serve(self, judging: Judging, filing: Filing, key: tuple[str, bytes]) -> int:
         self._registry.register(StateFigures(self.settings.namespace, judging, self.subscriptions))
+        self._registry.register(ProofFigures(self.settings.namespace, judging.casebook, filing))
+        application, people = self._applications(judging, filing, key)
         sites = {
             "metrics": Site(self._metrics(), None, self.settings.metrics_port),
-            "events": Site(self._application(judging, key), None, self.settings.port),
+            "events": Site(application, None, self.settings.port),
+            "admin": Site(people, "127.0.0.1", self.settings.admin_port),
         }
         try:
             for name, site in sites.items():
@@ -139,11 +150,16 @@ class Worker:
                 self.ports[name] = site.port
             # Probes are answered meanwhile. An engine that compiles itself does so now, not at the first attack.
             await asyncio.to_thread(self._make_engine, "", self.settings.shard)
+            self.casebook.unfiled.on_full = filing.relieve
             await asyncio.to_thread(judging.recover)
             await asyncio.to_thread(self._models.open, tuple(self.casebook.models))
+            self.casebook.unfiled.on_full = None
+            # Whoever asks right after a restart must not be told that there are no labels.
+            await filing.reckon_all()
             self.casebook.on_ruling = self._figures.ruling
             self._begin(judging.run(), "judging")
             self._begin(self._expire(), "the end of decisions")
+            self._begin(filing.run(), "the archive of verdicts")
             rules = RulesFile(
                 self.settings.rules_file,
                 lambda text: _take(judging, text),
@@ -156,19 +172,21 @@ class Worker:
             log.info("Events of %s are judged, from the record %d on.", self.settings.namespace, judging.judged)
             await self._stopping.wait()
         finally:
-            await self._end(sites, judging)
+            await self._end(sites, judging, filing)
         if self._failure:
             log.error("The worker ends: %s", self._failure)
         return 1 if self._failure else 0
 
-    async def _end(self, sites: dict[str, Site], judging: Judging) -> None:
+    async def _end(self, sites: dict[str, Site], judging: Judging, filing: Filing) -> None:
         recovered, self._complaint = self._complaint is None, "The worker is ending."
         self._figures.ready(works=False)
         self.subscriptions.close()
-        await sites["events"].stop()
+        for each in ("events", "admin"):
+            await sites[each].stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await filing.close()
         if recovered and self._failure is None:
             await judging.close()
         await sites["metrics"].stop()
@@ -192,7 +210,9 @@ class Worker:
             for desk in self.casebook.desks.values():
                 desk.blocks.expire(int(time.time() * 1000))
 
-    def _application(self, judging: Judging, key: tuple[str, bytes]) -> web.Application:
+    def _applications(
+        self, judging: Judging, filing: Filing, key: tuple[str, bytes]
+    ) -> tuple[web.Application, web.Application]:
         identity = Identity(self.settings.namespace, self._fetch, operator=self.settings.operator_account)
         callers = Callers(identity)
 
@@ -204,11 +224,15 @@ class Worker:
         # Of this process: versions of the one before mean nothing to it.
         epoch = secrets.token_hex(8)
         EdgeServer(callers, judging, self.subscriptions, epoch, keys, complaint, self._figures.counted).add_to(made)
-        CheckServer(callers, self.casebook, key, complaint, self._figures.question).add_to(made)
+        written = self.settings.rules_file.read_bytes
+        CheckServer(callers, self.casebook, key, complaint, self._figures.question, written).add_to(made)
         models = ModelServer(callers, judging, self._models, complaint)
         models.add_to(made)
-        self._admin = AdminServer(callers, judging, complaint, models.facts)
+        self._admin = AdminServer(callers, judging, filing, complaint, self._figures.lags.p99, models.facts)
         self._admin.add_to(made)
+        people = PeopleServer(callers, judging, filing, complaint)
+        people.add_to(made)
+        ListsServer(callers, judging, complaint, self._admin.state).add_to(made)
 
         async def alive(_request: web.Request) -> web.Response:
             return web.Response(text="ok\n")
@@ -218,7 +242,7 @@ class Worker:
 
         made.router.add_get("/healthz", alive)
         made.router.add_get("/readyz", ready)
-        return made
+        return made, people.application()
 
     def _metrics(self) -> web.Application:
         async def answer(_request: web.Request) -> web.Response:

@@ -1,16 +1,22 @@
 """What a fraud worker says of itself to Prometheus."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from flywheel.fraud.judging import Judging
+from flywheel.fraud.lags import Lags
 from flywheel.fraud.rulings import Ruling
 from flywheel.fraud.subscriptions import Subscriptions
 from flywheel.fraud.words import Event
 
+OF_RULES = {
+    "keys_evicted": "Keys that a rule forgot or refused for want of room.",
+    "events_late": "Events that came too late for a rule.",
+    "events_without_key": "Events without a field of a rule's key.",
+}
 QUICK = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 
 
@@ -39,9 +45,10 @@ class Figures:
             "flywheel_fraud_question_seconds", "Time of one answer, by kind.", ["namespace", "kind"], buckets=QUICK,
             registry=registry,
         )  # fmt: skip
+        self.lags = Lags()
         self._ready = Gauge("flywheel_fraud_ready", "1 while events are judged.", ["namespace"], registry=registry)
 
-    def counted(self, campaign: str, events: tuple[Event, ...], new: bool) -> None:
+    def counted(self, campaign: str, events: Sequence[Event], new: bool) -> None:
         """Count a batch."""
         if not new:
             self._again.labels(self._namespace, campaign).inc(len(events))
@@ -49,7 +56,9 @@ class Figures:
         self._events.labels(self._namespace, campaign).inc(len(events))
         if events:
             # The oldest of a batch stands for it.
-            self._lag.labels(self._namespace).observe(max(0.0, time.time() - events[0].arrived / 1000))
+            lag = max(0.0, time.time() - events[0].arrived / 1000)
+            self._lag.labels(self._namespace).observe(lag)
+            self.lags.note(campaign, lag)
 
     def ruling(self, campaign: str, ruling: Ruling) -> None:
         """Count a verdict."""
@@ -105,3 +114,39 @@ class StateFigures:
             evicted.add_metric([self._namespace, name], desk.blocks.evicted)
             problem.add_metric([self._namespace, name], int(bool(desk.problem)))
         yield from (held, evicted, problem)
+        yield from self._of_lists()
+        yield from self._of_rules()
+
+    def _of_lists(self) -> Iterable[Metric]:
+        """Labels are names that rules give; who is on a list is in no figure."""
+        entries = GaugeMetricFamily(
+            "flywheel_fraud_list_entries", "Entries of a list that rules name.", labels=["namespace", "list", "of"]
+        )
+        book = self._judging.casebook
+        for of, packed in book.lists.items():
+            entries.add_metric([self._namespace, of.source, of.of], packed.entries)
+        listed = CounterMetricFamily(
+            "flywheel_fraud_listed",
+            "Verdicts that a list has decided, by its kind: nobody was stopped, was for it, or was only watched.",
+            labels=["namespace", "campaign", "rule", "list"],
+        )
+        for name, desk in book.desks.items():
+            for each in desk.engine.figures():
+                for kind, value in (("allow", each.allowed), ("deny", each.denied), ("watch", each.watched)):
+                    listed.add_metric([self._namespace, name, each.rule, kind], value)
+        yield from (entries, listed)
+
+    def _of_rules(self) -> Iterable[Metric]:
+        """Write what the rules' own counters say, which come back with the windows after a restart."""
+        labels = ["namespace", "campaign", "rule"]
+        keys = GaugeMetricFamily("flywheel_fraud_keys", "Keys that a rule remembers.", labels=labels)
+        counters = {
+            name: CounterMetricFamily(f"flywheel_fraud_{name}", text, labels=labels) for name, text in OF_RULES.items()
+        }
+        for campaign, desk in self._judging.casebook.desks.items():
+            for rule in desk.engine.figures():
+                of_rule = [self._namespace, campaign, rule.rule]
+                keys.add_metric(of_rule, rule.keys)
+                for name, value in zip(OF_RULES, (rule.evicted, rule.late, rule.without_key), strict=True):
+                    counters[name].add_metric(of_rule, value)
+        yield from (keys, *counters.values())

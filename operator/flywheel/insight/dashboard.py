@@ -4,6 +4,7 @@ import json
 from typing import Any, Final
 
 from flywheel.insight.abtest_dashboard import abtest_dashboard
+from flywheel.insight.fraud_dashboard import fraud_dashboard
 from flywheel.insight.monitoring import WINDOWS, MonitoringSettings, Series, fingerprint, monitoring_metadata
 from flywheel.insight.panels import DATASOURCE, Panel, Query, Row, Thresholds, bars, course, gauge, laid_out, stat
 from flywheel.plan import Manifest
@@ -25,6 +26,7 @@ def dashboard_manifest(campaign: str, namespace: str, title: str, settings: Moni
         f"{namespace}-{campaign}.json": dashboard(campaign, namespace, title, settings),
         # No Campaign can have such a name, so it is nobody's own.
         f"{namespace}-{campaign}.tests.json": abtest_dashboard(campaign, namespace, title),
+        f"{namespace}-{campaign}.fraud.json": fraud_dashboard(campaign, namespace, title),
     }
     # Sidecars put the files of all namespaces into one directory.
     return {

@@ -6,6 +6,7 @@ import yaml
 
 from flywheel.insight.abtest_rules import abtest_alerts
 from flywheel.insight.alerts import Rule, alert
+from flywheel.insight.fraud_rules import fraud_alerts
 from flywheel.insight.monitoring import MonitoringSettings, Series, monitoring_metadata
 from flywheel.plan import Manifest
 
@@ -30,6 +31,7 @@ def rules(campaign: str, namespace: str, settings: MonitoringSettings) -> dict[s
         *_edge_alerts(series),
         *(_silence(series) if settings.serving else []),
         *abtest_alerts(series),
+        *fraud_alerts(series),
     ]
     own = {"namespace": namespace, "campaign": campaign}
     for each in alerts:

@@ -8,19 +8,22 @@ from flywheel.events.naming import WORKER
 from flywheel.insight.monitoring import MonitoringSettings, monitoring_metadata
 from flywheel.plan import CAMPAIGN_LABEL, MANAGED_BY_LABEL, SHARED_LABEL, Manifest
 
+FRAUD = "fraud"
+"""The component of `flywheel.fraud.naming`, which is no part of this one."""
 PORT = "metrics"
-"""Name of the port in both pods."""
+"""Name of the port in all these pods."""
 INTERVAL = "15s"
 
 
 def pod_monitor_manifest(campaign: str, namespace: str, settings: MonitoringSettings) -> Manifest:
     """Build the object by which the edge pods of a campaign are scraped."""
     metadata = monitoring_metadata(campaign, namespace, "edge", settings.labels)
-    return _pod_monitor(metadata, {CAMPAIGN_LABEL: campaign, "app.kubernetes.io/component": EDGE})
+    own = {CAMPAIGN_LABEL: campaign, "app.kubernetes.io/component": EDGE}
+    return _pod_monitor(metadata, {"matchLabels": own})
 
 
 def worker_monitor_manifest(namespace: str, labels: Mapping[str, str]) -> Manifest:
-    """Build the object by which a namespace's analytics worker is scraped; like the worker, it is its campaigns'."""
+    """Build the object by which a namespace's workers are scraped; like them, it is its campaigns'."""
     own = {
         "app.kubernetes.io/name": WORKER,
         "app.kubernetes.io/component": ANALYTICS,
@@ -28,10 +31,11 @@ def worker_monitor_manifest(namespace: str, labels: Mapping[str, str]) -> Manife
         SHARED_LABEL: ANALYTICS,
     }
     metadata = {"name": WORKER, "namespace": namespace, "labels": {**labels, **own}}
-    return _pod_monitor(metadata, {SHARED_LABEL: ANALYTICS})
+    shared = {"key": SHARED_LABEL, "operator": "In", "values": [ANALYTICS, FRAUD]}
+    return _pod_monitor(metadata, {"matchExpressions": [shared]})
 
 
-def _pod_monitor(metadata: Manifest, selector: dict[str, str]) -> Manifest:
+def _pod_monitor(metadata: Manifest, selector: Manifest) -> Manifest:
     endpoint = {
         "port": PORT,
         "path": "/metrics",
@@ -40,5 +44,5 @@ def _pod_monitor(metadata: Manifest, selector: dict[str, str]) -> Manifest:
         # The figures say themselves to which campaign they belong.
         "honorLabels": True,
     }
-    spec = {"selector": {"matchLabels": selector}, "podMetricsEndpoints": [endpoint]}
+    spec = {"selector": selector, "podMetricsEndpoints": [endpoint]}
     return {"apiVersion": "monitoring.coreos.com/v1", "kind": "PodMonitor", "metadata": metadata, "spec": spec}

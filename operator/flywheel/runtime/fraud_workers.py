@@ -5,11 +5,11 @@ from collections.abc import Awaitable, Callable
 import httpx
 import msgspec
 
+from flywheel.campaign.fraudasking import NotAnswered
 from flywheel.campaign.fraudmodels import Refused
-from flywheel.campaign.fraudreconcile import NotAnswered
 from flywheel.events.naming import operator_audience
 from flywheel.fraud.modelfacts import MODELS, ModelFacts
-from flywheel.fraud.naming import RULES, STATE, worker_urls
+from flywheel.fraud.naming import LISTS, RULES, STATE, worker_urls
 from flywheel.kube.errors import ApiError, LoginError
 from flywheel.release.gate.calls import Answer, NotAnsweredError, fetch
 
@@ -66,6 +66,14 @@ class FraudWorkers:
             return _facts(_accepted(answer, "PUT", url))
         except msgspec.MsgspecError as error:
             raise NotAnswered(f"the fraud worker answered what cannot be read to PUT {url}: {error}") from error
+
+    async def hand_lists(self, namespace: str, address: str, lists: bytes) -> bytes:
+        """Have a worker take lists; give what it says of itself then.
+
+        Raises:
+            NotAnswered: It cannot be reached, or refuses.
+        """
+        return await self._ask(namespace, "PUT", address + LISTS, lists)
 
     async def _ask(self, namespace: str, method: str, url: str, content: bytes = b"") -> bytes:
         return _accepted(await self._call(namespace, method, url, content, TIMEOUT, "application/json"), method, url)

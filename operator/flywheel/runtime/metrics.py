@@ -6,6 +6,7 @@ from importlib.metadata import version
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.process_collector import ProcessCollector
 
+from flywheel.campaign.fraudlists import count_not_taken
 from flywheel.experiment.gauges import ABTestGauges
 from flywheel.experiment.report_model import LookAt
 from flywheel.plan import Manifest
@@ -77,6 +78,12 @@ class Metrics:
     def follow_tests(self, tests: Callable[[], Iterable[Manifest]]) -> None:
         """Read the A/B tests that are told of whenever they are asked for."""
         self._tests = tests
+
+    def follow_rules(self, rules: Callable[[], Iterable[Manifest]]) -> None:
+        """Count the FraudRules whose lists are not in force as they are now, whenever that is asked for."""
+        self._gauge("flywheel_fraud_rules_without_lists", "FraudRules with a list that is not taken.").set_function(
+            lambda: float(count_not_taken(rules()))
+        )
 
     def observe_look(self, namespace: str, name: str, look: LookAt) -> None:
         """Remember the exact figures of the newest look at an A/B test."""

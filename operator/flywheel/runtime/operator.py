@@ -132,6 +132,7 @@ class Operator:
         metrics.follow_objects(self._store.campaign_count, self._store.stalled_count, self._store.child_count)
         # A standby would tell of them, too, and a little later.
         metrics.follow_tests(lambda: self._store.tests() if leadership.leading else ())
+        metrics.follow_rules(lambda: self._store.all_fraud_rules() if leadership.leading else ())
         self._health = Server(settings.health_port)
         self._health.add_checks("/livez", self._liveness())
         self._health.add_checks("/readyz", self._readiness())

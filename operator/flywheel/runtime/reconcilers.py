@@ -1,5 +1,6 @@
 """Which reconciler a key of the queue is for: a Campaign, or what the Campaigns of a namespace share."""
 
+import asyncio
 from datetime import datetime
 
 from flywheel.campaign.fraudreconcile import FraudReconciler
@@ -13,8 +14,10 @@ from flywheel.plan import Images
 from flywheel.release.process import Receiver, ReleaseProcess
 from flywheel.runtime.arms_store import EventStores
 from flywheel.runtime.clock import Clock
+from flywheel.runtime.fraud_trials import FraudTrials
 from flywheel.runtime.fraud_workers import FraudWorkers
 from flywheel.runtime.metrics import Metrics
+from flywheel.runtime.past_stores import PastStores
 from flywheel.runtime.store import FRAUD, SHARED, Store, test_of
 from flywheel.workload.provider import Provider
 
@@ -61,14 +64,20 @@ class Reconcilers:
             on_look=metrics.observe_look,
         )
 
+        self._trials = FraudTrials(
+            PastStores(self._releases.client, self._releases.token),
+            lambda namespace: store.touch(namespace, FRAUD),
+        )
         self._fraud = FraudReconciler(
             gateway,
             store,
             FraudWorkers(self._releases.client, self._releases.token),
             images.analytics,
             operator=own_account(),
+            trials=self._trials,
             clock=clock.now,
             on_write_skipped=metrics.observe_skipped,
+            aside=asyncio.to_thread,
         )
 
     async def reconcile(self, namespace: str, name: str) -> datetime | None:
@@ -84,4 +93,7 @@ class Reconcilers:
 
     async def run(self) -> None:
         """Do in the background what reconciles ask for, until cancelled."""
-        await self._releases.run()
+        try:
+            await self._releases.run()
+        finally:
+            await self._trials.close()

@@ -115,6 +115,10 @@ class Store:
         judging = owner[1] == FRAUD and bool(self.fraud_rules(owner[0]))
         return judging or owner in self._campaigns or owner in self._children
 
+    def all_fraud_rules(self) -> tuple[Manifest, ...]:
+        """Return the FraudRules of all namespaces as last seen."""
+        return tuple(self._rules.values())
+
     def fraud_rules(self, namespace: str) -> tuple[Manifest, ...]:
         """Give the FraudRules of a namespace, as last seen, by name."""
         return tuple(self._rules[key] for key in sorted(self._rules) if key[0] == namespace)
@@ -149,8 +153,8 @@ class Store:
         self._tell_sharing(namespace)
 
     def touch(self, namespace: str, name: str) -> None:
-        """Say that something outside the cluster's objects has changed for a campaign."""
-        if (namespace, name) in self._campaigns:
+        """Say that something outside the cluster's objects has changed for what a key stands for."""
+        if self.knows((namespace, name)):
             self._tell((namespace, name))
 
     def campaign_count(self) -> int:

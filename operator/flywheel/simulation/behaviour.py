@@ -10,10 +10,14 @@ from pydantic import Field, JsonValue, model_validator
 
 from flywheel.api.model import KeyedBy, Model, Rule, broken
 from flywheel.api.quantities import Count, Duration, Flag, Integer, Percentage, Text
+from flywheel.simulation.groups import Group, Networks, Stops, not_too_many
 
 PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
-BUILT_IN = ("entry", "shopper", "channel", "region", "uuid")
-"""What a placeholder may name besides what was extracted: the entry's path and query, the shopper's number ..."""
+BUILT_IN = ("entry", "shopper", "channel", "region", "uuid", "user", "device")
+"""What a placeholder may name besides what was extracted: the entry's path and query, the shopper's number ...
+
+Only members of groups have a user and a device.
+"""
 LEAVE = "leave"
 """The step after which a shopper is gone."""
 VISITOR_COOKIE = "fw_vid"
@@ -249,6 +253,8 @@ class Day(Model):
 class Behaviour(Model):
     """A whole behaviour file."""
 
+    constraints = (not_too_many(),)
+
     seed: Count = 0
     rate: Rate = 5.0
     """Shoppers a second in an average hour."""
@@ -258,6 +264,10 @@ class Behaviour(Model):
     day: Day | None = None
     floods: Annotated[tuple[Flood, ...], Field(max_length=16)] = ()
     returning: Returning | None = None
+    addresses: Networks | None = None
+    """From where shoppers come who belong to no group; by default from where the simulation runs."""
+    groups: Annotated[tuple[Group, ...], Field(max_length=32), KeyedBy(("name",), "give each group its own name")] = ()
+    stops: Stops = Stops()
     channels: Annotated[
         tuple[Channel, ...], Field(min_length=1, max_length=64), KeyedBy(("name",), "give each channel its own name")
     ]
@@ -303,6 +313,9 @@ class Behaviour(Model):
                 yield f"agents[{index}].journey", there
             if agent.bot and agent.journey is None:
                 yield f"agents[{index}].journey", "say what this bot does: name a journey"
+        for index, group in enumerate(self.groups):
+            if group.journey not in known:
+                yield f"groups[{index}].journey", there
         for index, flood in enumerate(self.floods):
             for name in flood.journeys:
                 if name not in known:

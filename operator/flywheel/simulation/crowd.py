@@ -43,6 +43,8 @@ class Crowd:
         self._visits: set[asyncio.Task[None]] = set()
         most = behaviour.returning.among if behaviour.returning else 0
         self._jars = _Jars(most)
+        self._kept: dict[str, aiohttp.CookieJar] = {}
+        """Cookies of members of groups, of whom there are as many as the behaviour says."""
 
     @property
     def present(self) -> int:
@@ -90,11 +92,7 @@ class Crowd:
             self.tally.finished += 1
 
     async def _visit(self, shopper: Shopper, server: aiohttp.ClientSession) -> None:
-        jar = self._jars.take(shopper.earlier)
-        if jar is None:
-            jar = aiohttp.CookieJar(unsafe=True)
-        else:
-            self.tally.returned += 1
+        jar = self._jar(shopper)
         # A connection of their own, which stays open between the steps.
         async with aiohttp.ClientSession(
             cookie_jar=jar, timeout=TIMEOUT, connector=self._connector(2), headers=self._host()
@@ -102,8 +100,21 @@ class Crowd:
             await Visit(
                 self._behaviour, shopper, self._place.origin, session, server, self.tally, self._pace.speed
             ).run()
-        if not shopper.bot:
+        if not shopper.bot and not shopper.member:
             self._jars.put(shopper.number, jar)
+
+    def _jar(self, shopper: Shopper) -> aiohttp.CookieJar:
+        """Give the cookies with which a shopper comes."""
+        jar = self._jars.take(shopper.earlier)
+        if shopper.member and shopper.member.jar:
+            jar = self._kept.get(shopper.member.jar)
+        if jar is not None:
+            self.tally.returned += 1
+            return jar
+        jar = aiohttp.CookieJar(unsafe=True)
+        if shopper.member and shopper.member.jar:
+            self._kept[shopper.member.jar] = jar
+        return jar
 
     async def _cut_off(self) -> None:
         for visit in list(self._visits):

@@ -1,5 +1,6 @@
 """Who comes when: a function of the behaviour and the seed alone. Pure, and endless; the caller stops."""
 
+import heapq
 import math
 import random
 from collections import deque
@@ -8,6 +9,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from flywheel.simulation.behaviour import Agent, Behaviour, Channel, Flood, Journey
+from flywheel.simulation.groups import MOST_ADDRESSES, place_in
+from flywheel.simulation.members import Coming, Member, comings
 
 HOUR = 3600.0
 DAY = 24 * HOUR
@@ -19,6 +22,7 @@ class Shopper:
     """One visit that is going to happen."""
 
     number: int
+    """Of the visits of its group, or of those who belong to none."""
     at: float
     """Real seconds after the beginning."""
     channel: str
@@ -32,6 +36,15 @@ class Shopper:
     """Name of the first step."""
     earlier: int | None = None
     """Number of the visit whose cookies this one brings."""
+    address: str = ""
+    """From where it seems to come; empty for our own address."""
+    member: Member | None = None
+    """As whom, where it belongs to a group."""
+
+    @property
+    def name(self) -> str:
+        """Another one for each visit of a behaviour."""
+        return f"{self.member.group if self.member else 'shopper'}/{self.number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +70,13 @@ def rate_at(behaviour: Behaviour, pace: Pace, second: float) -> float:
 
 
 def shoppers(behaviour: Behaviour, pace: Pace) -> Iterator[Shopper]:
-    """Give all shoppers in the order in which they come, without end.
+    """Give all shoppers in the order in which they come, members of groups among them, without end."""
+    members = (_of_group(behaviour, pace, coming) for coming in comings(behaviour.groups, behaviour.seed))
+    yield from heapq.merge(_singles(behaviour, pace), members, key=lambda shopper: shopper.at)
+
+
+def _singles(behaviour: Behaviour, pace: Pace) -> Iterator[Shopper]:
+    """Give those who belong to no group.
 
     Each second has a generator of its own, so that who comes in it does not depend on what was before.
     """
@@ -110,6 +129,37 @@ def _shopper(
         journey=journey.name,
         start=journey.start,
         earlier=earlier,
+        address=_address(behaviour, number if earlier is None else earlier),
+    )
+
+
+def _address(behaviour: Behaviour, number: int) -> str:
+    if not behaviour.addresses:
+        return ""
+    # A generator of its own: with addresses or without, the same people come.
+    rng = random.Random(f"{behaviour.seed}/address/{number}")  # noqa: S311 - a simulation
+    return place_in(behaviour.addresses, rng.randrange(MOST_ADDRESSES))
+
+
+def _of_group(behaviour: Behaviour, pace: Pace, coming: Coming) -> Shopper:
+    group, member = coming.group, coming.member
+    rng = random.Random(f"{behaviour.seed}/group/{group.name}/{coming.number}")  # noqa: S311 - a simulation
+    person = random.Random(f"{behaviour.seed}/group/{group.name}/person/{member.person}")  # noqa: S311
+    channel = _channel(behaviour, rng, coming.own)
+    start = next(each.start for each in behaviour.journeys if each.name == group.journey)
+    return Shopper(
+        number=coming.number,
+        at=coming.own / pace.speed,
+        channel=channel.name,
+        entry=rng.choice(channel.entries),
+        referrer=channel.referrer or "",
+        region=choose(person, behaviour.regions.values.items()) if behaviour.regions else "",
+        agent=choose(person, ((each.agent, each.weight) for each in behaviour.agents if not each.bot)),
+        bot=False,
+        journey=group.journey,
+        start=start,
+        address=member.address,
+        member=member,
     )
 
 
@@ -124,9 +174,9 @@ def _journey(behaviour: Behaviour, rng: random.Random, agent: Agent, own: float)
     by_name = {each.name: each for each in behaviour.journeys}
     if agent.journey is not None:
         return by_name[agent.journey]
-    of_bots = {each.journey for each in behaviour.agents if each.bot}
+    of_others = {each.journey for each in behaviour.agents if each.bot} | {each.journey for each in behaviour.groups}
     weights: Mapping[str, float] = {
-        each.name: each.weight for each in behaviour.journeys if each.name not in of_bots
+        each.name: each.weight for each in behaviour.journeys if each.name not in of_others
     } or {each.name: each.weight for each in behaviour.journeys}
     for flood in _floods(behaviour, own):
         weights = flood.journeys or weights

@@ -5,6 +5,8 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
+from flywheel.simulation.fates import Fates
+
 QUANTILES = ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
 
 
@@ -63,6 +65,7 @@ class Tally:
         self.event_failures: Counter[str] = Counter()
         self.channels: defaultdict[str, ChannelTally] = defaultdict(ChannelTally)
         self.sights: defaultdict[str, SightTally] = defaultdict(SightTally)
+        self.fates = Fates()
         self._milliseconds = array("d")
 
     def request(self, channel: str, milliseconds: float, status: int, *, bot: bool, page: bool) -> None:
@@ -158,5 +161,6 @@ class Tally:
             "events": dict(self.events.most_common()),
             "event_failures": dict(self.event_failures.most_common()),
             "sights": {name: each.plain() for name, each in sorted(self.sights.items())},
+            "fates": self.fates.report(),
             "channels": {name: each.plain() for name, each in sorted(self.channels.items())},
         }

@@ -13,6 +13,7 @@ from urllib.parse import urljoin, urlsplit
 import aiohttp
 
 from flywheel.simulation.behaviour import LEAVE, VISITOR_COOKIE, Behaviour, Preference, Sale, Span, Step, Track
+from flywheel.simulation.fates import Fate, answered
 from flywheel.simulation.plan import Shopper, choose
 from flywheel.simulation.tally import Tally
 from flywheel.simulation.texts import Missing, extract, fill, fill_all, sees
@@ -53,17 +54,30 @@ class Visit:
     values: dict[str, str | int | float] = field(default_factory=dict)
     page: str = ""
     """Address of the page on which the shopper is."""
+    fate: Fate = field(default_factory=Fate)
 
     async def run(self) -> None:
         """Go from step to step until the shopper leaves. Failures are counted, never raised."""
+        try:
+            await self._walk()
+        except Unanswered:
+            self.fate.is_unanswered = True
+        finally:
+            # Whoever is cut off has a fate as well.
+            if not self.shopper.bot:
+                self.tally.fates.end(self.shopper.member, self._visitor(), self.fate)
+
+    async def _walk(self) -> None:
         shopper = self.shopper
-        rng = random.Random(f"{self.behaviour.seed}/shopper/{shopper.number}")  # noqa: S311 - a simulation
+        rng = random.Random(f"{self.behaviour.seed}/{shopper.name}")  # noqa: S311 - a simulation
         self.values = {
             "entry": shopper.entry,
             "shopper": shopper.number,
             "channel": shopper.channel,
             "region": shopper.region,
         }
+        if shopper.member:
+            self.values |= {"user": shopper.member.user, "device": shopper.member.device}
         self.page = shopper.referrer
         if not shopper.bot:
             self.tally.channels[shopper.channel].visits += 1
@@ -71,10 +85,7 @@ class Visit:
         for _ in range(self.behaviour.most_steps):
             step = self.behaviour.steps[name]
             self.values["uuid"] = uuid.UUID(int=rng.getrandbits(128), version=4).hex
-            try:
-                answer = await self._take(name, step, rng)
-            except Unanswered:
-                return
+            answer = await self._take(name, step, rng)
             seen = self._preference(step, answer)
             if not shopper.bot:
                 self.tally.seen(shopper.channel, self._visitor())
@@ -95,10 +106,15 @@ class Visit:
 
     async def _take(self, name: str, step: Step, rng: random.Random) -> Answer | None:
         """Take one step; give its answer, or None where it did not go well."""
+        refused = self.fate.refused
         try:
             answer = await self._request(step)
         except Missing as error:
             self.tally.refusals[f"{name}: {error}"] += 1
+            return None
+        if self.fate.refused > refused and answer.status in step.expect:
+            # Led elsewhere than they wanted, to a page that came well.
+            self.tally.refusals[f"{name}: challenged"] += 1
             return None
         if answer.status not in step.expect:
             if answer.status < 500:
@@ -153,6 +169,7 @@ class Visit:
         except (aiohttp.ClientError, TimeoutError, LookupError, OSError) as error:
             self.tally.failure(type(error).__name__)
             raise Unanswered from error
+        self.fate.note(answered(self.behaviour.stops, status, target))
         self.tally.request(
             self.shopper.channel,
             (time.perf_counter() - began) * 1000,
@@ -168,6 +185,9 @@ class Visit:
             headers["referer"] = self.page
         if self.shopper.region and self.behaviour.regions:
             headers[self.behaviour.regions.header] = self.shopper.region
+        if self.shopper.address:
+            # As a gateway says it, which the edge believes of those alone that it trusts.
+            headers["x-forwarded-for"] = self.shopper.address
         return headers
 
     def _visitor(self) -> str:
@@ -189,15 +209,18 @@ class Visit:
             "properties": properties,
             "messageId": f"simulate-{uuid.UUID(int=rng.getrandbits(128), version=4)}",
             "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "anonymousId": self._visitor() or f"shopper-{self.behaviour.seed}-{self.shopper.number}",
+            "anonymousId": self._visitor() or f"{self.behaviour.seed}-{self.shopper.name}",
         }
+        if self.shopper.member:
+            event["userId"] = self.shopper.member.user
+            event["context"] = {"device": {"id": self.shopper.member.device}}
         if track.sender == "Server":
             session, headers = self.server, {"user-agent": SERVER_AGENT}
             more: dict[str, Any] = {"auth": aiohttp.BasicAuth(self.behaviour.write_key, "")}
         else:
             session, headers, more = self.session, self._headers(), {}
             event["writeKey"] = self.behaviour.write_key
-            event["context"] = {"page": {"url": self.page, "path": urlsplit(self.page).path}}
+            event.setdefault("context", {})["page"] = {"url": self.page, "path": urlsplit(self.page).path}
         try:
             async with session.post(
                 urljoin(self.origin, TRACK_PATH), json=event, headers=headers, allow_redirects=False, **more

@@ -1,7 +1,7 @@
 """What becomes of a namespace's fraud worker, and what is told about its rules."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -132,10 +132,8 @@ def test_a_rule_that_makes_no_sense_any_more_holds_on_as_it_was() -> None:
 
 
 def test_what_no_worker_carries_out_yet_is_refused_with_its_field() -> None:
-    listed = rule(lists={"allow": [{"configMap": "fraud", "key": "offices.txt"}]})
     flink = rule("flink", engine="Flink")
-    paths = {str(problem) for judged in planned(listed, flink).judged for problem in judged.problems}
-    assert any(each.startswith("spec.lists") for each in paths)
+    paths = {str(problem) for judged in planned(flink).judged for problem in judged.problems}
     assert any(each.startswith("spec.engine") for each in paths)
 
 
@@ -173,6 +171,33 @@ def test_the_figures_of_all_workers_are_added_up() -> None:
     assert status["loadedGeneration"] == 1
 
 
+def test_the_figures_say_when_they_were_made_and_stand_still_while_nothing_happens() -> None:
+    [judged] = planned(rule()).judged
+    later = NOW + timedelta(minutes=1)
+    first = status_of(judged, {}, seen(figures()), NOW)
+    assert first["updatedAt"] == "2027-06-16T12:00:00Z"
+    assert status_of(judged, first, seen(figures()), later) == first
+    assert status_of(judged, first, seen(figures(hits=9)), later)["updatedAt"] == "2027-06-16T12:01:00Z"
+
+
+def test_what_the_workers_say_of_the_whole_campaign_is_told_with_each_rule() -> None:
+    body = {
+        "campaigns": {
+            SHOP: {
+                "active": {"burst": 3, "other": 5},
+                "lost": 7,
+                "latency": 0.0131,
+                "rules": [msgspec.to_builtins(figures(duplicates=2))],
+            }
+        }
+    }
+    states = read_state("flywheel-fraud-0", msgspec.json.encode(body))
+    [judged] = planned(rule()).judged
+    status = status_of(judged, {}, Seen({SHOP: (states[SHOP],)}), NOW)
+    told = {name: status[name] for name in ("active", "dropped", "latencyP99", "duplicates")}
+    assert told == {"active": 3, "dropped": 7, "latencyP99": "20ms", "duplicates": 2}
+
+
 def test_until_all_workers_have_the_latest_spec_it_is_loading() -> None:
     [judged] = planned(rule(generation=2)).judged
     status = status_of(judged, {}, seen(figures(2), figures(1)), NOW)
@@ -202,7 +227,10 @@ def test_a_status_shows_no_whole_address() -> None:
         since=1_813_103_940_000, saturated=True,
     )  # fmt: skip
     [judged] = planned(rule()).judged
-    [sample] = status_of(judged, {}, seen(figures(latest=(verdict,))), NOW)["samples"]
+    [sample] = status_of(judged, {}, seen(figures(latest=(verdict,), outcomes=("Blocked",))), NOW)["samples"]
+    assert sample["outcome"] == "Blocked"
+    [of_older] = status_of(judged, {}, seen(figures(latest=(verdict,))), NOW)["samples"]
+    assert "outcome" not in of_older
     assert sample["key"] == ["203.0.113.0/24", "u1"]
     assert (sample["observed"], sample["limit"]) == ("21 or more", "20")
 
@@ -212,3 +240,28 @@ def test_what_a_worker_says_is_read() -> None:
     state = read_state("flywheel-fraud-0", json.dumps(said).encode())[SHOP]
     assert state.figures["burst"].hits == 3
     assert state.decisions == 2
+
+
+def test_a_sample_of_a_list_names_it_and_before_the_worker_was_asked_lists_are_unknown() -> None:
+    asked = rule(lists={"deny": [{"configMap": "fraud", "key": "proxies.txt"}]})
+    verdict = Verdict(
+        rule="burst", version="v", event="m-1", at=1, key=("192.0.2.7",), observed=1, limit=0, since=0,
+        detail="configmap/fraud/proxies.txt", listed="Deny",
+    )  # fmt: skip
+    figures = RuleFigures(rule="burst", version="v", generation=1, mode="Shadow", warm=True, latest=(verdict,))
+    seen = Seen({SHOP: (WorkerState("flywheel-fraud-0", {"burst": figures}),)})
+    [judged] = planned(asked).judged
+    told = status_of(judged, {}, seen, NOW)
+    assert [each["observed"] for each in told["samples"]] == ["Deny list configmap/fraud/proxies.txt"]
+    assert (condition(told, "Lists")["status"], condition(told, "Lists")["reason"]) == ("Unknown", "NotSeen")
+
+
+def test_the_lists_of_all_rules_are_wanted_and_those_of_one_that_makes_no_sense_any_more_as_well() -> None:
+    offices, proxies = {"configMap": "fraud", "key": "offices.txt"}, {"secret": "fraud", "key": "proxies"}
+    one, two = rule("one", lists={"allow": [offices], "watch": [proxies]}), rule("two", lists={"deny": [proxies]})
+    found = {of.source: denies for of, denies in planned(one, two).lists.items()}
+    assert found == {"configmap/fraud/offices.txt": False, "secret/fraud/proxies": True}
+    [judged] = planned(one).judged
+    broken = rule("one", match={"event": "Coupon Claimd"})
+    assert [of.source for of in planned(broken, held={SHOP: (judged.ruled,)}).lists] == list(found)
+    assert planned(rule(), two, opened=frozenset()).lists == {}

@@ -1,14 +1,18 @@
-"""What a reconcile of FraudRules leaves alone."""
+"""What a reconcile of FraudRules leaves alone, and how it has them tried on the past."""
 
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from tests.unit.campaign.test_fraudplan import manifest
 
-from flywheel.campaign.fraudreconcile import FraudReconciler
+from flywheel.campaign.fraudreconcile import FraudReconciler, NotAnswered
+from flywheel.campaign.fraudtrial import Order, Outcome, Trials, outcome_of
+from flywheel.fraud.backtest_asking import Answer, LimitTold
 from flywheel.plan import LiveObject, Manifest, ObjectKey
 
+NOON = datetime(2027, 6, 16, 12, tzinfo=UTC)
 WORKER = ObjectKey("apps", "StatefulSet", "shop", "flywheel-fraud")
 REFERENCED = LiveObject(WORKER, "uid-of-worker", 1, 1, "", "", "", "", False, shared="fraud", sharers=("uid",))
 
@@ -16,13 +20,13 @@ REFERENCED = LiveObject(WORKER, "uid-of-worker", 1, 1, "", "", "", "", False, sh
 class World:
     """A namespace with a worker and one rule; what is written is remembered."""
 
-    def __init__(self, *rules: Manifest) -> None:
-        self.rules = rules
+    def __init__(self, *rules: Manifest, campaigns: tuple[Manifest, ...] = ()) -> None:
+        self.rules, self.campaigns = rules, campaigns
         self.deleted: list[ObjectKey] = []
         self.statuses: list[Manifest] = []
 
     def campaigns_in(self, _: str) -> tuple[Manifest, ...]:
-        return ()
+        return self.campaigns
 
     def fraud_rules(self, _: str) -> tuple[Manifest, ...]:
         return self.rules
@@ -32,6 +36,16 @@ class World:
 
     def put_rule(self, rule: Manifest) -> None:
         self.statuses.append(rule["status"])
+        self.rules = tuple(
+            each | {"status": rule["status"]} if each["metadata"]["name"] == rule["metadata"]["name"] else each
+            for each in self.rules
+        )
+
+    def put(self, live: LiveObject) -> None:
+        """Children are of no interest here."""
+
+    async def states(self, _: str) -> dict[str, bytes]:
+        raise NotAnswered("the fraud worker is not there")
 
     def remove(self, key: ObjectKey, _: str) -> None:
         self.deleted.append(key)
@@ -39,17 +53,17 @@ class World:
     async def get(self, _: ObjectKey) -> None:
         return None
 
-    async def apply(self, body: Manifest, *, subresource: str) -> Manifest:
-        assert subresource == "status"
-        return body
+    async def apply(self, body: Manifest, *, subresource: str = "") -> Manifest:
+        assert subresource == "status" or body["kind"] != "FraudRule"
+        return body | {"metadata": {"uid": "uid", "resourceVersion": "1", **body["metadata"]}}
 
     async def delete(self, key: ObjectKey, *_: Any, **__: Any) -> None:
         self.deleted.append(key)
 
 
-async def reconcile(world: World) -> None:
-    made = FraudReconciler(world, world, world, "image", clock=lambda: datetime(2027, 6, 16, tzinfo=UTC))  # type: ignore[arg-type]
-    await made.reconcile("shop")
+async def reconcile(world: World, trials: Trials | None = None, now: datetime = NOON) -> datetime | None:
+    made = FraudReconciler(world, world, world, "image", trials=trials, clock=lambda: now)  # type: ignore[arg-type]
+    return await made.reconcile("shop")
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -64,3 +78,118 @@ async def test_a_rule_that_cannot_be_read_takes_the_worker_from_nobody(whole: bo
     [status] = world.statuses
     [stalled] = [each for each in status["conditions"] if each["type"] == "Stalled"]
     assert stalled["status"] == "True"
+
+
+class Past:
+    """Trials that end when they are told to."""
+
+    def __init__(self) -> None:
+        self.orders: list[Order] = []
+        self.answer: Answer | str | None = None
+
+    def look(self, namespace: str, orders: Sequence[Order]) -> Mapping[str, Outcome]:
+        assert namespace == "shop"
+        self.orders += orders
+        if self.answer is None:
+            return {}
+        return {each.rule: self._outcome(each) for each in orders}
+
+    def _outcome(self, order: Order) -> Outcome:
+        return Outcome(order, failure=self.answer) if isinstance(self.answer, str) else outcome_of(order, [self.answer])  # type: ignore[list-item]
+
+
+ANSWER = Answer(
+    events=40,
+    path="condition.count.moreThan",
+    curve=(LimitTold(limit="20", hits=3, keys=1, visitors=2, customers=0),),
+)
+
+
+def opened(since: str = "24h") -> World:
+    rule = manifest(backtest={"since": since})
+    rule["metadata"] |= {"uid": "uid-of-rule"}
+    spec = {
+        "services": [{"name": "web", "image": "shop/web:1", "port": 8080}],
+        "edge": {"routes": [{"path": "/", "service": "web"}], "events": {"declared": [{"name": "Coupon Claimed"}]}},
+    }
+    shop = {
+        "apiVersion": "flywheel.dev/v1alpha1",
+        "kind": "Campaign",
+        "metadata": {"name": "yougou-618", "namespace": "shop", "uid": "uid-of-campaign", "generation": 1},
+        "spec": spec,
+        "status": {"stage": "Live"},
+    }
+    return World(rule, campaigns=(shop,))
+
+
+def told(world: World) -> tuple[str, str]:
+    [found] = [each for each in world.rules[0]["status"]["conditions"] if each["type"] == "Backtested"]
+    return found["status"], found["reason"]
+
+
+async def test_a_rule_is_tried_and_nothing_waits_for_it() -> None:
+    world, past = opened(), Past()
+    assert await reconcile(world, past) is not None
+    assert told(world) == ("Unknown", "NotTried")
+    assert [each.identity for each in past.orders] == [("burst", "uid-of-rule", 1)]
+    past.answer = ANSWER
+    await reconcile(world, past, NOON + timedelta(seconds=9))
+    assert told(world) == ("True", "Tried")
+    backtest = world.rules[0]["status"]["backtest"]
+    assert (backtest["generation"], backtest["hits"], backtest["recommended"]) == (1, 3, "20")
+
+
+async def test_an_operator_that_comes_after_one_that_was_killed_goes_on_from_the_status() -> None:
+    world, past = opened(), Past()
+    await reconcile(world, past)
+    successor = Past()
+    await reconcile(world, successor)
+    assert len(successor.orders) == 1, "what was under way is begun again"
+    successor.answer = ANSWER
+    await reconcile(world, successor)
+    writes, third = len(world.statuses), Past()
+    await reconcile(world, third, NOON + timedelta(hours=23))
+    assert third.orders == [], "what was told is not asked again"
+    assert len(world.statuses) == writes
+    await reconcile(world, third, NOON + timedelta(hours=25))
+    assert len(third.orders) == 1, "the next day the past is another one"
+    assert told(world) == ("True", "Tried"), "what is known stays told meanwhile"
+
+
+async def test_a_store_that_is_away_is_asked_again_with_pauses() -> None:
+    world, past, now = opened(), Past(), NOON
+    past.answer = "the event store could not be asked"
+    asked = []
+    while now < NOON + timedelta(minutes=10):
+        before = len(past.orders)
+        await reconcile(world, past, now)
+        if len(past.orders) > before:
+            asked.append((now - NOON).total_seconds())
+        now += timedelta(seconds=15)
+    assert asked == [0, 30, 90, 210, 450]
+    assert told(world) == ("Unknown", "NotAnswered")
+    past.answer = ANSWER
+    await reconcile(world, past, now + timedelta(minutes=20))
+    assert told(world) == ("True", "Tried")
+
+
+async def test_each_change_of_the_rule_is_tried() -> None:
+    world, past = opened(), Past()
+    past.answer = ANSWER
+    await reconcile(world, past)
+    world.rules[0]["metadata"]["generation"] = 2
+    past.answer = None
+    await reconcile(world, past)
+    assert told(world) == ("Unknown", "NotTried")
+    assert [each.generation for each in past.orders] == [1, 2]
+    past.answer = Answer(untried="the past does not tell")
+    await reconcile(world, past)
+    assert told(world) == ("False", "NotTriable")
+
+
+async def test_a_rule_that_wants_no_trial_is_not_tried() -> None:
+    world, past = opened(), Past()
+    del world.rules[0]["spec"]["backtest"]
+    await reconcile(world, past)
+    assert past.orders == []
+    assert "Backtested" not in {each["type"] for each in world.rules[0]["status"]["conditions"]}

@@ -74,6 +74,7 @@ def test_every_alert_asks_for_a_figure_that_the_operator_gives():
     metrics = Metrics()
     metrics.follow_queue(lambda: 0, lambda: 0)
     metrics.follow_objects(lambda: 0, lambda: 0, lambda: 0)
+    metrics.follow_rules(tuple)
     given = {metric.name for metric in metrics.registry.collect()}
     rules = one(objects(CASES["everything"]), "PrometheusRule")["spec"]["groups"][0]["rules"]
     asked = {name for rule in rules for name in re.findall(r"flywheel_\w+", rule["expr"])}

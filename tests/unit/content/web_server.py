@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.ports import free_port
+
 from flywheel.release.content.serve import ServeOptions
 
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin") or "nginx"
@@ -50,12 +52,6 @@ class Site:
         with socket.create_connection(("127.0.0.1", self.options.port), 10) as connection:
             connection.sendall(raw)
             return connection.recv(4096)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager

@@ -156,6 +156,7 @@ def metric_names() -> set[str]:
     metrics.follow_queue(lambda: 0, lambda: 0)
     metrics.follow_leader(lambda: True)
     metrics.follow_objects(lambda: 0, lambda: 0, lambda: 0)
+    metrics.follow_rules(tuple)
     return exposed(metrics.registry) | exposed(figures(EdgeRates()))
 
 

@@ -1,6 +1,7 @@
 """The page about fraud rules is true: every field is told and shown, and what is shown loads."""
 
 import re
+import subprocess
 from typing import get_args
 
 import pytest
@@ -13,6 +14,8 @@ from flywheel.api.fraudrule_match import EventType, Operator
 from flywheel.api.fraudrule_status import FraudRuleStatus
 from flywheel.api.fraudrule_values import ALIASES, ENTITIES, PLAIN_FIELDS
 from flywheel.api.load import load_fraudrule
+from flywheel.fraud.listing import read_list
+from flywheel.fraud.policy import ListOf
 
 FRAUD = ROOT / "docs/fraud.md"
 SPEC_FIELDS = list(field_paths(FraudRuleSpec))
@@ -33,7 +36,7 @@ def test_every_field_of_the_spec_is_described() -> None:
 def test_no_field_is_described_that_does_not_exist() -> None:
     known = {alike(path) for path in SPEC_FIELDS} | {f"status.{path}" for path in STATUS_FIELDS}
     said = {word for word in code_words(FRAUD) if re.fullmatch(r"[a-zA-Z]+(\[\])?\.[A-Za-z.\[\]]+", word)}
-    of_others = re.compile(r"^(edge|properties|context|traits)\.")
+    of_others = re.compile(r"^(analytics|edge|properties|context|traits)\.")
     assert {word for word in said if not of_others.match(word)} - known <= {"table.yaml"}
 
 
@@ -71,6 +74,27 @@ def test_every_field_of_events_operator_and_type_is_described() -> None:
 def test_every_condition_and_reason_is_described():
     code = (ROOT / "operator/flywheel/campaign/fraudtold.py").read_text("utf-8")
     code += (ROOT / "operator/flywheel/campaign/fraudreconcile.py").read_text("utf-8")
+    code += (ROOT / "operator/flywheel/campaign/fraudtrialtold.py").read_text("utf-8")
+    code += (ROOT / "operator/flywheel/campaign/fraudproof.py").read_text("utf-8")
+    code += (ROOT / "operator/flywheel/campaign/fraudlists.py").read_text("utf-8")
     said = set(re.findall(r'Condition\(\s*"(\w+)"', code)) | set(re.findall(r'"(?:True|False|Unknown)", "(\w+)"', code))
     assert {"Ready", "Loaded", "Invalid"} <= said
     assert sorted(said - code_words(FRAUD)) == []
+
+
+def test_the_line_that_hashes_a_list_makes_one_that_names_the_same(tmp_path):
+    [line] = re.findall(r"```sh\n(while .*)\n```", FRAUD.read_text("utf-8"))
+    staff = "u-1\nannemarie müller\nback\\slash\n"
+    (tmp_path / "staff.txt").write_text(staff, "utf-8")
+    subprocess.run(["/bin/sh", "-c", line], cwd=tmp_path, check=True)
+    plain = read_list(ListOf(source="s", of="User"), staff.encode(), denies=True).packed
+    hashed = read_list(
+        ListOf(source="s", of="User", hashed=True), (tmp_path / "staff").read_bytes(), denies=True
+    ).packed
+    assert plain.hashes == hashed.hashes
+
+
+def test_the_list_that_is_shown_can_be_read():
+    [shown_list] = re.findall(r"```\n(# offices\.txt\n.*?)```", FRAUD.read_text("utf-8"), re.DOTALL)
+    found = read_list(ListOf(source="s"), shown_list.encode(), denies=True)
+    assert (found.packed.entries, found.wrong) == (3, 0)

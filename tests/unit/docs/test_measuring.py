@@ -23,9 +23,10 @@ from flywheel.insight.rules import rules
 
 EDGE, EVENTS = ROOT / "docs/edge.md", ROOT / "docs/events.md"
 RELEASES, CONTENT = ROOT / "docs/releases.md", ROOT / "docs/content.md"
-ABTEST, FRAUD = ROOT / "docs/abtest.md", ROOT / "docs/fraud-worker.md"
+ABTEST, RULES, FRAUD = ROOT / "docs/abtest.md", ROOT / "docs/fraud.md", ROOT / "docs/fraud-worker.md"
 PEOPLE_AND_PODS = {
     "abtest": ABTEST,
+    "fraud": RULES,
     "analytics": EVENTS,
     "browser-gate": RELEASES,
     "content-fetch": CONTENT,
@@ -50,7 +51,7 @@ def code(*folders: str) -> str:
 
 
 def test_every_command_is_described_somewhere() -> None:
-    pages = (EDGE, EVENTS, RELEASES, CONTENT, ABTEST, FRAUD, ROOT / "docs/operating.md", ROOT / "README.md")
+    pages = (EDGE, EVENTS, RELEASES, CONTENT, ABTEST, RULES, FRAUD, ROOT / "docs/operating.md", ROOT / "README.md")
     said = "".join(text(page) for page in pages)
     own = {"operator", "check-install", "check-uninstall", "version"}
     assert sorted(main.commands.keys() - own - PEOPLE_AND_PODS.keys()) == []
@@ -96,7 +97,7 @@ def test_every_alert_is_described_and_no_other() -> None:
     groups = rules("sale", "marketing", MonitoringSettings())["groups"]
     alerts = {rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule}
     assert "CampaignOrdersStopped" in alerts
-    said = {word for word in code_words(EVENTS) if re.fullmatch(r"(?:Campaign|ABTest)[A-Z]\w+", word)}
+    said = {word for word in code_words(EVENTS) if re.fullmatch(r"(?:Campaign|ABTest|Fraud)[A-Z]\w+", word)}
     assert sorted(alerts ^ said) == []
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from tests.ports import free_port
 
 from flywheel.edge.agent import Agent, Observer
 from flywheel.edge.document import (
@@ -35,12 +35,6 @@ from flywheel.edge.render import Layout
 from flywheel.edge.runtime_api import RuntimeApi
 
 PATIENCE = 45.0
-
-
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def until(holds: Callable[[], bool | Awaitable[bool]], what: str, patience: float = PATIENCE) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.edge.stand import Connection, free_port, until
+from tests.ports import free_port
+from tests.unit.edge.stand import Connection, until
 
 from flywheel.edge.bucket import bucket
 from flywheel.edge.document import BUCKETS

@@ -6,19 +6,14 @@ import os
 import signal
 import sys
 from pathlib import Path
-from socket import SOCK_DGRAM, SOCK_STREAM, SocketKind, socket
+from socket import SOCK_DGRAM
 
+from tests.ports import free_port
 from tests.unit.events.world import document
 
 from flywheel.edge.document import encode
 
 MAIN = "from flywheel.cli import main; main()"
-
-
-def free_port(kind: SocketKind = SOCK_STREAM) -> int:
-    with socket(type=kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Sidecar:

@@ -94,6 +94,13 @@ async def test_errors_are_what_the_service_failed_to_answer(log, status, code, e
     assert bool(log._meters.errors.values) is error
 
 
+async def test_what_the_edge_refused_is_counted_by_reasons_that_are_known(log):
+    for number, reason in enumerate(("", "fraud", "fraud", "challenge", "throttle", "rate", "a-word-of-nobody")):
+        log.take(as_json(record(number, rf=reason, st=403 if reason else 200)))
+    counted = log._meters.refused.values
+    assert counted == {("fraud",): 2, ("challenge",): 1, ("throttle",): 1, ("rate",): 1, ("other",): 1}
+
+
 async def test_what_nobody_answered_or_could_read_is_a_row_that_the_store_takes(log):
     log.take(as_json(record(0, st=-1, sd=-1, ts="CR", page=0)))
     for _ in range(2):

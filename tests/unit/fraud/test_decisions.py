@@ -1,14 +1,14 @@
 """Who goes before whom between a verdict and what is done."""
 
-import hashlib
-
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flywheel.fraud.decisions import Decision, Entries, decide, strongest
+from flywheel.fraud.decisions import Decision, decide, strongest
 from flywheel.fraud.explain import duration, explain
+from flywheel.fraud.listed import Entries, Lists
+from flywheel.fraud.listing import read_list
 from flywheel.fraud.policy import Action, ListNames, ListOf, Policy, Ruled, Rules, Snooze, read_rules, write_rules
 from flywheel.fraud.rule import AccountAge, Count, Distinct, Filter, Match, Rule, Sequence
 from flywheel.fraud.words import Event, Verdict
@@ -24,7 +24,7 @@ RULE = Rule(
 BLOCK = Action(kind="Block", lasts=1_800_000, scope=("/coupon",))
 FRIENDS = ListOf(source="configmap/friends/addresses")
 EVENT = Event(id="e", time=NOW, arrived=NOW, address="192.0.2.7", user="ann", fields={"device": "d1"})
-LISTS = {FRIENDS: Entries(FRIENDS, ["# the office", "", "192.0.2.0/24"])}
+LISTS = {FRIENDS: Entries(read_list(FRIENDS, b"# the office\n\n192.0.2.0/24", denies=True).packed)}
 
 
 def verdict(key: str = "192.0.2.7", **more: object) -> Verdict:
@@ -41,8 +41,8 @@ def verdict(key: str = "192.0.2.7", **more: object) -> Verdict:
     return Verdict(**{**given, **more})
 
 
-def decided(policy: Policy, key: str = "192.0.2.7", now: int = NOW) -> Decision:
-    return decide(Ruled(rule=RULE, policy=policy), verdict(key), EVENT, now, LISTS)
+def decided(policy: Policy, key: str = "192.0.2.7", now: int = NOW, lists: Lists = LISTS, **more: object) -> Decision:
+    return decide(Ruled(rule=RULE, policy=policy), verdict(key, **more), EVENT, now, lists)
 
 
 def test_a_block_has_an_absolute_end_and_a_scope() -> None:
@@ -101,43 +101,46 @@ def test_shares_and_holdouts_are_about_as_large_as_they_say_and_have_nothing_to_
     assert done.count("Acted") / (20_000 - done.count("HeldOut")) == pytest.approx(0.3, abs=0.015)
 
 
-@pytest.mark.parametrize(
-    ("of", "lines", "named"),
-    [
-        ("Address", ["192.0.2.7"], True),
-        ("Address", ["2001:db8::/32", "192.0.2.0/29"], True),
-        ("Address", ["192.0.2.8/29"], False),
-        ("User", ["ann"], True),
-        ("User", ["Ann"], False),
-        ("Device", [" d1 "], True),
-        ("Visitor", [""], False),
-    ],
-)
-def test_a_list_names_networks_and_ids(of: str, lines: list[str], named: bool) -> None:
-    assert Entries(ListOf(source="s", of=of), lines).has(EVENT) is named
+def test_while_an_allow_list_has_never_been_read_nobody_is_stopped_and_others_are_done_without() -> None:
+    policy = Policy(action=BLOCK, mode="Enforce", lists=ALLOW)
+    unread = decided(policy, lists={})
+    assert (unread.done, unread.action, unread.would, unread.because) == ("Unprotected", None, "Block", FRIENDS.source)
+    assert decided(Policy(action=BLOCK, mode="Enforce", lists=DENY), lists={}).action == "Block"
+    assert decided(Policy(action=BLOCK, mode="Enforce", lists=WATCH), lists={}).action == "Block"
 
 
-def test_a_list_of_hashes_names_what_has_the_hash() -> None:
-    line = hashlib.sha256(b"ann").hexdigest().upper()
-    entries = Entries(ListOf(source="s", of="User", hashed=True), [line, "ann"])
-    assert entries.has(EVENT)
-    assert entries.wrong == ["ann"]
+def test_who_is_only_watched_is_reviewed_whatever_the_share_and_in_shadow_nothing_follows() -> None:
+    watched = {"listed": "Watch", "detail": FRIENDS.source}
+    found = decided(Policy(action=BLOCK, mode="Enforce", share=0, holdout=10_000, lists=WATCH), **watched)
+    assert (found.done, found.action, found.would, found.until) == ("Watched", "Review", None, 0)
+    found = decided(Policy(action=BLOCK, lists=WATCH), **watched)
+    assert (found.done, found.action, found.would) == ("Watched", None, None)
+    spared = decided(Policy(action=BLOCK, mode="Enforce", lists=WATCH, exempt=EXEMPT), **watched)
+    assert (spared.done, spared.action, spared.would) == ("Exempt", None, None)
 
 
-def test_wrong_lines_are_told_and_name_nobody() -> None:
-    entries = Entries(FRIENDS, ["192.0.2.0/33", "::ffff:g", "office"])
-    assert entries.wrong == ["192.0.2.0/33", "::ffff:g", "office"]
-    assert not entries.has(EVENT)
+def test_a_verdict_of_a_list_says_which() -> None:
+    policy = Policy(action=BLOCK, mode="Enforce", lists=DENY)
+    given = {"listed": "Deny", "detail": FRIENDS.source}
+    ruled = Ruled(rule=RULE, policy=policy)
+    assert explain(ruled, verdict(**given), decided(policy, **given)) == (
+        "address 192.0.2.7: on the deny list configmap/friends/addresses, rule r (version v), at 2027-01-15T08:00:00Z. "
+        "Block on /coupon until 2027-01-15T08:30:00Z (configmap/friends/addresses)."
+    )
+    policy = Policy(action=BLOCK, mode="Enforce", lists=WATCH)
+    assert explain(ruled, verdict(), decided(policy)).endswith(
+        "Review instead of Block: a watch list names the sender (configmap/friends/addresses)."
+    )
 
 
-def test_allow_beats_block_whichever_rule_says_so_and_the_severest_action_is_taken() -> None:
+def test_the_severest_action_is_taken_and_one_rules_allow_list_says_nothing_about_another() -> None:
     block, tag = (
         decided(Policy(action=BLOCK, mode="Enforce")),
         decided(Policy(action=Action(kind="Tag"), mode="Enforce")),
     )
     longer = msgspec.structs.replace(block, until=block.until + 1)
     assert strongest([tag, block, longer]) == longer
-    assert strongest([block, decided(Policy(action=BLOCK, mode="Enforce", lists=ALLOW))]) is None
+    assert strongest([block, decided(Policy(action=BLOCK, mode="Enforce", lists=ALLOW))]) == block
     assert strongest([decided(Policy(action=BLOCK, mode="Shadow"))]) is None
 
 

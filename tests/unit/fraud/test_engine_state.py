@@ -78,6 +78,20 @@ def claim(number: int, at: int, **more: str) -> Event:
     return Event(id=str(number), time=START + at, arrived=START + at, **{"address": "192.0.2.1", **more})
 
 
+def test_a_batch_in_which_every_event_breaks_every_rule_says_so_in_the_order_of_events() -> None:
+    conditions = {"count": Count(more_than=1), "users": Distinct(field="user", more_than=1)}
+    rules = [Rule(name=name, key=("address",), window=60_000, conditions=(each,)) for name, each in conditions.items()]
+    events = [claim(i, i, user=f"u{i % 3}") for i in range(5000)]
+    found = Engine(rules).judge(events)
+    assert [(each.event, each.rule) for each in found[-4:]] == [
+        ("4998", "count"), ("4998", "users"), ("4999", "count"), ("4999", "users"),
+    ]  # fmt: skip
+    assert len(found) == 2 * 4999
+    one_by_one = Engine(rules)
+    assert [verdict for event in events for verdict in one_by_one.judge([event])] == found
+    assert one_by_one.counters_of("count").hits == 4999
+
+
 def test_a_new_window_says_that_it_is_warming_until_it_is_full() -> None:
     engine = Engine([Rule(name="r", key=("address",), window=1000, conditions=(Count(more_than=1),), lateness=0)])
     found = engine.judge([claim(1, 0), claim(2, 10), claim(3, 999), claim(4, 1000), claim(5, 1001)])

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from flywheel.fraud.blocks import Decision
+from flywheel.fraud.listed import Lists
 from flywheel.fraud.rulings import RuleFigures, RulesProblem, Ruling, Shard
 from flywheel.fraud.words import Event, Verdict
 from flywheel.plan import content_hash
@@ -18,6 +19,8 @@ def rule(name: str = "coupons", **fields: Any) -> dict[str, Any]:
 
 
 class SmallEngine:
+    at_once = 100
+
     def __init__(self, _campaign: str, _shard: Shard) -> None:
         self.generation = ""
         self._rules: list[dict[str, Any]] = []
@@ -31,6 +34,12 @@ class SmallEngine:
         if any("name" not in each for each in found):
             raise RulesProblem("A rule has no name.")
         self._rules, self.generation = found, content_hash(found)
+
+    def use_lists(self, _lists: Lists) -> None:
+        """It knows none."""
+
+    def spared(self, _decisions: Sequence[Decision]) -> Sequence[str]:
+        return ()
 
     def judge(self, events: Sequence[Event]) -> Sequence[Ruling]:
         return [ruling for event in events for ruling in self._judge(event)]
@@ -64,6 +73,7 @@ def _ruling(each: dict[str, Any], key: str, event: Event, count: int, since: int
         id=content_hash([each["name"], key]), kind=each["key"], value=key, action=each["action"],
         until=event.arrived + each["for"], scope=tuple(each["scope"]), status=each.get("status", 403),
         body=each.get("body", ""), page=each.get("page", ""), per_second=each.get("perSecond", 0.0),
+        pass_for=each.get("passFor", 0),
         rule=each["name"], event=event.id, reason=f"{count} of {each['event']}, more than {each['moreThan']}",
     )  # fmt: skip
     return Ruling(verdict, (decision,))

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from tests.unit.fraud_worker.world import CAMPAIGN, site
 
+from flywheel.fraud.batch import pack
 from flywheel.fraud.casebook import Casebook
 from flywheel.fraud.embedded import make_engine
 from flywheel.fraud.journal import Journal
@@ -52,7 +53,7 @@ def book(*rules: Ruled) -> Casebook:
 
 
 def judge(made: Casebook, *events: Event) -> list[tuple[str, str, str, tuple[str, ...]]]:
-    for _ in made.apply(Events(CAMPAIGN, "a", 1, events)):
+    for _ in made.apply(Events(CAMPAIGN, "a", 1, pack(events))):
         pass
     return sorted((each.kind, each.value, each.action, each.scope) for each in made.desk(CAMPAIGN).blocks)
 
@@ -70,16 +71,32 @@ def test_whoever_breaks_a_rule_is_blocked_and_only_in_enforce():
     assert judge(book(ruled("r", "user")), *claims(3, **sender)) == both
 
 
-def test_of_what_is_decided_on_an_event_the_strongest_is_carried_out():
+def test_the_latest_verdicts_say_what_followed():
+    made = book(
+        ruled("acts", "address"), ruled("quiet", "user", mode="Shadow"), ruled("held", "visitor", holdout=10_000)
+    )
+    judge(made, *claims(3, address="192.0.2.1", user="u", visitor="v"))
+    told = {each.rule: each.outcomes for each in made.desk(CAMPAIGN).engine.figures()}
+    assert told == {"acts": ("Blocked",), "quiet": ("WouldBlock",), "held": ("Holdout",)}
+
+
+def test_all_that_is_decided_on_an_event_is_carried_out_about_whom_it_is():
     review = ruled("reviews", "user", Action(kind="Review", queue="q"))
     made = book(ruled("blocks", "address"), review)
     found = judge(made, *claims(3, address="192.0.2.1", user="u"))
-    assert found == [("address", "192.0.2.1", "Block", ("/coupon",))]
+    assert found == [("address", "192.0.2.1", "Block", ("/coupon",)), ("user", "u", "Review", ("/",))]
     assert made.desk(CAMPAIGN).verdicts == 2
-    (held,) = made.desk(CAMPAIGN).blocks
+    held = next(each for each in made.desk(CAMPAIGN).blocks if each.kind == "address")
     assert (held.status, held.body, held.rule, held.event) == (429, "no", "blocks", "m-2")
     assert held.until == BEGAN + 20 + 1_800_000
     assert "3 where the limit is 2" in held.reason
+
+
+def test_a_block_of_one_subject_does_not_keep_another_one_free():
+    longer = Action(kind="Block", lasts=86_400_000, scope=("/coupon",))
+    made = book(ruled("blocks", "address"), ruled("hastes", "visitor", longer, more_than=0))
+    found = judge(made, *claims(3, address="192.0.2.1", visitor="v"))
+    assert [each[:2] for each in found] == [("address", "192.0.2.1"), ("visitor", "v")]
 
 
 def test_rules_that_cannot_be_read_leave_those_before():
@@ -102,14 +119,14 @@ async def test_after_a_restart_from_snapshot_and_journal_the_verdicts_are_the_sa
     first = started()
     task = asyncio.create_task(first.run())
     await first.submit(RulesRecord(document(*rules)))
-    await first.submit(Events(CAMPAIGN, "a", 1, claims(18, **sender)))
+    await first.submit(Events(CAMPAIGN, "a", 1, pack(claims(18, **sender))))
     await first.take_snapshot()
-    await first.submit(Events(CAMPAIGN, "a", 2, claims(2, 18, **sender)))
+    await first.submit(Events(CAMPAIGN, "a", 2, pack(claims(2, 18, **sender))))
     task.cancel()
     second = started()
     assert second.replayed == 1
     task = asyncio.create_task(second.run())
-    await second.submit(Events(CAMPAIGN, "a", 3, claims(5, 20, **sender)))
+    await second.submit(Events(CAMPAIGN, "a", 3, pack(claims(5, 20, **sender))))
     task.cancel()
     expected = book(*rules)
     judge(expected, *claims(25, **sender))

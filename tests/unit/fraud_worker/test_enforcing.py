@@ -155,6 +155,28 @@ async def test_a_sidecar_that_starts_anew_goes_on_with_what_it_was_told(tmp_path
         assert again
 
 
+async def test_a_worker_that_has_lost_its_volume_lifts_nothing(tmp_path: Path):
+    key = base64.b64encode(KEY).decode()
+    async with edge(tmp_path, shop()) as stand:
+        assert stand.enforcer
+        await tell(stand, decision(until=now() + 3_000), keys={"k1": key}, whole=True)
+        assert (await ask(stand)).status == 403
+        await tell(stand, keys={"k2": key}, whole=True)
+        assert (await ask(stand)).status == 403, "who remembers nothing has not decided otherwise"
+        await tell(stand, decision("127.0.0.8"), keys={"k2": key}, whole=True)
+        await tell(stand, keys={"k2": key}, whole=True)
+        assert (await ask(stand, source="127.0.0.8")).status == 200, "what it knows it may lift"
+        assert (await ask(stand)).status == 403
+        keeping = asyncio.create_task(stand.enforcer.run())
+
+        async def is_over() -> bool:
+            return (await ask(stand)).status == 200 and not len(stand.enforcer.maps)
+
+        await until(is_over, "it ends at its time")
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+
+
 async def _is_gone(stand: Edge) -> bool:
     try:
         (await stand.connect()).close()

@@ -3,14 +3,16 @@
 import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.unit.events.world import seeded
 from tests.unit.fraud_worker.small_engine import SmallEngine, rule
 
+from flywheel.fraud.batch import pack
 from flywheel.fraud.casebook import Casebook
 from flywheel.fraud.journal import Journal, JournalBroken
 from flywheel.fraud.judging import Judging
-from flywheel.fraud.records import Events, Rules
+from flywheel.fraud.records import Events, Rules, encode
 from flywheel.fraud.rulings import ALONE
 from flywheel.fraud.snapshots import Snapshots
 from flywheel.fraud.words import Event
@@ -87,7 +89,7 @@ def batch(number: int, sender: str = "edge-0-a") -> Events:
         Event(id=f"{sender}-{number}-{each}", name="Coupon Claimed", time=number, arrived=number, address="192.0.2.1")
         for each in range(10)
     )
-    return Events("spring", sender, number, events)
+    return Events("spring", sender, number, pack(events))
 
 
 def judging(directory: Path) -> Judging:
@@ -151,3 +153,19 @@ async def test_a_disk_that_is_full_is_told_to_the_sender_and_leaves_the_journal_
     assert await made.submit(batch(1))
     assert made.casebook.desks["spring"].events == 10
     task.cancel()
+
+
+def test_a_journal_of_another_version_is_refused_and_not_guessed_at(tmp_path: Path):
+    for number, record in enumerate(
+        (msgspec.msgpack.encode(["events", "spring", "a", 1, []]), encode(batch_of(2))), start=1
+    ):
+        folder = tmp_path / str(number)
+        journal = Journal(folder / "journal", 500)
+        journal.append([record])
+        journal.close()
+        with pytest.raises(ValueError, match="a record of the journal"):
+            judging(folder)
+
+
+def batch_of(version: int) -> Events:
+    return Events("spring", "a", 1, msgspec.structs.replace(pack([]), format=version))

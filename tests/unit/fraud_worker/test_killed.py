@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from tests.unit.edge.stand import free_port, until
+from tests.ports import free_port
+from tests.unit.edge.stand import until
 from tests.unit.events.process import MAIN
 from tests.unit.events.world import seeded
 from tests.unit.fraud_worker.small_engine import SmallEngine, rule
 from tests.unit.fraud_worker.world import CAMPAIGN, KEYS, operator, token
 
 from flywheel.events.rows import EventRow
+from flywheel.fraud.archive import Archive
 from flywheel.fraud.desk import Desk
 from flywheel.fraud.from_row import event_of
 from flywheel.fraud.journal import Journal
@@ -29,8 +31,8 @@ BEGAN = 1_795_453_200_000
 
 
 class Process:
-    def __init__(self, directory: Path) -> None:
-        self.directory, self.port = directory, free_port()
+    def __init__(self, directory: Path, *engine: str) -> None:
+        self.directory, self.port, self.engine = directory, free_port(), engine
         self.process: asyncio.subprocess.Process | None = None
         (directory / "keys.json").write_text(json.dumps(KEYS.documents()))
         (directory / "rules.json").write_text(json.dumps({CAMPAIGN: RULES}))
@@ -42,6 +44,7 @@ class Process:
 
     async def start(self) -> None:
         arguments = ("-m", "tests.unit.fraud_worker.worker_process", str(self.directory), str(self.port))
+        arguments += self.engine
         with (self.directory / "log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, *arguments, stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": "operator:."}
@@ -119,8 +122,16 @@ async def test_whatever_moment_it_is_killed_at_the_verdicts_are_those_of_one_tha
         task.cancel()
     expected = Desk(CAMPAIGN, SmallEngine(CAMPAIGN, ALONE))
     expected.engine.load(json.dumps(RULES).encode())
+    said: set[tuple[str, str]] = set()
     for row, address in given:
-        expected.judge([event_of(row, address)])
+        expected.judge(
+            [event_of(row, address)], lambda _, ruling: said.add((ruling.verdict.rule, ruling.verdict.event))
+        )
+    archive = Archive(tmp_path / "volume/verdicts.sqlite")
+    await until(lambda: archive.count() >= len(said), "all verdicts are kept", 30)
+    kept = [(each.rule, each.event) for each in archive.latest(CAMPAIGN, 10**9)]
+    assert sorted(kept) == sorted(said), "each of them once"
+    archive.close()
     found = await worker.state()
     await worker.kill()
     assert KILLS < 5 or "records replayed" in (tmp_path / "log").read_text()
@@ -136,7 +147,7 @@ async def test_the_command_runs_a_worker_with_the_engine_that_it_is_given(tmp_pa
     worker = Process(tmp_path)
     arguments = ["fraud-worker", "--namespace=shop", "--pod=flywheel-fraud-1", "--shards=2"]
     arguments += [f"--data-directory={tmp_path / 'volume'}", f"--rules-file={tmp_path / 'rules.json'}"]
-    arguments += [f"--port={worker.port}", f"--metrics-port={free_port()}"]
+    arguments += [f"--port={worker.port}", f"--metrics-port={free_port()}", "--admin-port=0"]
     arguments += ["--engine=tests.unit.fraud_worker.small_engine:SmallEngine"]
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", MAIN, *arguments, env={**os.environ, "PYTHONPATH": "operator:."}

@@ -1,6 +1,7 @@
 """What services, gateways and sidecars ask the worker, and who may."""
 
 import asyncio
+import threading
 import time
 import uuid
 from pathlib import Path
@@ -9,11 +10,16 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
+from tests.unit.edge.stand import until
 from tests.unit.fraud_worker.small_engine import SmallEngine, rule
 from tests.unit.fraud_worker.world import CAMPAIGN, KEYS, NAMESPACE, RunningWorker, bearer, fetch, operator
 
 from flywheel.fraud import feed
+from flywheel.fraud.batch import encode, pack
 from flywheel.fraud.passes import is_good, sign
+from flywheel.fraud.policy import Action, Policy, Ruled, Rules
+from flywheel.fraud.rule import Count, Rule
+from flywheel.fraud.rulings import Shard
 from flywheel.fraud.words import Event
 from flywheel.fraud.worker import Settings, Worker
 from flywheel.plan import content_hash
@@ -24,6 +30,11 @@ RULES = (
     rule("challenges", event="Challenge", moreThan=0, action="Challenge", page="/prove", scope=["/"]),
     rule("slows", event="Slow", moreThan=0, action="Throttle", perSecond=1, scope=["/"]),
 )
+
+
+def ruled(name: str, **policy: Any) -> Ruled:
+    judged = Rule(name=name, key=("user",), window=60_000, conditions=(Count(more_than=1),))
+    return Ruled(rule=judged, policy=Policy(action=Action(kind="Review"), **policy))
 
 
 @pytest.fixture
@@ -43,7 +54,7 @@ async def session():
 
 async def post(session: aiohttp.ClientSession, worker: RunningWorker, *events: Event, number: int = 1, **headers: str):
     given = {**bearer(f"{CAMPAIGN}-edge"), "X-Flywheel-Batch": f"edge-0/{number}", **headers}
-    async with session.post(f"{worker.url}/v1/fraud/events", data=msgspec.msgpack.encode(events), headers=given) as r:
+    async with session.post(f"{worker.url}/v1/fraud/events", data=encode(pack(events)), headers=given) as r:
         return r.status, await r.json()
 
 
@@ -63,14 +74,22 @@ async def check(session: aiohttp.ClientSession, worker: RunningWorker, **questio
 async def test_a_service_is_told_the_strongest_action_and_all_reasons(worker, session):
     events = [event("Block", address="192.0.2.1"), event("Review", address="192.0.2.1", user="u-1")]
     assert await post(session, worker, *events) == (200, {"judged": 2})
-    assert await check(session, worker, address="192.0.2.2", user="u-2") == {"verdict": "Allow", "reasons": []}
+    assert await check(session, worker, address="192.0.2.2", user="u-2") == {
+        "verdict": "Allow",
+        "reasons": [],
+        "available": True,
+    }
     assert (await check(session, worker, user="u-1"))["verdict"] == "Review"
     both = await check(session, worker, address="192.0.2.1", user="u-1", path="/coupon/1")
     assert both["verdict"] == "Block"
     assert [(each["rule"], each["action"]) for each in both["reasons"]] == [("blocks", "Block"), ("reviews", "Review")]
     assert both["reasons"][0]["event"] == events[0].id
     assert (await check(session, worker, address="192.0.2.1", path="/"))["verdict"] == "Allow"
-    assert await check(session, worker, campaign="other", address="192.0.2.1") == {"verdict": "Allow", "reasons": []}
+    assert await check(session, worker, campaign="other", address="192.0.2.1") == {
+        "verdict": "Allow",
+        "reasons": [],
+        "available": True,
+    }
 
 
 async def test_a_gateway_is_answered_200_or_what_the_client_gets(worker, session):
@@ -103,6 +122,61 @@ async def test_a_gateway_is_answered_200_or_what_the_client_gets(worker, session
     assert (await ask("192.0.2.2", Cookie=f"fw_pass={granted['value']}x"))[0] == 303
 
 
+async def test_a_pass_holds_as_long_as_the_challenge_says(worker, session):
+    worker.rules(*RULES, rule("asks", event="Ask", moreThan=0, action="Challenge", page="/prove", passFor=600))
+    await until(lambda: worker.worker.casebook.desk(CAMPAIGN).engine.generation != "", "the rules")
+
+    async def granted(**wish: Any) -> tuple[int, int]:
+        body = {"campaign": CAMPAIGN, "address": "192.0.2.9", **wish}
+        async with session.post(f"{worker.url}/v1/fraud/passes", json=body, headers=bearer()) as response:
+            return response.status, round((await response.json()).get("until", 0) - time.time())
+
+    assert abs((await granted())[1] - 3600) < 5, "nothing says how long"
+
+    async def is_challenged() -> bool:
+        await post(session, worker, event("Ask", address="192.0.2.9"), number=time.monotonic_ns())
+        return (await check(session, worker, address="192.0.2.9"))["verdict"] == "Challenge"
+
+    await until(is_challenged, "the challenge")
+    assert abs((await granted())[1] - 600) < 5
+    assert abs((await granted(seconds=60))[1] - 60) < 5
+    assert (await granted(seconds=31 * 86_400))[0] == 400
+
+
+async def test_while_nobody_can_judge_the_rules_say_what_holds(session: aiohttp.ClientSession, tmp_path: Path):
+    held = threading.Event()
+
+    def slow(campaign: str, shard: Shard) -> SmallEngine:
+        held.wait(10)
+        return SmallEngine(campaign, shard)
+
+    starting = RunningWorker(tmp_path / "worker", slow)
+    prizes = ruled("prizes", mode="Enforce", on_unavailable="Deny")
+    others = (ruled("seen", mode="Enforce", on_unavailable="Review"), ruled("shadow", on_unavailable="Deny"))
+    document = {CAMPAIGN: Rules(rules=(*others, prizes)), "pages": Rules(rules=(ruled("open", mode="Enforce"),))}
+    (starting.directory / "rules.json").write_bytes(msgspec.json.encode(document))
+    task = asyncio.create_task(starting.start())
+    try:
+        await until(lambda: starting.is_listening(), "its port")
+        answer = await check(session, starting, user="u-1")
+        assert (answer["verdict"], answer["available"]) == ("Block", False)
+        assert [each["rule"] for each in answer["reasons"]] == ["prizes", "seen"]
+        assert "onUnavailable" in answer["reasons"][0]["reason"]
+        assert (await check(session, starting, campaign="pages"))["verdict"] == "Allow"
+        url = f"{starting.url}/v1/fraud/ext-authz/{CAMPAIGN}/coupon"
+        async with session.get(url, headers={"X-Forwarded-For": "192.0.2.1"}) as response:
+            assert (response.status, response.headers["X-Fraud-Verdict"]) == (200, "Unavailable")
+        (starting.directory / "rules.json").write_text("no rules")
+        body = {"campaign": CAMPAIGN}
+        async with session.post(f"{starting.url}/v1/fraud/check", json=body, headers=bearer()) as response:
+            assert response.status == 503
+    finally:
+        starting.rules(*RULES)
+        held.set()
+        await task
+        await starting.stop()
+
+
 async def test_only_those_who_may_are_answered(worker, session):
     wrong = {
         "nobody": ({}, 401),
@@ -121,13 +195,16 @@ async def test_only_those_who_may_are_answered(worker, session):
         assert response.status == 401
 
 
+OTHER_FORMAT = encode(msgspec.structs.replace(pack([]), format=2))
+
+
 async def test_bad_batches_are_refused_whole(worker, session):
     assert (await post(session, worker, event("Block"), **{"X-Flywheel-Batch": "no number"}))[0] == 400
     url, headers = f"{worker.url}/v1/fraud/events", {**bearer(f"{CAMPAIGN}-edge"), "X-Flywheel-Batch": "a/1"}
-    for body in (b"", b"rubbish", msgspec.msgpack.encode([{"id": 1}]), msgspec.msgpack.encode({"a": 1})):
+    for body in (b"", b"rubbish", msgspec.msgpack.encode([{"id": 1}]), OTHER_FORMAT, msgspec.msgpack.encode({"a": 1})):
         async with session.post(url, data=body, headers=headers) as response:
             assert (response.status, (await response.json())["error"]) == (400, "unreadable")
-    many = msgspec.msgpack.encode([event("Block", address="192.0.2.1")] * 5_001)
+    many = encode(pack([event("Block", address="192.0.2.1")] * 5_001))
     async with session.post(url, data=many, headers=headers) as response:
         assert response.status == 413
     assert (await worker.state())["campaigns"][CAMPAIGN]["events"] == 0
@@ -157,6 +234,7 @@ async def test_a_second_worker_does_not_start(worker, tmp_path):
         worker.directory / "rules.json",
         port=0,
         metrics_port=0,
+        admin_port=0,
         lock_seconds=0.1,
     )
     assert await asyncio.wait_for(Worker(settings, SmallEngine, fetch).run(), 10) == 1

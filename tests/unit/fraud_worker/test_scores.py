@@ -16,6 +16,7 @@ from tests.unit.fraud import trained
 from tests.unit.fraud_worker.test_embedded import BEGAN, BLOCK, document, ruled
 from tests.unit.fraud_worker.world import CAMPAIGN, RunningWorker, bearer, operator
 
+from flywheel.fraud.batch import pack
 from flywheel.fraud.casebook import Casebook
 from flywheel.fraud.embedded import make_engine
 from flywheel.fraud.journal import Journal
@@ -93,7 +94,7 @@ def test_the_verdicts_are_those_of_the_model(models: Models, ahead: bool):
     made = book(models, scored())
     apply(made, Model(FOREST))
     events, rows = claims()
-    record = Events(CAMPAIGN, "a", 1, events)
+    record = Events(CAMPAIGN, "a", 1, pack(events))
     if ahead:
         apply(made, record)
     else:
@@ -113,13 +114,13 @@ def test_the_verdicts_are_those_of_the_model(models: Models, ahead: bool):
 def test_without_its_model_a_rule_stops_nobody_and_counts_whom_it_could_not_judge(models: Models):
     made = book(models, scored(), ruled("r", "address", more_than=0))
     events, _ = claims(20)
-    apply(made, Events(CAMPAIGN, "a", 1, events))
+    apply(made, Events(CAMPAIGN, "a", 1, pack(events)))
     verdicts, figures = found(made)
     assert verdicts == 20, "the other rule goes on"
     assert (figures.rule, figures.evaluated, figures.hits, figures.unusable) == ("odd", 20, 0, 20)
     apply(made, Model(FOREST))
     more, _ = claims(40, start=20)
-    apply(made, Events(CAMPAIGN, "a", 2, more))
+    apply(made, Events(CAMPAIGN, "a", 2, pack(more)))
     assert found(made)[1].hits > 0
     assert found(made)[1].unusable == 20
 
@@ -139,7 +140,7 @@ def test_events_that_lack_a_feature_are_counted_and_let_go(models: Models):
         )
         for n, value in enumerate(odd)
     ]  # fmt: skip
-    apply(made, Events(CAMPAIGN, "a", 1, tuple(events)))
+    apply(made, Events(CAMPAIGN, "a", 1, pack(tuple(events))))
     verdicts, figures = found(made)
     assert (verdicts, figures.unusable) == (1, 4), "true is 1, and the others are no numbers"
 
@@ -149,7 +150,7 @@ def test_a_score_beside_other_conditions(models: Models, combine: Any):
     made = book(models, scored("odd", FOREST, Count(more_than=1), combine=combine))
     apply(made, Model(FOREST))
     events, rows = claims(500)
-    apply(made, Events(CAMPAIGN, "a", 1, events))
+    apply(made, Events(CAMPAIGN, "a", 1, pack(events)))
     high = np.round(trained.model("forest").predict_proba(rows)[:, 1], 6) > LIMIT
     often = np.arange(500) >= 250
     assert found(made)[0] == ((high & often) if combine == "All" else (high | often)).sum()
@@ -181,7 +182,8 @@ def test_the_volume_and_the_book_hold_a_bounded_number(tmp_path: Path):
 async def test_after_any_kill_the_same_log_gives_the_same_verdicts(tmp_path: Path):
     """Copies of the volume at many moments are what a kill leaves; each goes on to the same digest."""
     events, _ = claims(600)
-    batches = [Events(CAMPAIGN, "a", number, events[at : at + 30]) for number, at in enumerate(range(0, 600, 30), 1)]
+    parts = [pack(events[at : at + 30]) for at in range(0, 600, 30)]
+    batches = [Events(CAMPAIGN, "a", number, part) for number, part in enumerate(parts, 1)]
     log: list[Any] = [RulesRecord(document(scored())), *batches]
     log.insert(8, Model(FOREST))
     expected: list[tuple[int, bytes]] = []
@@ -279,7 +281,7 @@ async def test_questions_are_answered_while_a_slow_model_thinks(tmp_path: Path, 
     task = asyncio.create_task(made.run())
     await made.submit(RulesRecord(document(scored())))
     await made.submit(Model(FOREST))
-    waiting = asyncio.create_task(made.submit(Events(CAMPAIGN, "a", 1, claims(5)[0])))
+    waiting = asyncio.create_task(made.submit(Events(CAMPAIGN, "a", 1, pack(claims(5)[0]))))
     await until(entered.is_set, "the model is asked")
     assert not waiting.done()
     leave.set()

@@ -10,15 +10,18 @@ import aiohttp
 import msgspec
 import pytest
 from aiohttp import web
-from tests.unit.edge.stand import free_port, until
+from tests.ports import free_port
+from tests.unit.edge.stand import until
 from tests.unit.events.process import Sidecar
 from tests.unit.events.world import KEY, as_json, document, event_row, track
 
 from flywheel.edge.document import Fraud, encode
 from flywheel.events.rows import EventRow
-from flywheel.fraud import sending
+from flywheel.fraud import feed, sending
+from flywheel.fraud.checking import read
 from flywheel.fraud.from_row import event_of
 from flywheel.fraud.link import Link
+from flywheel.fraud.packed import Packed, Reading
 from flywheel.fraud.sending import Meters, Sending, Token
 from flywheel.fraud.words import Event
 
@@ -32,6 +35,7 @@ class Stub:
         self.port = free_port()
         self.batches: list[tuple[str, list[Event]]] = []
         self.tokens: list[str] = []
+        self.lost: list[str] = []
         self.answers: list[int] = []
         self.hold = asyncio.Event()
         self.hold.set()
@@ -61,8 +65,9 @@ class Stub:
         await self.hold.wait()
         if self.answers and (status := self.answers.pop(0)) != 200:
             return web.Response(status=status)
+        self.lost.append(request.headers["X-Flywheel-Lost"])
         self.tokens.append(request.headers["Authorization"])
-        events = msgspec.msgpack.decode(body, type=list[Event])
+        events = [*Packed(Reading(read(body)))]
         self.batches.append((request.headers["X-Flywheel-Batch"], events))
         return web.json_response({"judged": len(events)})
 
@@ -116,6 +121,7 @@ async def test_a_batch_keeps_its_number_until_it_is_taken(stub: Stub, sent: Send
     sent.note([event_row(2)], "192.0.2.1")
     await until(lambda: len(stub.batches) == 2, "the next event is there")
     assert stub.batches[1][0].endswith("/3")
+    assert stub.lost == ["0", "1"], "what it could not read"
 
 
 async def test_what_waits_is_bounded_the_oldest_go_and_are_counted(stub: Stub, sent: Sending):
@@ -130,6 +136,9 @@ async def test_what_waits_is_bounded_the_oldest_go_and_are_counted(stub: Stub, s
     await until(lambda: len(stub.events()) == 1_001, "the rest is there")
     assert stub.events() == ["m-0", *(f"m-{each}" for each in range(2_001, 3_001))]
     assert meters(sent).sent.values == {(stub.url,): 1_001.0}
+    sent.note([event_row(9_999)], "192.0.2.1")
+    await until(lambda: len(stub.events()) == 1_002, "one more")
+    assert sum(map(int, stub.lost)) == 2_000, "the worker is told once how many it never gets"
 
 
 async def test_every_worker_gets_every_event_and_one_that_hangs_holds_up_no_other(stub: Stub, tmp_path: Path):
@@ -225,3 +234,22 @@ def test_an_event_has_flat_typed_fields_and_no_more_than_three_levels():
     damaged = EventRow(message_id="m", type="page", time=0, original_time=0, ingest_time=0, expires_at=0)
     damaged.properties = "[1]"
     assert event_of(damaged, "").fields == {"source": "library"}
+
+
+async def test_a_worker_that_is_no_longer_asked_is_not_missed(tmp_path: Path):
+    (tmp_path / "token").write_text("t")
+
+    async def take(_worker: str, _line: feed.Line) -> None:
+        pass
+
+    meters, gone = Meters(), f"http://127.0.0.1:{free_port()}"
+    link = Link("pod", tmp_path / "token", take, meters)
+    link.use_workers((gone,))
+    running = asyncio.create_task(link.run())
+    try:
+        await until(lambda: meters.connected.values == {(gone,): 0.0}, "its silence is told")
+        link.use_workers(())
+        await until(lambda: not meters.connected.values, "nobody waits for it")
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)

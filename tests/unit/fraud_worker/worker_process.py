@@ -1,10 +1,14 @@
-"""`python -m tests.unit.fraud_worker.worker_process DIRECTORY PORT`: a worker as a process, with the small engine."""
+"""`python -m tests.unit.fraud_worker.worker_process DIRECTORY PORT [ENGINE]`: a worker as a process.
+
+Its engine is the small one, or the one that is named.
+"""
 
 import asyncio
 import json
 import os
 import sys
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from tests.unit.fraud_worker.small_engine import SmallEngine
@@ -27,11 +31,13 @@ async def run() -> int:
         operator_account="flywheel-system:flywheel",
         port=port,
         metrics_port=0,
+        admin_port=int(os.environ.get("ADMIN_PORT", "0")),
         snapshot_every=float(os.environ.get("SNAPSHOT_EVERY", "0.15")),
         segment_bytes=int(os.environ.get("SEGMENT_BYTES", "50000")),
         lock_seconds=0.5,
     )
-    return await Worker(settings, SmallEngine, fetch).run()
+    make_engine = resolve_name(sys.argv[3]) if len(sys.argv) > 3 else SmallEngine
+    return await Worker(settings, make_engine, fetch).run()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import json
+import socket
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
+from tests.ports import free_port
 from tests.unit.edge import stand
 from tests.unit.events.world import as_json
 from tests.unit.fraud_worker.small_engine import SmallEngine, rule
@@ -61,7 +63,7 @@ class RunningWorker:
         self.make_engine = make_engine
         self.directory = directory
         directory.mkdir(exist_ok=True)
-        self.port, self.metrics_port = stand.free_port(), stand.free_port()
+        self.port, self.metrics_port = free_port(), free_port()
         self.worker: Worker | None = None
         self.task: asyncio.Task[int] | None = None
         self.rules(rule())
@@ -83,6 +85,7 @@ class RunningWorker:
             operator_account=OPERATOR,
             port=self.port,
             metrics_port=self.metrics_port,
+            admin_port=0,
             lock_seconds=0.2,
         )
         self.worker = Worker(settings, self.make_engine, fetch)
@@ -90,9 +93,19 @@ class RunningWorker:
         await asyncio.wait_for(self.worker.started.wait(), 10)
         await stand.until(lambda: bool(self.worker.casebook.generation), "the rules are loaded")
 
+    def is_listening(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
     async def stop(self) -> int:
         self.worker.stop()
         return await asyncio.wait_for(self.task, 10)
+
+    @property
+    def admin(self) -> str:
+        """Address of the port for people."""
+        assert self.worker
+        return f"http://127.0.0.1:{self.worker.ports['admin']}"
 
     async def state(self) -> dict[str, Any]:
         async with (

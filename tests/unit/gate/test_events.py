@@ -9,7 +9,8 @@ import pytest
 from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.gate.measuring import NOW, free_port, read, serving, target
+from tests.ports import free_port
+from tests.unit.gate.measuring import NOW, read, serving, target
 from tests.unit.store.material import NOON, Keys, client_of, event, lines, request, running
 
 from flywheel.api.gate_measured import EventsGate

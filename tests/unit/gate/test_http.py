@@ -12,7 +12,8 @@ import pytest
 from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.gate.measuring import free_port, read, serving, talking, target
+from tests.ports import free_port
+from tests.unit.gate.measuring import read, serving, talking, target
 
 from flywheel.api.gate_measured import HttpGate, JsonCheck
 from flywheel.release.gate.calls import LARGEST_BODY, Clients

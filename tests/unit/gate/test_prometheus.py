@@ -17,7 +17,8 @@ import httpx
 import pytest
 import yaml
 from aiohttp import web
-from tests.unit.gate.measuring import NOW, free_port, own_certificate, read, serving, talking, target
+from tests.ports import free_port
+from tests.unit.gate.measuring import NOW, own_certificate, read, serving, talking, target
 
 from flywheel.api.gate_measured import PrometheusGate
 from flywheel.kube.errors import ApiError

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import time
 from typing import Any
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import Metric
 from tests.unit.abtest_command.story import Story
+from tests.unit.insight.fraud_figures import BusyWorker, faults, link
 from tests.unit.insight.world import CAMPAIGN, NAMESPACE
 
 from flywheel.events.commit import Outcome
@@ -26,8 +29,10 @@ SERVICES = ("landing", "seckill")
 class Busy:
     """A collector: between two looks at it something happened. One request of four to seckill fails."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.meters = Meters(NAMESPACE, CAMPAIGN)
+    def __init__(self, registry: CollectorRegistry, home: Path) -> None:
+        self.meters, self.link = Meters(NAMESPACE, CAMPAIGN), link()
+        self.meters.sources += self.link.sources
+        BusyWorker(registry, home)
         self.store = StoreFigures(NAMESPACE, registry)
         registry.register(Gauges(NAMESPACE, {CAMPAIGN: self.measured()}))
         registry.register(ABTestGauges(lambda: [tested()]))
@@ -36,6 +41,7 @@ class Busy:
     def collect(self) -> Iterator[Metric]:
         self.visits()
         self.faults()
+        faults(self.meters, self.link)
         self.store.count(CAMPAIGN, "events", Outcome(stored=80, duplicates=1, refused=1))
         self.store.commit("events", 0.02)
         self.store.size("events", 1 << 30)
@@ -89,14 +95,15 @@ class Busy:
 def exporting() -> Iterator[int]:
     """Serve all figures; the port is given."""
     registry = CollectorRegistry()
-    Busy(registry)
-    server, thread = start_http_server(0, addr="127.0.0.1", registry=registry)
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with TemporaryDirectory(prefix="flywheel-") as home:
+        Busy(registry, Path(home))
+        server, thread = start_http_server(0, addr="127.0.0.1", registry=registry)
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()
 
 
 def tested() -> dict[str, Any]:

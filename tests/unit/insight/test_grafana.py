@@ -11,6 +11,7 @@ from tools.bootstrap.peers import GRAFANA_PACKAGES
 
 from flywheel.insight.abtest_dashboard import abtest_dashboard
 from flywheel.insight.dashboard import dashboard
+from flywheel.insight.fraud_dashboard import fraud_dashboard
 
 OPTIONS = ["--noEmit", "--strict", "--skipLibCheck", "--moduleResolution", "bundler", "--module", "esnext"]
 # How the types of a panel's own options are called.
@@ -61,6 +62,10 @@ def test_grafana_knows_every_field(tmp_path: Path) -> None:
 
 def test_grafana_knows_every_field_of_the_tests_board(tmp_path: Path) -> None:
     assert complaints(abtest_dashboard(CAMPAIGN, NAMESPACE, TITLE), tmp_path) == ""
+
+
+def test_grafana_knows_every_field_of_the_fraud_board(tmp_path: Path) -> None:
+    assert complaints(fraud_dashboard(CAMPAIGN, NAMESPACE, TITLE), tmp_path) == ""
 
 
 def test_the_check_sees_mistakes(tmp_path: Path) -> None:

@@ -17,12 +17,15 @@ from tests.unit.insight.world import CAMPAIGN, NAMESPACE, SETTINGS, TITLE
 from flywheel.api.load import load_campaign
 from flywheel.insight.abtest_dashboard import abtest_dashboard
 from flywheel.insight.dashboard import dashboard, dashboard_manifest
+from flywheel.insight.fraud_dashboard import fraud_dashboard
 from flywheel.insight.monitoring import Goal, MonitoringSettings
 from flywheel.insight.rules import prometheus_rule_manifest, rules, rules_config_map
 from flywheel.insight.scraping import pod_monitor_manifest, worker_monitor_manifest
 from flywheel.plan import CAMPAIGN_LABEL, Manifest
 
 GOLDEN = Path(__file__).parent / "golden"
+SHARED = "flywheel_(store|fraud_(ready|event_seconds|question_seconds|journal))"
+"""Figures of workers that all campaigns of a namespace share."""
 
 
 def holds(name: str, text: str) -> None:
@@ -41,7 +44,8 @@ def manifests() -> list[Manifest]:
 
 
 def boards() -> list[dict[str, Any]]:
-    return [dashboard(CAMPAIGN, NAMESPACE, TITLE, SETTINGS), abtest_dashboard(CAMPAIGN, NAMESPACE, TITLE)]
+    shown = [board(CAMPAIGN, NAMESPACE, TITLE) for board in (abtest_dashboard, fraud_dashboard)]
+    return [dashboard(CAMPAIGN, NAMESPACE, TITLE, SETTINGS), *shown]
 
 
 def expressions() -> list[str]:
@@ -55,6 +59,7 @@ def test_the_dashboard_is_as_written_down() -> None:
     made = dashboard_manifest(CAMPAIGN, NAMESPACE, TITLE, SETTINGS)
     holds("dashboard.json", made["data"][f"{NAMESPACE}-{CAMPAIGN}.json"])
     holds("abtest_dashboard.json", made["data"][f"{NAMESPACE}-{CAMPAIGN}.tests.json"])
+    holds("fraud_dashboard.json", made["data"][f"{NAMESPACE}-{CAMPAIGN}.fraud.json"])
 
 
 def test_rules_and_monitors_are_as_written_down() -> None:
@@ -72,7 +77,7 @@ def test_every_question_is_about_this_campaign_alone(expression: str) -> None:
     selected = re.findall(r"\b(?:campaign|flywheel|ALERTS)[a-z_]*\{([^}]*)\}", expression)
     own = f'namespace="{NAMESPACE}",campaign="{CAMPAIGN}"'
     assert selected
-    shared = {f'namespace="{NAMESPACE}"'} if "flywheel_store" in expression else set()
+    shared = {f'namespace="{NAMESPACE}"'} if re.search(SHARED, expression) else set()
     assert all(matchers.startswith(own) or matchers in shared for matchers in selected)
     named = re.findall(r"\b(?:campaign|flywheel)_\w+", expression)
     assert len([name for name in named if f"{name}{{" in expression]) == len(named), "a metric without its matchers"
@@ -105,6 +110,7 @@ def test_dashboards_of_two_campaigns_do_not_meet() -> None:
     names = (("a", "b-c"), ("c", "a-b"), ("b", "b"))
     made = [dashboard(campaign, namespace, "", SETTINGS) for campaign, namespace in names]
     made += [abtest_dashboard(campaign, namespace, "") for campaign, namespace in names]
+    made += [fraud_dashboard(campaign, namespace, "") for campaign, namespace in names]
     assert len({board["uid"] for board in made}) == len({board["title"] for board in made}) == len(made)
     assert all(len(board["uid"]) <= 40 for board in made), "more is too long for Grafana"
 

@@ -4,22 +4,22 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import yaml
+from tests.ports import free_port
 from tests.unit.insight.exporter import exporting
 from tests.unit.insight.world import CAMPAIGN, NAMESPACE, SETTINGS, TITLE
 
 from flywheel.insight.abtest_dashboard import abtest_dashboard
 from flywheel.insight.dashboard import dashboard
+from flywheel.insight.fraud_dashboard import fraud_dashboard
 from flywheel.insight.rules import rules
 
 HERE = Path(__file__).parent
@@ -31,6 +31,7 @@ VARIABLES = {
     "$service": ".*",
     "$test": "button",
     "$variant": "lime",
+    "$rule": ".*",
 }
 
 
@@ -48,12 +49,6 @@ def test_every_alert_is_tried() -> None:
     fired = {alert["alertname"] for case in cases for alert in case.get("alert_rule_test", ()) if alert["exp_alerts"]}
     groups = rules(CAMPAIGN, NAMESPACE, SETTINGS)["groups"]
     assert fired == {rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule}
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def hurried(groups: dict[str, Any]) -> dict[str, Any]:
@@ -153,6 +148,24 @@ def test_every_question_about_tests_has_an_answer(prometheus: httpx.Client) -> N
     assert {each["metric"]["variant"] for each in answers["Visitors A"]} == {"red", "lime"}
     lower, estimate, upper = (float(answers[f"Change with $variant {each}"][0]["value"][1]) for each in "BAC")
     assert lower < estimate < upper
+
+
+def test_every_question_about_fraud_has_an_answer(prometheus: httpx.Client) -> None:
+    board = fraud_dashboard(CAMPAIGN, NAMESPACE, TITLE)
+    questions = {
+        f"{panel['title']} {target['refId']}": target["expr"]
+        for panel in board["panels"]
+        for target in panel.get("targets", ())
+    }
+    answers = until_answered(prometheus, questions)
+    assert {each["metric"]["rule"] for each in answers["Hits A"] if "rule" in each["metric"]} == {"burst", "farm"}
+    refused = {each["metric"]["reason"] for each in answers["Requests refused at the edge A"]}
+    assert refused == {"fraud", "challenge", "throttle"}, "what the limits refuse is not shown as fraud"
+    hits, acted, would = (
+        sum(float(each["value"][1]) for each in answers[f"{name} A"] if "rule" in each["metric"])
+        for name in ("Hits", "Acted on", "Would have been acted on")
+    )
+    assert hits == pytest.approx(acted + would, rel=0.5)
 
 
 def test_the_alert_fires_and_names_the_service_that_fails(prometheus: httpx.Client) -> None:

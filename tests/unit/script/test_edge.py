@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from playwright.async_api import BrowserContext, Page
+from tests.ports import free_port
 from tests.unit.script.receiving import orders
 from tests.unit.script.site import Site
 from tests.unit.script.waiting import say, until
@@ -17,12 +18,6 @@ from flywheel.edge.endpoints import Server
 from flywheel.edge.files import write_structure
 from flywheel.edge.render import Layout, render
 from flywheel.edge.routing import backend_name
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def port_of(url: str) -> int:

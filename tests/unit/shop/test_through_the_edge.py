@@ -2,12 +2,12 @@
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import yaml
+from tests.ports import free_port
 from tests.unit.shop.conftest import StartService, wait_until
 from tests.unit.shop.test_events import rows, served
 
@@ -23,12 +23,6 @@ from flywheel.events.spool import Spool
 
 CAMPAIGN = Path(__file__).parents[3] / "examples/618/campaign.yaml"
 BROWSER = {"user-agent": "Mozilla/5.0 (Linux; Android 16) Chrome/150.0 Mobile", "accept": "text/html"}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def written() -> EdgeDocument:

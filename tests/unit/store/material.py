@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ import httpx
 import jwt
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from tests.ports import free_ports
 
 from flywheel.events.commit import Delivery
 from flywheel.events.rows import DeadLetter, EventRow, RequestRow, Row
@@ -115,12 +115,6 @@ class Keys:
         } | claims
         private, algorithm = (self.elliptic, "ES256") if key == "second" else (self.rsa, "RS256")
         return jwt.encode({k: v for k, v in payload.items() if v is not None}, private, algorithm, {"kid": key})
-
-
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [each.getsockname()[1] for each in sockets]
 
 
 @dataclass

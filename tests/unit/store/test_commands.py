@@ -13,7 +13,8 @@ import duckdb
 import httpx
 import pytest
 from click.testing import CliRunner
-from tests.unit.store.material import DEADLINE, ROOT, free_ports
+from tests.ports import free_ports
+from tests.unit.store.material import DEADLINE, ROOT
 
 from flywheel.cli import main
 from flywheel.commands import forward, query_prompt

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from tests.unit.store.material import NOON, ROOT, dead_letter, delivery, event, eventually, free_ports, lines, request
+from tests.ports import free_ports
+from tests.unit.store.material import NOON, ROOT, dead_letter, delivery, event, eventually, lines, request
 
 from flywheel.events.chdb_engine import ChdbEngine
 from flywheel.events.clickhouse_engine import Address, ClickHouseEngine

@@ -150,15 +150,17 @@
   }
 
   function unstore(events) {
-    const left = stored().filter((text) => !events.includes(text));
-    write("fw_queue", left.length ? JSON.stringify(left) : null);
+    const kept = stored();
+    const left = kept.filter((text) => !events.includes(text));
+    if (left.length < kept.length) write("fw_queue", left.length ? JSON.stringify(left) : null);
   }
 
   function restore() {
-    // Two tabs may both take them; the server knows a message that it has by its id.
+    // They stay stored until the server has them, as this page may end before. Two tabs may both send them; the server
+    // knows a message that it has by its id.
     if (!allowed()) return;
-    const kept = stored().filter((text) => !queue.includes(text));
-    write("fw_queue", null);
+    const known = [...queue, ...(sending || [])];
+    const kept = stored().filter((text) => !known.includes(text));
     queue = newest([...kept, ...queue], QUEUE_LENGTH);
     if (queue.length) schedule(patience());
   }
