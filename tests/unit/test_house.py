@@ -38,3 +38,13 @@ def test_every_dependency_is_in_the_lock_that_a_new_machine_installs() -> None:
     locked = re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements" / "dev.txt").read_text(), re.MULTILINE)
     missing = {re.split(r"[^A-Za-z0-9._-]", each)[0].lower() for each in wanted} - set(locked)
     assert not missing, f"lock again, as CONTRIBUTING.md says: requirements/dev.txt lacks {', '.join(sorted(missing))}"
+
+
+def test_scikit_learn_is_loaded_by_a_rule_with_a_score_alone() -> None:
+    """Neither in the operator, which never opens a model, nor in a worker whose rules ask none."""
+    for module in ("flywheel.runtime.operator", "flywheel.fraud.worker, flywheel.fraud.embedded"):
+        command = [sys.executable, "-c", f"import sys, {module}; print(*sys.modules)"]
+        environment = {"PYTHONPATH": str(ROOT / "operator"), "PATH": ""}
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env=environment)
+        heavy = {"sklearn", "skops", "joblib"} | ({"numpy", "scipy"} if "operator" in module else set())
+        assert not heavy & set(ended.stdout.split()), module

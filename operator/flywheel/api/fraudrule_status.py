@@ -109,7 +109,8 @@ class FraudRuleStatus(Model):
         default=None, description="The oldest generation that any worker judges by; absent while one has none."
     )
     mode: Literal["Off", "Shadow", "Enforce"] | None = Field(
-        default=None, description="How it works now: as spec.mode, or Shadow where its precision fell too low."
+        default=None,
+        description="How it works now: as spec.mode, or Shadow where its precision fell too low or its model is new.",
     )
     conditions: Annotated[tuple[FraudRuleCondition, ...], Field(max_length=32), KeyedBy(("type",), "keep one")] = Field(
         default=(),
@@ -136,6 +137,9 @@ class FraudRuleStatus(Model):
     duplicates: Tally | None = Field(default=None, description="Events that came again.")
     dropped: Tally | None = Field(default=None, description="Events that no worker got, as edges had no room for more.")
     evicted: Tally | None = Field(default=None, description="Keys that were forgotten or refused, as state is full.")
+    unusable: Tally | None = Field(
+        default=None, description="Events that lacked what a condition looks at, or that the model gave no score."
+    )
     latency_p99: Brief | None = Field(
         default=None,
         alias="latencyP99",

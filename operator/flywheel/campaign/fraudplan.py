@@ -3,15 +3,19 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from flywheel.api.campaign import Campaign
 from flywheel.api.fraudrule import FraudRule
 from flywheel.api.problem import Problem
 from flywheel.campaign.fraudlists import Wanted, wanted_lists
+from flywheel.campaign.fraudmodels import Offers, unfit_models
 from flywheel.campaign.fraudproof import as_it_works, rules_of
 from flywheel.campaign.fraudrules import campaigns_of, problems_of
+from flywheel.campaign.fraudshadow import watched
 from flywheel.events.volumeclaim import VolumeClaim
 from flywheel.fraud import manifests
 from flywheel.fraud.compiling import ruled_of
@@ -38,6 +42,8 @@ class Judged:
     """None of them has an edge now that events could come from."""
     ruled: Ruled | None = None
     """What the worker shall judge by; None where the rule cannot be carried out."""
+    shadow: str = ""
+    """Why it is in Shadow although it is to be enforced; empty where it is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,8 @@ def plan_fraud(
     held: Held,
     now: datetime,
     operator: str = "",
+    offers: Offers | None = None,
+    statuses: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> FraudPlan:
     """Decide the next step for the fraud worker of one namespace.
 
@@ -80,8 +88,15 @@ def plan_fraud(
         held: What it judges by at present.
         now: The time: snoozes that are over are left out.
         operator: The operator's ServiceAccount as `namespace:name`; it may ask.
+        offers: What has become of the models that rules ask.
+        statuses: What was told last, by rule.
     """
-    judged = tuple(judge(rule, campaigns, opened, now) for rule in rules if not rule.metadata.deletion_timestamp)
+    told = statuses or {}
+    judged = tuple(
+        judge(rule, campaigns, opened, now, offers or {}, told.get(rule.name) or {})
+        for rule in rules
+        if not rule.metadata.deletion_timestamp
+    )
     orders = {campaign: each for campaign, each in _orders(judged, held).items() if campaign in opened}
     staying = [each for each in campaigns if each.name in orders and not each.metadata.deletion_timestamp]
     if not staying:
@@ -101,16 +116,25 @@ def plan_fraud(
     return FraudPlan((), apply, references, judged, written["data"][RULES_KEY], lists)
 
 
-def judge(rule: FraudRule, campaigns: Sequence[Campaign], opened: Collection[str], now: datetime) -> Judged:
+def judge(
+    rule: FraudRule,
+    campaigns: Sequence[Campaign],
+    opened: Collection[str],
+    now: datetime,
+    offers: Offers,
+    status: Mapping[str, Any],
+) -> Judged:
     """Say what is wrong with a rule, whom it is about, and what the worker is to judge by."""
-    found = (*problems_of(rule, campaigns), *_not_yet(rule))
+    found = (*problems_of(rule, campaigns), *_not_yet(rule), *unfit_models(rule, offers))
     about = tuple(each.name for each in campaigns_of(rule, campaigns))
     waits = not set(about) & set(opened)
     if found:
         return Judged(rule, found, about, waits)
-    ruled = as_it_works(ruled_of(rule, now), rule)
+    ruled, shadow = as_it_works(ruled_of(rule, now), rule), watched(rule, status, now)
+    if shadow:
+        ruled = replace(ruled, policy=replace(ruled.policy, mode="Shadow"))
     found = tuple(Problem("spec", each) for each in unfit(ruled.rule))
-    return Judged(rule, found, about, waits, None if found else ruled)
+    return Judged(rule, found, about, waits, None if found else ruled, shadow)
 
 
 def is_judged(campaign: Manifest, rules: Iterable[Manifest]) -> bool:
@@ -129,9 +153,6 @@ def _means(spec: Manifest, campaign: Manifest) -> bool:
 def _not_yet(rule: FraudRule) -> tuple[Problem, ...]:
     """What the grammar has and no worker carries out yet: refused aloud rather than left out in silence."""
     found = []
-    for place, sign in rule.spec.condition.placed():
-        if sign.score:
-            found.append(Problem(f"spec.{place}", "no worker loads models yet: write another condition"))
     if rule.spec.engine == "Flink":
         found.append(
             Problem("spec.engine", "nothing here runs Flink: use Embedded, and run what flywheel fraud flink prints")

@@ -14,6 +14,7 @@ from flywheel.api.load import InvalidResource
 from flywheel.campaign.conditions import Condition, condition_list
 from flywheel.campaign.fraudasking import NotAnswered
 from flywheel.campaign.fraudlistreader import Aside, ListReader
+from flywheel.campaign.fraudmodels import Offers, Takers, models_in, offer
 from flywheel.campaign.fraudplan import FraudPlan, Held, plan_fraud
 from flywheel.campaign.fraudproof import is_falling, kept_of
 from flywheel.campaign.fraudtold import Seen, WorkerState, generation_of, read_state, status_of
@@ -60,7 +61,7 @@ class World(Protocol):
         """Remember a FraudRule that was written."""
 
 
-class Workers(Protocol):
+class Workers(Takers, Protocol):
     """Whom the reconciler asks for figures."""
 
     async def states(self, namespace: str) -> dict[str, bytes]:
@@ -186,14 +187,31 @@ class FraudReconciler:
             if (each.get("status") or {}).get("stage") in OPEN
         }
         live = self._world.fraud_children(namespace)
+        statuses = {each["metadata"]["name"]: each.get("status") or {} for each in self._world.fraud_rules(namespace)}
+        offers = await self._offers(namespace, rules)
 
         def planned(held: Held) -> FraudPlan:
-            return plan_fraud(namespace, rules, campaigns, opened, live, self._image, held, now, self._operator)
+            image, operator = self._image, self._operator
+            return plan_fraud(namespace, rules, campaigns, opened, live, image, held, now, operator, offers, statuses)
 
         plan = planned({})
         if not any(each.ruled is None for each in plan.judged):
             return plan
         return planned(await self._held(namespace))
+
+    async def _offers(self, namespace: str, rules: list[FraudRule]) -> Offers:
+        """Hand models over before the rules that ask them: one that is refused must not take its rule's place."""
+        if not models_in(rules):
+            return {}
+        try:
+            states = await self._workers.states(namespace) if self._is_serving(namespace) else {}
+            return await offer(namespace, rules, self._gateway, self._workers, states)
+        except (NotAnswered, ValueError):
+            return await offer(namespace, rules, self._gateway, self._workers, {})
+
+    def _is_serving(self, namespace: str) -> bool:
+        worker = self._world.fraud_children(namespace).get(ObjectKey("apps", "StatefulSet", namespace, naming.WORKER))
+        return worker is not None and is_serving(worker)
 
     def _campaigns(self, namespace: str) -> Iterable[Campaign]:
         for manifest in self._world.campaigns_in(namespace):
@@ -215,8 +233,7 @@ class FraudReconciler:
         if not plan.apply:
             self._lists.forget(namespace)
             return Seen({})
-        worker = self._world.fraud_children(namespace).get(ObjectKey("apps", "StatefulSet", namespace, naming.WORKER))
-        if worker is None or not is_serving(worker):
+        if not self._is_serving(namespace):
             return Seen({}, "; ".join(troubles) or "the fraud worker is starting")
         try:
             bodies = await self._up_to_date(namespace, plan.rules)

@@ -11,8 +11,10 @@ from flywheel.campaign.conditions import Condition, condition_list
 from flywheel.campaign.fraudlists import ListStates, lists_condition
 from flywheel.campaign.fraudplan import Judged
 from flywheel.campaign.fraudproof import figures_of, mode_of, precise
+from flywheel.campaign.fraudshadow import RECORD, digests_of, remembered
 from flywheel.campaign.fraudtrialtold import TrialTold
 from flywheel.fraud.lags import rounded_up
+from flywheel.fraud.modelfacts import ModelFacts
 from flywheel.fraud.rulings import RuleFigures
 from flywheel.fraud.subjects import network_of
 from flywheel.fraud.words import Verdict
@@ -37,6 +39,8 @@ class WorkerState:
     lost: int = 0
     latency: float | None = None
     """Seconds from the edge to the verdict, p99."""
+    models: frozenset[str] = frozenset()
+    """Digests of those that it can ask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +69,13 @@ def status_of(
         "observedGeneration": rule.metadata.generation,
         "conditions": conditions,
         "campaigns": list(judged.campaigns[:MOST_CAMPAIGNS]),
-        "mode": mode_of(rule),
+        "mode": "Shadow" if judged.shadow else mode_of(rule),
         **tried.fields,
     }
+    if digests_of(rule):
+        works = bool(figures) and _is_newest(judged, states, figures)
+        evaluated = sum(each.evaluated for each in figures) if works else None
+        told["record"] = {**(held.get("record") or {}), RECORD: remembered(rule, held, evaluated, now)}
     if not figures:
         kept = {name: value for name, value in held.items() if name not in {*told, "loadedGeneration", *TrialTold.own}}
         return kept | told
@@ -95,11 +103,7 @@ def _conditions(
             Condition("Stalled", "False", "Waiting", message),
         ]
     refused = next((state.problem for state in states if state.problem), "")
-    newest = (
-        bool(figures)
-        and len(figures) == len(states)
-        and all(each.generation == judged.rule.metadata.generation for each in figures)
-    )
+    newest = _is_newest(judged, states, figures)
     if newest and not refused:
         loaded = Condition("Ready", "True", "Loaded", "all workers judge by the latest spec")
     elif refused:
@@ -116,9 +120,23 @@ def _conditions(
         warm = all(each.warm for each in figures)
         told = "each window is full" if warm else "windows fill: there may have been more than is counted"
         found.append(Condition("Warm", "True" if warm else "False", "Full" if warm else "Filling", told))
+    if digests_of(judged.rule) and judged.rule.spec.mode == "Enforce":
+        watched = Condition("Shadowed", "True", "NewModel", judged.shadow)
+        known = Condition("Shadowed", "False", "Known", "the model has been in Shadow for as long as it takes")
+        found.append(watched if judged.shadow else known)
     if judged.ruled and (lists := lists_condition(judged.ruled.policy.lists, seen.lists, seen.unseen)):
         found.append(lists)
     return found
+
+
+def _is_newest(judged: Judged, states: Sequence[WorkerState], figures: Sequence[RuleFigures]) -> bool:
+    """Whether all workers judge by the latest spec, and can ask its models."""
+    return (
+        bool(figures)
+        and len(figures) == len(states)
+        and all(each.generation == judged.rule.metadata.generation for each in figures)
+        and all(state.models.issuperset(digests_of(judged.rule)) for state in states)
+    )
 
 
 def _figures(figures: Sequence[RuleFigures]) -> Manifest:
@@ -135,6 +153,7 @@ def _figures(figures: Sequence[RuleFigures]) -> Manifest:
         "withoutKey": total("without_key"),
         "late": total("late"),
         "evicted": total("evicted"),
+        "unusable": total("unusable"),
         "duplicates": total("duplicates"),
     }
 
@@ -217,6 +236,7 @@ def read_state(name: str, body: bytes) -> dict[str, WorkerState]:
             told.active,
             told.lost,
             told.latency,
+            frozenset(found.models),
         )
         for campaign, told in found.campaigns.items()
     }
@@ -246,3 +266,4 @@ class _Told(msgspec.Struct):
 class _State(msgspec.Struct):
     generation: str = ""
     campaigns: dict[str, _Told] = {}
+    models: dict[str, ModelFacts] = {}

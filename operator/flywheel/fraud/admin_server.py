@@ -13,6 +13,7 @@ from flywheel.fraud.callers import Callers
 from flywheel.fraud.filing import Filing, evidence_of
 from flywheel.fraud.judging import Full, Judging
 from flywheel.fraud.lists_server import told
+from flywheel.fraud.modelfacts import ModelFacts
 from flywheel.fraud.records import Removal, Rules
 from flywheel.fraud.rules_file import LARGEST
 from flywheel.fraud.rulings import RuleFigures
@@ -46,9 +47,10 @@ class AdminServer:
         filing: Filing,
         complaint: Callable[[], str | None],
         latency: Callable[[str], float | None],
+        models: Callable[[], Mapping[str, ModelFacts]] = dict,
     ) -> None:
         self._callers, self._judging, self._filing, self._complaint = callers, judging, filing, complaint
-        self._latency = latency
+        self._latency, self._models = latency, models
         self._handed_over = -math.inf
 
     def add_to(self, application: web.Application) -> None:
@@ -94,6 +96,7 @@ class AdminServer:
             "replayed": judging.replayed,
             "campaigns": campaigns,
             "lists": told(book),
+            "models": msgspec.to_builtins(self._models()),
         }
 
     def _proven(self, campaign: str, figures: RuleFigures) -> RuleFigures:

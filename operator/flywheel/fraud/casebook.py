@@ -1,19 +1,26 @@
 """All that a worker knows, and what each record of its journal does to it. Pure: replayed, it comes out the same."""
 
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from flywheel.fraud.desk import Desk, OnRuling
 from flywheel.fraud.listed import Entries, PackedList
+from flywheel.fraud.modelfacts import MOST_MODELS
 from flywheel.fraud.packed import Packed, Reading
 from flywheel.fraud.policy import ListOf
-from flywheel.fraud.records import Events, Labelled, Lists, Pardoned, Record, Removal, Rules, Sender, Snapshot
-from flywheel.fraud.rulings import MakeEngine, RulesProblem, Ruling, Shard
+from flywheel.fraud.records import Events, Labelled, Lists, Model, Pardoned, Record, Removal, Rules, Sender, Snapshot
+from flywheel.fraud.rulings import Ahead, MakeEngine, RulesProblem, Ruling, ScoringEngine, Shard
 from flywheel.fraud.unfiled import Unfiled
 from flywheel.fraud.verdicts import Keeping, kept_of, known_as
 from flywheel.plan import content_hash
 
+if TYPE_CHECKING:
+    from flywheel.fraud.scores import Scorer
+
+AHEAD = 100
+"""Events that models are asked about at once: they like many."""
 SPARED = 1_000
 """Decisions that are looked at without a pause when somebody is to be left alone."""
 FORGET_SENDERS = 86_400_000
@@ -25,7 +32,13 @@ _parts = msgspec.json.Decoder(dict[str, msgspec.Raw])
 class Casebook:
     """The desks of all campaigns, the rules, and who has sent what."""
 
-    def __init__(self, make_engine: MakeEngine, shard: Shard, on_ruling: OnRuling | None = None) -> None:
+    def __init__(
+        self,
+        make_engine: MakeEngine,
+        shard: Shard,
+        on_ruling: OnRuling | None = None,
+        scorer: "Scorer | None" = None,
+    ) -> None:
         self.rules = b"{}"
         self.generation = ""
         """Digest of the rules' text that was taken last."""
@@ -36,9 +49,11 @@ class Casebook:
         self.desks: dict[str, Desk] = {}
         self.on_ruling = on_ruling
         """None while the journal is replayed: whoever is told has been told then."""
+        self.models: dict[str, None] = {}
+        """Digests of the models that may be asked, as far as the journal has been read: the oldest first."""
         self.unfiled = Unfiled()
         """Verdicts on their way to the archive."""
-        self._make_engine, self._shard = make_engine, shard
+        self._make_engine, self._shard, self._scorer = make_engine, shard, scorer
         self._senders: dict[str, Sender] = {}
         self._wanted: dict[str, bytes] = {}
 
@@ -46,7 +61,10 @@ class Casebook:
         """Give the desk of a campaign, with the rules that hold for it."""
         found = self.desks.get(campaign)
         if found is None:
-            found = self.desks[campaign] = Desk(campaign, self._make_engine(campaign, self._shard))
+            engine = self._make_engine(campaign, self._shard)
+            if self._scorer is not None and isinstance(engine, ScoringEngine):
+                engine.use_models(self._scorer, lambda digest: digest in self.models)
+            found = self.desks[campaign] = Desk(campaign, engine)
             found.engine.use_lists(self.entries)
             self._load(found)
         return found
@@ -61,13 +79,16 @@ class Casebook:
         known = self._senders.get(batch.sender)
         return known is not None and batch.number <= known.number
 
-    def apply(self, record: Record) -> Iterator[Desk | None]:
+    def apply(self, record: Record) -> Iterator[Desk | Ahead | None]:
         """Do what a record says, slice by slice; give the desk after each that changed its decisions, else None.
 
-        Whoever calls may pause between two steps, but has to go through all of them.
+        Whoever calls may pause between two steps, but has to go through all of them. A step that can be called is work
+        for another thread, to be done before the next step.
         """
         if isinstance(record, Rules):
             self._take_rules(record.text)
+        elif isinstance(record, Model):
+            self._take_model(record.digest)
             yield from self._spare()
         elif isinstance(record, Lists):
             kept = {of: self.lists[of] for of in record.wanted if of in self.lists}
@@ -84,12 +105,21 @@ class Casebook:
             if desk.pardon(record.pardon, record.at):
                 yield desk
         elif record.batch.count:
-            desk, events = self.desk(record.campaign), Packed(Reading(record.batch))
-            desk.lost += record.lost
-            for start in range(0, len(events), desk.engine.at_once):
-                some = events[start : start + desk.engine.at_once]
-                yield desk if desk.judge(some, self._ruled) else None
-            self._senders[record.sender] = Sender(record.number, events[-1].arrived)
+            yield from self._judge(record)
+
+    def _judge(self, record: Events) -> Iterator[Desk | Ahead | None]:
+        desk, events = self.desk(record.campaign), Packed(Reading(record.batch))
+        desk.lost += record.lost
+        scoring, at_once = desk.engine if isinstance(desk.engine, ScoringEngine) else None, desk.engine.at_once
+        foreseen = 0
+        for start in range(0, len(events), at_once):
+            if scoring is not None and start >= foreseen:
+                # Whole slices, so that none is half foreseen.
+                foreseen = start + at_once * -(-AHEAD // at_once)
+                if (ahead := scoring.ahead(events[start:foreseen])) is not None:
+                    yield ahead
+            yield desk if desk.judge(events[start : start + at_once], self._ruled) else None
+        self._senders[record.sender] = Sender(record.number, events[-1].arrived)
 
     def _ruled(self, campaign: str, ruling: Ruling) -> None:
         if self.unfiled.has_room():
@@ -110,8 +140,9 @@ class Casebook:
     def snapshot(self, position: int) -> Snapshot:
         """Write down everything, as of a position of the journal."""
         states = {name: desk.state() for name, desk in self.desks.items()}
-        lists = tuple(self.lists.values())
-        return Snapshot(position, self.rules, dict(self._senders), states, unfiled=self.unfiled.dump(), lists=lists)
+        lists, models = tuple(self.lists.values()), tuple(self.models)
+        senders, unfiled = dict(self._senders), self.unfiled.dump()
+        return Snapshot(position, self.rules, senders, states, unfiled=unfiled, lists=lists, models=models)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Become what was written down.
@@ -120,6 +151,7 @@ class Casebook:
             ValueError: An engine cannot read its part.
         """
         self.desks = {}
+        self.models = dict.fromkeys(snapshot.models)
         self._take_lists({each.of: each for each in snapshot.lists})
         self._take_rules(snapshot.rules)
         self._senders = dict(snapshot.senders)
@@ -139,6 +171,12 @@ class Casebook:
             self.desk(campaign)
         for desk in self.desks.values():
             self._load(desk)
+
+    def _take_model(self, digest: str) -> None:
+        self.models.pop(digest, None)
+        self.models[digest] = None
+        while len(self.models) > MOST_MODELS:
+            del self.models[next(iter(self.models))]
 
     def prepare(self, packed: PackedList) -> None:
         """Lay a list out that a record is about to bring: that takes a while, and may be done beside what goes on."""

@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
@@ -12,12 +12,14 @@ from flywheel.fraud.decisions import Decision as Decided
 from flywheel.fraud.decisions import Done, decide
 from flywheel.fraud.engine import Engine
 from flywheel.fraud.explain import explain, outcome
+from flywheel.fraud.foresight import Foresight
 from flywheel.fraud.listed import Lists
 from flywheel.fraud.policy import Ruled, Rules, read_rules
 from flywheel.fraud.roll import Roll
-from flywheel.fraud.rule import AccountAge, Changes, Condition, Count, Distinct, Match, Rule, Sum
+from flywheel.fraud.rule import AccountAge, Changes, Condition, Count, Distinct, Match, Rule, Score, Sum
 from flywheel.fraud.rule import Sequence as Ordered
-from flywheel.fraud.rulings import Case, RuleFigures, RulesProblem, Ruling, Shard
+from flywheel.fraud.rulings import Ahead, Case, RuleFigures, RulesProblem, Ruling, Shard
+from flywheel.fraud.scores import Scorer, questions
 from flywheel.fraud.sparing import Blame, Blamed, is_spared, narrowed, spares
 from flywheel.fraud.words import Event, Value, Verdict
 from flywheel.plan import content_hash
@@ -105,10 +107,29 @@ class EmbeddedEngine:
         self._campaign, self._shard = campaign, shard
         self._ruled: dict[str, Ruled] = {}
         self._tallies: dict[str, Tally] = {}
+        self._foresight: Foresight | None = None
+        self._scored: tuple[Rule, ...] = ()
         self._blamed = Blamed()
         self._lists: Lists = {}
         self._roll = Roll((), {}, shard)
         self._engine = self._fresh()
+
+    def use_models(self, scorer: Scorer, knows: Callable[[str], bool]) -> None:
+        """Ask models from now on. Called once, before rules are loaded.
+
+        Args:
+            scorer: Gives scores by digest.
+            knows: Whether a model has been handed over.
+        """
+        self._foresight = Foresight(scorer, knows)
+        self._engine = self._fresh()
+
+    def ahead(self, events: Sequence[Event]) -> Ahead | None:
+        """Give the work that makes judging these events quick, if there is any; judging them is right without it."""
+        foresight, scored = self._foresight, self._scored
+        if foresight is None or not scored:
+            return None
+        return lambda: foresight.foresee(questions(scored, events))
 
     def load(self, rules: bytes) -> None:
         """Take other rules: the document of one campaign, or an empty text for none.
@@ -123,6 +144,7 @@ class EmbeddedEngine:
         except ValueError as error:
             raise RulesProblem(f"the rules of {self._campaign} cannot be taken: {error}") from error
         self._ruled = {each.rule.name: each for each in wanted}
+        self._scored = tuple(rule for rule in self._engine.rules if any(isinstance(e, Score) for e in rule.conditions))
         self._tallies = {name: self._tallies.get(name, Tally()) for name in self._ruled}
         self._roll = Roll(wanted, self._lists, self._shard)
         self.generation = content_hash(rules.decode("utf-8", "replace"))
@@ -188,7 +210,7 @@ class EmbeddedEngine:
             kept = _states.decode(state)
         except msgspec.MsgspecError as error:
             raise ValueError(f"the windows of {self._campaign} cannot be read: {error}") from error
-        engine, _ = Engine.restore(kept.windows, secret=self._shard.secret)
+        engine, _ = Engine.restore(kept.windows, secret=self._shard.secret, scorer=self._foresight)
         if engine.shard != (self._shard.number, self._shard.of):
             log.warning(
                 "The windows of %s were kept for shard %d of %d and begin anew for %d of %d.",
@@ -225,13 +247,15 @@ class EmbeddedEngine:
             late=met.late,
             keys=met.keys,
             evicted=met.evicted + met.refused,
+            unusable=met.unusable,
             duplicates=self._engine.counters.duplicates if judged else 0,
             latest=tuple(tally.latest),
             outcomes=tuple(tally.outcomes),
         )
 
     def _fresh(self) -> Engine:
-        return Engine((), secret=self._shard.secret, shard=self._shard.number, of=self._shard.of)
+        shard = self._shard
+        return Engine((), secret=shard.secret, shard=shard.number, of=shard.of, scorer=self._foresight)
 
 
 def _decision(

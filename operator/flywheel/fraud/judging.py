@@ -88,8 +88,9 @@ class Judging:
             self.journal.begin_at(self.covered)
         began = time.monotonic()
         for _, data in self.journal.read(self.covered):
-            for _ in self.casebook.apply(records.read_record(data)):
-                pass
+            for step in self.casebook.apply(records.read_record(data)):
+                if callable(step):
+                    step()
             self.replayed += 1
         self.judged = self.journal.position
         if self.replayed:
@@ -181,9 +182,13 @@ class Judging:
     async def _apply(self, record: Record) -> None:
         """Judge a record in slices, and tell of decisions at once."""
         began = time.perf_counter()
-        for changed in self.casebook.apply(record):
-            if changed is not None:
-                self._on_change(changed.campaign)
+        for step in self.casebook.apply(record):
+            if callable(step):
+                await asyncio.to_thread(step)
+                began = time.perf_counter()
+                continue
+            if step is not None:
+                self._on_change(step.campaign)
             if time.perf_counter() - began > SLICE:
                 await asyncio.sleep(0)
                 began = time.perf_counter()

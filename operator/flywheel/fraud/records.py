@@ -37,6 +37,12 @@ class Removal(msgspec.Struct, frozen=True, tag="removal", array_like=True):
     decision: str
 
 
+class Model(msgspec.Struct, frozen=True, tag="model", array_like=True):
+    """From here on a model may be asked; its file lies on the volume."""
+
+    digest: str
+
+
 class Labelled(msgspec.Struct, frozen=True, tag="labelled", array_like=True):
     """Somebody has said who was dishonest, and who was not."""
 
@@ -61,7 +67,7 @@ class Lists(msgspec.Struct, frozen=True, tag="lists", array_like=True):
     put: tuple[PackedList, ...] = ()
 
 
-Record = Events | Rules | Removal | Labelled | Pardoned | Lists
+Record = Events | Rules | Removal | Labelled | Pardoned | Lists | Model
 
 
 class Sender(msgspec.Struct, array_like=True):
@@ -97,6 +103,8 @@ class Snapshot(msgspec.Struct, array_like=True):
     unfiled: tuple[Kept, ...] = ()
     """Verdicts that the archive did not have yet."""
     lists: tuple[PackedList, ...] = ()
+    models: tuple[str, ...] = ()
+    """Digests of those that may be asked, the one that was handed over last at the end."""
 
 
 encode = msgspec.msgpack.Encoder().encode

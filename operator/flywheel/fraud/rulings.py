@@ -1,7 +1,7 @@
 """What a worker wants of the engine that judges events: few calls, all of them quick, none of them waiting."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -12,6 +12,9 @@ from flywheel.fraud.listed import Lists
 from flywheel.fraud.policy import Ruled
 from flywheel.fraud.proof import Evidence
 from flywheel.fraud.words import Event, Mode, Verdict
+
+if TYPE_CHECKING:
+    from flywheel.fraud.scores import Scorer
 
 
 class Case(NamedTuple):
@@ -62,6 +65,8 @@ class RuleFigures(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     late: int = 0
     keys: int = 0
     evicted: int = 0
+    unusable: int = 0
+    """Events that lacked what a condition looks at, or that a model gave no score."""
     duplicates: int = 0
     """Events that came again, of whatever rule."""
     latest: tuple[Verdict, ...] = ()
@@ -115,6 +120,26 @@ class FraudEngine(Protocol):
         Raises:
             ValueError: It is of another kind of engine.
         """
+
+
+Ahead = Callable[[], None]
+"""Work that may be done in another thread before events are judged; nothing else may happen to the engine meanwhile."""
+
+
+@runtime_checkable
+class ScoringEngine(FraudEngine, Protocol):
+    """An engine that can ask models."""
+
+    def use_models(self, scorer: "Scorer", knows: Callable[[str], bool]) -> None:
+        """Ask models from now on. Called once, before rules are loaded.
+
+        Args:
+            scorer: Gives scores by digest.
+            knows: Whether a model has been handed over.
+        """
+
+    def ahead(self, events: Sequence[Event]) -> Ahead | None:
+        """Give the work that makes judging these events quick, if there is any; judging them is right without it."""
 
 
 class Shard(NamedTuple):

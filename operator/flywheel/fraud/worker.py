@@ -32,6 +32,8 @@ from flywheel.fraud.filing import Filing
 from flywheel.fraud.journal import SEGMENT_BYTES, Journal, JournalBroken
 from flywheel.fraud.judging import SNAPSHOT, Judging
 from flywheel.fraud.lists_server import ListsServer
+from flywheel.fraud.model_server import ModelServer
+from flywheel.fraud.models import Models
 from flywheel.fraud.pass_key import load_or_make
 from flywheel.fraud.people_server import PeopleServer
 from flywheel.fraud.proof_figures import ProofFigures
@@ -105,7 +107,9 @@ class Worker:
             key = load_or_make(directory / "pass-key")
             # Not the key itself: what is derived may stand in snapshots.
             secret = hashlib.blake2b(key[1], person=b"fraud engine").digest()
-            self.casebook = Casebook(self._make_engine, self.settings.shard._replace(secret=secret))
+            self._models = await asyncio.to_thread(Models, directory / "models")
+            shard = self.settings.shard._replace(secret=secret)
+            self.casebook = Casebook(self._make_engine, shard, scorer=self._models.score)
             journal = await asyncio.to_thread(Journal, directory / "journal", self.settings.segment_bytes)
             snapshots = Snapshots(directory / "snapshots")
             judging = Judging(
@@ -148,6 +152,7 @@ class Worker:
             await asyncio.to_thread(self._make_engine, "", self.settings.shard)
             self.casebook.unfiled.on_full = filing.relieve
             await asyncio.to_thread(judging.recover)
+            await asyncio.to_thread(self._models.open, tuple(self.casebook.models))
             self.casebook.unfiled.on_full = None
             # Whoever asks right after a restart must not be told that there are no labels.
             await filing.reckon_all()
@@ -221,7 +226,9 @@ class Worker:
         EdgeServer(callers, judging, self.subscriptions, epoch, keys, complaint, self._figures.counted).add_to(made)
         written = self.settings.rules_file.read_bytes
         CheckServer(callers, self.casebook, key, complaint, self._figures.question, written).add_to(made)
-        self._admin = AdminServer(callers, judging, filing, complaint, self._figures.lags.p99)
+        models = ModelServer(callers, judging, self._models, complaint)
+        models.add_to(made)
+        self._admin = AdminServer(callers, judging, filing, complaint, self._figures.lags.p99, models.facts)
         self._admin.add_to(made)
         people = PeopleServer(callers, judging, filing, complaint)
         people.add_to(made)

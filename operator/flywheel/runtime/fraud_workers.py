@@ -3,15 +3,22 @@
 from collections.abc import Awaitable, Callable
 
 import httpx
+import msgspec
 
 from flywheel.campaign.fraudasking import NotAnswered
+from flywheel.campaign.fraudmodels import Refused
 from flywheel.events.naming import operator_audience
+from flywheel.fraud.modelfacts import MODELS, ModelFacts
 from flywheel.fraud.naming import LISTS, RULES, STATE, worker_urls
 from flywheel.kube.errors import ApiError, LoginError
-from flywheel.release.gate.calls import NotAnsweredError, fetch
+from flywheel.release.gate.calls import Answer, NotAnsweredError, fetch
 
 TIMEOUT = 5.0
 """Seconds: the worker answers from memory."""
+MODEL_TIMEOUT = 60.0
+"""Seconds for a model: the worker tries it first, in a process of its own."""
+UNFIT = (400, 413, 422)
+"""Answers that say that a model is not used: asking again soon changes nothing."""
 
 GetToken = Callable[[str], Awaitable[str]]
 """Gives a token for an audience; raises ApiError or LoginError where there is none."""
@@ -44,6 +51,22 @@ class FraudWorkers:
         """
         return await self._ask(namespace, "PUT", address + RULES, rules)
 
+    async def hand_over_model(self, namespace: str, address: str, digest: str, file: bytes) -> ModelFacts:
+        """Have a worker keep a model; give what it has found out about it.
+
+        Raises:
+            Refused: It does not use it.
+            NotAnswered: It cannot be reached.
+        """
+        url = f"{address}{MODELS}/{digest}"
+        answer = await self._call(namespace, "PUT", url, file, MODEL_TIMEOUT, "application/octet-stream")
+        try:
+            if answer.status in UNFIT:
+                raise Refused(_refusal(answer.body).message)
+            return _facts(_accepted(answer, "PUT", url))
+        except msgspec.MsgspecError as error:
+            raise NotAnswered(f"the fraud worker answered what cannot be read to PUT {url}: {error}") from error
+
     async def hand_lists(self, namespace: str, address: str, lists: bytes) -> bytes:
         """Have a worker take lists; give what it says of itself then.
 
@@ -53,12 +76,26 @@ class FraudWorkers:
         return await self._ask(namespace, "PUT", address + LISTS, lists)
 
     async def _ask(self, namespace: str, method: str, url: str, content: bytes = b"") -> bytes:
+        return _accepted(await self._call(namespace, method, url, content, TIMEOUT, "application/json"), method, url)
+
+    async def _call(self, namespace: str, method: str, url: str, content: bytes, seconds: float, kind: str) -> Answer:
         try:
             token = await self._get_token(operator_audience(namespace))
-            headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-            answer = await fetch(self._client, method, url, headers=headers, content=content, seconds=TIMEOUT)
+            headers = {"Authorization": f"Bearer {token}", "Content-Type": kind}
+            return await fetch(self._client, method, url, headers=headers, content=content, seconds=seconds)
         except (ApiError, LoginError, NotAnsweredError) as error:
             raise NotAnswered(f"the fraud worker could not be asked, {method} {url}: {error}") from error
-        if answer.status != 200:
-            raise NotAnswered(f"the fraud worker answered {answer.status} to {method} {url}: {answer.excerpt(200)}")
-        return answer.body
+
+
+class _Refusal(msgspec.Struct):
+    message: str
+
+
+_refusal = msgspec.json.Decoder(_Refusal).decode
+_facts = msgspec.json.Decoder(ModelFacts).decode
+
+
+def _accepted(answer: Answer, method: str, url: str) -> bytes:
+    if answer.status != 200:
+        raise NotAnswered(f"the fraud worker answered {answer.status} to {method} {url}: {answer.excerpt(200)}")
+    return answer.body
