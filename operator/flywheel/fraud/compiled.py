@@ -54,7 +54,15 @@ def compiled(function: Function) -> Function:
 
 
 def inlined(function: Function) -> Function:
-    """Compile a function into those that call it."""
+    """Compile a function into those that call it. It must not make arrays.
+
+    So nobody has to count who holds them, which would take a good part of the time.
+    """
+    return _jit(function, nogil=True, boundscheck=False, forceinline=True, _nrt=False)
+
+
+def viewed(function: Function) -> Function:
+    """Compile a function that gives an array into those that call it."""
     return _jit(function, nogil=True, boundscheck=False, forceinline=True)
 
 

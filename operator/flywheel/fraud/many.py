@@ -70,7 +70,7 @@ def _payload(plan: Numbers, j: int, kind: int, hashes: Numbers, values: NDArray[
     return member if member != 0 else UNUSABLE
 
 
-@inlined
+@compiled
 def _wider(rows: Numbers, filled: int, wanted: int) -> Numbers:
     """Give rows with room for as many as are wanted."""
     if wanted <= len(rows):

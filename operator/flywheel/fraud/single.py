@@ -13,7 +13,7 @@ from numba.core import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from flywheel.fraud.compiled import Numbers, compiled, hash_texts, inlined, mixed
+from flywheel.fraud.compiled import Numbers, compiled, hash_texts, inlined, mixed, viewed
 from flywheel.fraud.kernels import fetch_entry, fetch_record, fetch_ring, first_time, step
 from flywheel.fraud.layout import KIND, LATENESS, LIMIT, SUM, WORDS
 from flywheel.fraud.rule import LARGEST_VALUE, UNIT
@@ -47,13 +47,13 @@ def _pointer(_context: Any, address: Any) -> Any:
     return types.voidptr(address), generate
 
 
-@inlined
+@viewed
 def memory_of(plan: Numbers, j: int) -> Numbers:
     """Give the memory of a window."""
     return carray(_pointer(plan[j, A_MEMORY]), (plan[j, A_WORDS],), np.int64)  # type: ignore[no-any-return]
 
 
-@inlined
+@viewed
 def row_of(plan: Numbers, j: int) -> Numbers:
     """Give the row of a window."""
     return carray(_pointer(plan[j, A_ROW]), (WORDS,), np.int64)  # type: ignore[no-any-return]
