@@ -166,8 +166,8 @@ class FraudRuleSpec(Model):
     )
     minimum_precision: Level | None = Field(
         default=None,
-        description="The rule goes to Shadow by itself when fewer of those whom it found were dishonest, by its "
-        "back-test or by labels; 50% to 99.99%, such as 95%. Default: it never does.",
+        description="The rule goes to Shadow by itself when surely fewer of those whom it found were dishonest, by "
+        "labels; 50% to 99.99%, such as 95%. Default: it never does.",
     )
     backtest: Backtest | None = Field(
         default=None,
