@@ -138,7 +138,7 @@ def test_a_hunter_is_refused_where_it_hurts_and_nobody_else(judged: JudgedShop) 
         # When a person lets the hunter go, then the hunter is served, until the rule is broken again
         known = hunter.cookies["fw_vid"]
         assert RULE in shop.command("explain", known)
-        shop.command("unblock", known)
+        shop.command("unblock", known, "--of", "visitor")
         eventually(lambda: hunter.get("/browse").status_code == 200, "the hunter is let go", 10, shop.describe_rule)
         claims(hunter, 1)
         eventually(lambda: hunter.get("/browse").status_code == 403, "and caught again", 10, shop.describe_rule)
