@@ -57,7 +57,7 @@ def test_the_compressed_campaign_can_be_judged_by_them() -> None:
     assert campaign.spec.edge
     assert campaign.spec.edge.trusted_proxies
     for each in RULES:
-        judged = judge(load_fraudrule(each), [campaign], {campaign.name}, NOW)
+        judged = judge(load_fraudrule(each), [campaign], {campaign.name}, NOW, {}, {})
         assert judged.problems == ()
         assert judged.campaigns == (campaign.name,)
 

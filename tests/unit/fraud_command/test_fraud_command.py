@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import msgspec
 import pytest
 from click.testing import CliRunner, Result
 from tests.unit.fraud_worker.test_embedded import ruled
@@ -21,6 +20,7 @@ from tests.unit.store.material import ROOT, free_ports
 from flywheel.cli import main
 from flywheel.commands import forward, fraud_labels
 from flywheel.commands.fraud_access import JUDGE
+from flywheel.fraud.batch import encode, pack
 from flywheel.fraud.embedded import compile_once
 from flywheel.fraud.words import Event
 
@@ -78,7 +78,7 @@ class Worker:
             for n in range(count)
         ]
         headers = {**bearer(f"{CAMPAIGN}-edge"), "X-Flywheel-Batch": f"edge-{now}/{self.batch}"}
-        url, body = f"http://127.0.0.1:{self.port}/v1/fraud/events", msgspec.msgpack.encode(events)
+        url, body = f"http://127.0.0.1:{self.port}/v1/fraud/events", encode(pack(events))
         assert httpx.post(url, content=body, headers=headers, trust_env=False).status_code == 200
 
 
