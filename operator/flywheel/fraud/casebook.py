@@ -87,9 +87,9 @@ class Casebook:
         """
         if isinstance(record, Rules):
             self._take_rules(record.text)
+            yield from self._spare()
         elif isinstance(record, Model):
             self._take_model(record.digest)
-            yield from self._spare()
         elif isinstance(record, Lists):
             kept = {of: self.lists[of] for of in record.wanted if of in self.lists}
             self._take_lists(kept | {each.of: each for each in record.put})

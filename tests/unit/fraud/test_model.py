@@ -74,7 +74,7 @@ def test_a_feature_is_a_number_that_a_tree_can_compare(value: Any):
     if isinstance(value, str | None):
         assert math.isnan(found)
     elif not math.isnan(found):
-        assert found == value
+        assert found == float(value)
         assert np.isfinite(np.float32(found))
 
 

@@ -248,7 +248,7 @@ def test_what_is_decided_is_what_the_page_says_line_by_line(offices, proxies, st
             id=str(number), name="Coupon Claimed", time=at, arrived=at, address=address, user=user,
             fields={"device": device},
         )  # fmt: skip
-        do(made, Events(CAMPAIGN, "a", number, (event,)))
+        do(made, Events(CAMPAIGN, "a", number, pack((event,))))
         seen[address] += 1
         counted, denied, watched = seen[address] > 2, is_on(proxies, address), device in suspects
         if counted or denied or watched:

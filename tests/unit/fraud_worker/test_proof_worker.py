@@ -197,8 +197,8 @@ async def test_who_is_unblocked_is_free_until_they_break_the_rule_again(tmp_path
         await person.claim(3, address="192.0.2.1", user="u-1")
         await person.claim(3, 3, address="192.0.2.2", user="u-2")
         held = await person.get("decisions")
-        assert held["total"] == len(held["decisions"]) == 2
-        assert {each["rule"] for each in held["decisions"]} == {"r"}
+        assert held["total"] == len(held["decisions"]) == 4
+        assert {(each["rule"], each["kind"]) for each in held["decisions"]} == {("r", "address"), ("s", "user")}
         [ended] = await person.post("unblock", kind="address", value="192.0.2.1")
         assert (ended["rule"], ended["value"]) == ("r", "192.0.2.1")
         assert (await person.get("decisions", value="192.0.2.1"))["total"] == 0
