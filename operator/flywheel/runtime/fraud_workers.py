@@ -15,7 +15,7 @@ from flywheel.release.gate.calls import Answer, NotAnsweredError, fetch
 
 TIMEOUT = 5.0
 """Seconds: the worker answers from memory."""
-MODEL_TIMEOUT = 60.0
+MODEL_TIMEOUT = 120.0
 """Seconds for a model: the worker tries it first, in a process of its own."""
 UNFIT = (400, 413, 422)
 """Answers that say that a model is not used: asking again soon changes nothing."""
