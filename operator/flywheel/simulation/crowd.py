@@ -18,7 +18,9 @@ from flywheel.simulation.visit import TIMEOUT, Visit
 
 LAST_VISITS = 15.0
 """Seconds in which visits may end by themselves once nobody comes any more."""
-SOCKETS_KEPT = 30.0
+SOCKETS_KEPT = 20.0
+"""Seconds for which a connection without requests is used again: fewer than servers keep it, the edge 30, as one that
+is closed at the moment of a request fails it."""
 
 
 @dataclass(frozen=True, slots=True)
