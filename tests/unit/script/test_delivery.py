@@ -119,7 +119,7 @@ async def test_what_was_stored_stays_until_the_server_has_it(site: Site, visitor
     await until(lambda: site.named("In the tunnel"), "the event")
     # Not by the browser's own waiting, which looks again by eval: the page's policy does not let it.
     async with asyncio.timeout(20):
-        while await short.evaluate("localStorage.getItem('fw_queue')") is not None:
+        while await short.evaluate("localStorage.getItem('fw_queue')") is not None:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
