@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -46,15 +45,9 @@ FINDING = ("coupon-burst", "device-farm")
 class FraudRun:
     """Applies the rules, sends hunters and crowds, and tells what became of both."""
 
-    def __init__(
-        self, cluster: Cluster, namespace: str, url: str, screen: Screen, *, has_backtest: bool = False
-    ) -> None:
-        """Take where the campaign is, and the address of its edge within the cluster.
-
-        With `has_backtest` the rules are tried on what the store has before they are enforced.
-        """
+    def __init__(self, cluster: Cluster, namespace: str, url: str, screen: Screen) -> None:
+        """Take where the campaign is, and the address of its edge within the cluster."""
         self._cluster, self._namespace, self._url, self._screen = cluster, namespace, url, screen
-        self._has_backtest = has_backtest
         self.written: list[Manifest] = [each for each in yaml.safe_load_all(RULES_FILE.read_text("utf-8")) if each]
         self._text = HUNTERS_FILE.read_text("utf-8")
         self.seed = read_behaviour(self._text).seed
@@ -77,8 +70,6 @@ class FraudRun:
             seen.shadow = await self._until(observer, _have_found, FOUND_SECONDS, "hunters that were found in Shadow")
             for view in seen.shadow:
                 self._say(str(view))
-            if self._has_backtest:
-                await self._backtest()
             await self._enforce(observer, seen)
             await self._look_back(observer, seen)
         except (TimeoutError, httpx.HTTPError, CommandFailedError, KeyError, ValueError) as problem:
@@ -93,15 +84,6 @@ class FraudRun:
             f"flywheel simulate hunters.yaml, from a Job, seed {self.seed}: a school, an office, a phone network, a"
             " family, a library; a hundred accounts, a device all night, claims in haste, a botnet, a patient one"
         )
-
-    async def _backtest(self) -> None:
-        """Try the rules on what the store has of this sale."""
-        flywheel = str(Path(sys.executable).with_name("flywheel"))
-        asked = [flywheel, "fraud", "backtest", str(RULES_FILE), "-n", self._namespace, "--since", "1h"]
-        told = await asyncio.to_thread(self._cluster.run, asked)
-        self._say("flywheel fraud backtest fraudrules.yaml --since 1h")
-        for line in told.splitlines():
-            self._screen.say(f"          {line}")
 
     async def _enforce(self, observer: Observer, seen: FraudSeen) -> None:
         began = time.monotonic()
