@@ -3,9 +3,22 @@
 from typing import Any, Final
 
 from flywheel.insight.monitoring import Series, fingerprint
-from flywheel.insight.panels import DATASOURCE, Panel, Query, Row, Thresholds, band, bars, course, gauge, laid_out, stat
+from flywheel.insight.panels import (
+    DATASOURCE,
+    DATASOURCE_VARIABLE,
+    SCHEMA_VERSION,
+    Panel,
+    Query,
+    Row,
+    Thresholds,
+    band,
+    bars,
+    course,
+    gauge,
+    laid_out,
+    stat,
+)
 
-SCHEMA_VERSION: Final = 39
 SHOWN: Final = 'test="$test"'
 VARIANT: Final = 'test="$test",variant="$variant"'
 STALE_SECONDS: Final = 600
@@ -189,15 +202,7 @@ def _variables(series: Series) -> list[dict[str, Any]]:
     tests = f"label_values({series.of('flywheel_abtest_state')}, test)"
     variants = f"label_values({_of(series, 'weight')}, variant)"
     return [
-        {
-            "name": "datasource",
-            "label": "Data source",
-            "type": "datasource",
-            "query": "prometheus",
-            "refresh": 1,
-            "includeAll": False,
-            "multi": False,
-        },
+        DATASOURCE_VARIABLE,
         {
             "name": "test",
             "label": "Test",

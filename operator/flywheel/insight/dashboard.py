@@ -6,12 +6,24 @@ from typing import Any, Final
 from flywheel.insight.abtest_dashboard import abtest_dashboard
 from flywheel.insight.fraud_dashboard import fraud_dashboard
 from flywheel.insight.monitoring import WINDOWS, MonitoringSettings, Series, fingerprint, monitoring_metadata
-from flywheel.insight.panels import DATASOURCE, Panel, Query, Row, Thresholds, bars, course, gauge, laid_out, stat
+from flywheel.insight.panels import (
+    DATASOURCE,
+    DATASOURCE_VARIABLE,
+    SCHEMA_VERSION,
+    Panel,
+    Query,
+    Row,
+    Thresholds,
+    bars,
+    course,
+    gauge,
+    laid_out,
+    stat,
+)
 from flywheel.plan import Manifest
 
 DASHBOARD_LABEL: Final = "grafana_dashboard"
 """By which Grafana's sidecar finds dashboards."""
-SCHEMA_VERSION: Final = 39
 WINDOW: Final = 'window="$window"'
 SHOWN: Final = 'service=~"$service"'
 SPAN: Final = "$__rate_interval"
@@ -363,15 +375,7 @@ def _money(settings: MonitoringSettings) -> str:
 def _variables(series: Series) -> list[dict[str, Any]]:
     services = f"label_values({series.of('campaign_requests_total')}, service)"
     return [
-        {
-            "name": "datasource",
-            "label": "Data source",
-            "type": "datasource",
-            "query": "prometheus",
-            "refresh": 1,
-            "includeAll": False,
-            "multi": False,
-        },
+        DATASOURCE_VARIABLE,
         {
             "name": "window",
             "label": "Window",

@@ -3,9 +3,20 @@
 from typing import Any, Final
 
 from flywheel.insight.monitoring import Series, fingerprint
-from flywheel.insight.panels import DATASOURCE, Panel, Query, Row, Thresholds, bars, course, laid_out, stat
+from flywheel.insight.panels import (
+    DATASOURCE,
+    DATASOURCE_VARIABLE,
+    SCHEMA_VERSION,
+    Panel,
+    Query,
+    Row,
+    Thresholds,
+    bars,
+    course,
+    laid_out,
+    stat,
+)
 
-SCHEMA_VERSION: Final = 39
 SPAN: Final = "$__rate_interval"
 RULE: Final = 'rule=~"$rule"'
 REFUSED: Final = 'reason=~"fraud|challenge|throttle"'
@@ -252,15 +263,7 @@ def _share(series: Series, span: str) -> str:
 def _variables(series: Series) -> list[dict[str, Any]]:
     rules = f"label_values({series.of('flywheel_fraud_keys')}, rule)"
     return [
-        {
-            "name": "datasource",
-            "label": "Data source",
-            "type": "datasource",
-            "query": "prometheus",
-            "refresh": 1,
-            "includeAll": False,
-            "multi": False,
-        },
+        DATASOURCE_VARIABLE,
         {
             "name": "rule",
             "label": "Rule",

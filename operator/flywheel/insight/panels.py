@@ -7,6 +7,18 @@ from typing import Any, Final
 Panel = dict[str, Any]
 
 DATASOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
+DATASOURCE_VARIABLE: Final[dict[str, Any]] = {
+    "name": "datasource",
+    "label": "Data source",
+    "type": "datasource",
+    "query": "prometheus",
+    "refresh": 1,
+    "includeAll": False,
+    "multi": False,
+}
+"""By which whoever looks at a dashboard chooses where `DATASOURCE` is."""
+SCHEMA_VERSION: Final = 39
+"""Of Grafana's dashboards."""
 WIDTH: Final = 24
 """Columns of Grafana's grid."""
 
