@@ -208,15 +208,23 @@ def test_an_array_that_claims_to_be_huge_takes_nobody_with_it():
         LoadedModel(trained.altered(trained.file("logistic"), huge))
 
 
+def _renumbered(schema: dict[str, Any], depth: int) -> dict[str, Any]:
+    """Copy a schema so that no object of it is taken for one of another copy."""
+
+    def renumber(node: dict[str, Any]) -> dict[str, Any]:
+        return node | {"__id__": node["__id__"] * 10 + depth} if "__id__" in node else node
+
+    copied: dict[str, Any] = json.loads(json.dumps(schema), object_hook=renumber)
+    return copied
+
+
 def nested(schema: dict[str, Any]) -> None:
     """A forest of twenty times one forest of twenty times one forest: small, and it would think for years."""
     inner = dict(schema)
-    for depth in range(8):
+    for depth in range(1, 9):
         again = {name: inner[name] for name in ("__class__", "__module__", "__loader__", "__id__")}
-        outer: dict[str, Any] = json.loads(json.dumps(schema))
-        outer["__id__"] = depth + 1
-        trees = outer["content"]["content"]["estimators_"]
-        trees["content"] = [inner, *[again] * 19]
+        outer = _renumbered(schema, depth)
+        outer["content"]["content"]["estimators_"]["content"] = [inner, *[again] * 19]
         inner = outer
     schema.update(inner)
 
