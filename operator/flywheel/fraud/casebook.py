@@ -1,6 +1,6 @@
 """All that a worker knows, and what each record of its journal does to it. Pure: replayed, it comes out the same."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,7 +11,7 @@ from flywheel.fraud.modelfacts import MOST_MODELS
 from flywheel.fraud.packed import Packed, Reading
 from flywheel.fraud.policy import ListOf
 from flywheel.fraud.records import Events, Labelled, Lists, Model, Pardoned, Record, Removal, Rules, Sender, Snapshot
-from flywheel.fraud.rulings import Ahead, MakeEngine, RulesProblem, Ruling, ScoringEngine, Shard
+from flywheel.fraud.rulings import Ahead, MakeEngine, MovingEngine, RulesProblem, Ruling, ScoringEngine, Shard
 from flywheel.fraud.unfiled import Unfiled
 from flywheel.fraud.verdicts import Keeping, kept_of, known_as
 from flywheel.plan import content_hash
@@ -69,6 +69,73 @@ class Casebook:
             self._load(found)
         return found
 
+    @property
+    def shard(self) -> Shard:
+        """The keys that are judged here."""
+        return self._shard
+
+    def sender(self, name: str) -> Sender | None:
+        """Give what is known of a sidecar's process."""
+        return self._senders.get(name)
+
+    @property
+    def senders(self) -> Iterable[str]:
+        """The processes of sidecars that have sent anything lately."""
+        return tuple(self._senders)
+
+    def use_shard(self, shard: Shard) -> None:
+        """Judge these keys from now on."""
+        self._shard = shard
+        for desk in list(self.desks.values()):
+            if isinstance(desk.engine, MovingEngine):
+                desk.engine.use_shard(shard)
+
+    def part(self, shard: Shard) -> Snapshot:
+        """Write down what another worker needs to go on with a part of the keys, as of now."""
+        parts = {name: desk.part(shard) for name, desk in self.desks.items()}
+        states = {name: part for name, part in parts.items() if part is not None}
+        lists, models = tuple(self.lists.values()), tuple(self.models)
+        return Snapshot(
+            0, self.rules, {}, states, lists=lists, models=models, shard=shard.number, of=shard.of
+        )
+
+    def beside(self, part: Snapshot, shard: Shard) -> "Casebook":
+        """Make one that goes on with a part of the keys by the rules and lists of this one.
+
+        Raises:
+            ValueError: An engine cannot read its part.
+        """
+        made = Casebook(self._make_engine, shard, scorer=self._scorer)
+        made.lists, made.entries = self.lists, self.entries
+        lists, models = tuple(self.lists.values()), tuple(self.models)
+        made.restore(msgspec.structs.replace(part, rules=self.rules, lists=lists, models=models))
+        return made
+
+    def take_over(self, others: "Sequence[Casebook]", shard: Shard, *, complete: bool) -> None:
+        """Take the keys of others over that have seen the same events, and judge a share of all keys from now on.
+
+        Decisions are left to `take_decisions`.
+        """
+        self._shard = shard
+        for name, desk in list(self.desks.items()):
+            theirs = [other.desks[name] for other in others if name in other.desks]
+            desk.take_over(theirs, shard, complete=complete)
+
+    def take_decisions(self, others: "Sequence[Casebook]") -> list[str]:
+        """Take the decisions of others over, and the verdicts to file; name the campaigns where anything changed."""
+        changed = {
+            name
+            for other in others
+            for name, desk in other.desks.items()
+            for decision in tuple(desk.blocks)
+            if self.desk(name).blocks.put(decision)
+        }
+        for other in others:
+            for kept in other.unfiled.dump():
+                if self.unfiled.has_room():
+                    self.unfiled.add(kept)
+        return sorted(changed)
+
     def known_as(self, campaign: str, values: Iterable[str]) -> tuple[str, ...]:
         """Give values as verdicts of a campaign are kept with them."""
         desk = self.desks.get(campaign)
@@ -108,8 +175,14 @@ class Casebook:
             yield from self._judge(record)
 
     def _judge(self, record: Events) -> Iterator[Desk | Ahead | None]:
-        desk, events = self.desk(record.campaign), Packed(Reading(record.batch))
-        desk.lost += record.lost
+        self.desk(record.campaign).lost += record.lost
+        events = Packed(Reading(record.batch))
+        yield from self.judge(record.campaign, events)
+        self._senders[record.sender] = Sender(record.number, events[-1].arrived, record.workers)
+
+    def judge(self, campaign: str, events: Packed) -> Iterator[Desk | Ahead | None]:
+        """Judge events of a campaign, slice by slice, as `apply` does."""
+        desk = self.desk(campaign)
         scoring, at_once = desk.engine if isinstance(desk.engine, ScoringEngine) else None, desk.engine.at_once
         foreseen = 0
         for start in range(0, len(events), at_once):
@@ -119,7 +192,6 @@ class Casebook:
                 if (ahead := scoring.ahead(events[start:foreseen])) is not None:
                     yield ahead
             yield desk if desk.judge(events[start : start + at_once], self._ruled) else None
-        self._senders[record.sender] = Sender(record.number, events[-1].arrived)
 
     def _ruled(self, campaign: str, ruling: Ruling) -> None:
         if self.unfiled.has_room():
@@ -142,7 +214,11 @@ class Casebook:
         states = {name: desk.state() for name, desk in self.desks.items()}
         lists, models = tuple(self.lists.values()), tuple(self.models)
         senders, unfiled = dict(self._senders), self.unfiled.dump()
-        return Snapshot(position, self.rules, senders, states, unfiled=unfiled, lists=lists, models=models)
+        shard = self._shard
+        return Snapshot(
+            position, self.rules, senders, states, unfiled=unfiled, lists=lists, models=models,
+            shard=shard.number, of=shard.of,
+        )  # fmt: skip
 
     def restore(self, snapshot: Snapshot) -> None:
         """Become what was written down.
@@ -151,6 +227,7 @@ class Casebook:
             ValueError: An engine cannot read its part.
         """
         self.desks = {}
+        self._shard = self._shard._replace(number=snapshot.shard, of=snapshot.of)
         self.models = dict.fromkeys(snapshot.models)
         self._take_lists({each.of: each for each in snapshot.lists})
         self._take_rules(snapshot.rules)

@@ -18,7 +18,7 @@ Numbers = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 Flags = NDArray[np.bool_]
 
-SOURCES = ("compiled", "entries", "kernels", "layout", "many", "rule", "single")
+SOURCES = ("compiled", "entries", "kernels", "layout", "many", "rule", "sharding", "single")
 """Modules that compiled functions are made of."""
 
 _0 = np.uint64(0)

@@ -30,6 +30,7 @@ from flywheel.fraud.rule import (
     kept,
 )
 from flywheel.fraud.scores import Scorer, ScoreState
+from flywheel.fraud.sharding import Chooser
 from flywheel.fraud.window import Window
 
 Windowed = Count | Rate | Distinct | Sum | Changes
@@ -111,6 +112,10 @@ class WindowState:
     def counters(self) -> tuple[int, int, int, int]:
         """Give how many keys there are, were evicted, how many events were refused, and what was truncated."""
         return self.window.keys, *self.window.counters()
+
+    def adopt(self, other: "WindowState", choose: Chooser) -> None:
+        """Take chosen keys of a state of the same condition over."""
+        self.window.adopt(other.window, choose(other.window.hashes))
 
     def dump(self) -> list[bytes]:
         """Write the window, and what was counted."""

@@ -10,7 +10,7 @@ from flywheel.fraud.blocks import AT_THE_EDGE, Blocks
 from flywheel.fraud.labels import Labels
 from flywheel.fraud.pardons import Pardon, Pardons, ended_by
 from flywheel.fraud.records import CampaignState
-from flywheel.fraud.rulings import FraudEngine, Ruling
+from flywheel.fraud.rulings import FraudEngine, MovingEngine, Ruling, Shard
 from flywheel.fraud.verdicts import Keeping
 from flywheel.fraud.words import Event
 
@@ -76,6 +76,22 @@ class Desk:
             self.engine.snapshot(), version, decisions, self.events, self.verdicts, self.digest,
             labels=self.labels.dump(), pardons=self.pardons.dump(), lost=self.lost,
         )  # fmt: skip
+
+    def part(self, shard: Shard) -> CampaignState | None:
+        """Write down what another worker needs to go on with a part of the keys; None where keys cannot move."""
+        if not isinstance(self.engine, MovingEngine):
+            return None
+        state, decisions = self.engine.part(shard, tuple(self.blocks))
+        return CampaignState(
+            state, 0, tuple(decisions), 0, 0, b"", labels=self.labels.dump(), pardons=self.pardons.dump()
+        )
+
+    def take_over(self, others: "Sequence[Desk]", shard: Shard, *, complete: bool) -> None:
+        """Take the keys of other desks of the campaign over, which have seen the same events."""
+        engines = [each.engine for each in others if isinstance(each.engine, MovingEngine)]
+        if isinstance(self.engine, MovingEngine):
+            self.engine.take_over(engines, shard, complete=complete)
+        self.verdicts += sum(each.verdicts for each in others)
 
     def restore(self, state: CampaignState) -> None:
         """Become what was written down.

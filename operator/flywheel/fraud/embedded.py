@@ -18,8 +18,9 @@ from flywheel.fraud.policy import Ruled, Rules, read_rules
 from flywheel.fraud.roll import Roll
 from flywheel.fraud.rule import AccountAge, Changes, Condition, Count, Distinct, Match, Rule, Score, Sum
 from flywheel.fraud.rule import Sequence as Ordered
-from flywheel.fraud.rulings import Ahead, Case, RuleFigures, RulesProblem, Ruling, Shard
+from flywheel.fraud.rulings import Ahead, Case, MovingEngine, RuleFigures, RulesProblem, Ruling, Shard
 from flywheel.fraud.scores import Scorer, questions
+from flywheel.fraud.shares import Share
 from flywheel.fraud.sparing import Blame, Blamed, is_spared, narrowed, spares
 from flywheel.fraud.words import Event, Value, Verdict
 from flywheel.plan import content_hash
@@ -59,9 +60,14 @@ def compile_once() -> None:
         Event(id=str(each), name="a", time=each, arrived=each, address="192.0.2.1", user=f"u{each}", fields=fields)
         for each in range(1, 5)
     ]
-    engine = Engine(rules)
+    engine = Engine(rules, of=2)
     engine.judge(events)
     engine.judge(events[:1])
+    other = Engine(rules, of=0)
+    other.lacks(engine, 0)
+    other.take_over([engine], Share(), complete=True)
+    other.judge(events)
+    other.judge(events[:1])
 
 
 class Tally(msgspec.Struct):
@@ -217,10 +223,46 @@ class EmbeddedEngine:
                 self._campaign, *engine.shard, self._shard.number, self._shard.of,
             )  # fmt: skip
             engine = self._fresh()
+        engine.use_share(self._shard.share)
         engine.replace([each.rule for each in self._ruled.values() if each.policy.mode != "Off"], engine.clock)
         self._engine = engine
         self._blamed.load(kept.blamed)
         self._tallies = {name: kept.tallies.get(name, Tally()) for name in self._ruled}
+
+    @property
+    def clock(self) -> int:
+        """The newest arrival seen, in milliseconds since 1970."""
+        return self._engine.clock
+
+    def use_shard(self, shard: Shard) -> None:
+        """Judge these keys from now on."""
+        self._shard = shard
+        self._engine.use_share(shard.share)
+        self._roll = Roll(self._ruled.values(), self._lists, shard)
+
+    def part(self, shard: Shard, decisions: Sequence[Decision]) -> tuple[bytes, Sequence[Decision]]:
+        """Write a snapshot of a part of the keys, and give those of some decisions that are about them."""
+        moved = [each for each in decisions if self._is_moved(each, shard)]
+        blamed = {each.id for each in moved}
+        state = _State(self._engine.part(shard.share), {}, [each for each in self._blamed.dump() if each[0] in blamed])
+        return msgspec.msgpack.encode(state), moved
+
+    def _is_moved(self, decision: Decision, shard: Shard) -> bool:
+        """Of a decision of which it is not known whose key it is about, both are told: it ends by itself."""
+        ruled, blame = self._ruled.get(decision.rule), self._blamed.get(decision.id)
+        return ruled is None or blame is None or self._engine.owns(shard.share, ruled.rule, blame.key)
+
+    def lacks(self, other: MovingEngine, after: int) -> bool:
+        """Say whether another engine has seen events after a moment that this one has not."""
+        return isinstance(other, EmbeddedEngine) and self._engine.lacks(other._engine, after)
+
+    def take_over(self, others: Sequence[MovingEngine], shard: Shard, *, complete: bool) -> None:
+        """Take the keys of other engines over, and judge a share of all keys from now on."""
+        embedded = [each for each in others if isinstance(each, EmbeddedEngine)]
+        self._engine.take_over([each._engine for each in embedded], shard.share, complete=complete)
+        for each in embedded:
+            self._blamed.join(each._blamed)
+        self.use_shard(shard)
 
     def figures(self) -> Sequence[RuleFigures]:
         """Tell what each rule has met."""
@@ -255,7 +297,9 @@ class EmbeddedEngine:
 
     def _fresh(self) -> Engine:
         shard = self._shard
-        return Engine((), secret=shard.secret, shard=shard.number, of=shard.of, scorer=self._foresight)
+        engine = Engine((), secret=shard.secret, shard=shard.number, of=shard.of, scorer=self._foresight)
+        engine.use_share(shard.share)
+        return engine
 
 
 def _decision(

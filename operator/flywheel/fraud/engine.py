@@ -26,7 +26,8 @@ from flywheel.fraud.quick import Quick, fitting
 from flywheel.fraud.rule import Rule, problems, read_again
 from flywheel.fraud.running import RunningRule
 from flywheel.fraud.scores import Scorer
-from flywheel.fraud.sharding import owner
+from flywheel.fraud.sharding import has, is_whole, owner
+from flywheel.fraud.shares import Share
 from flywheel.fraud.single import REPEATED
 from flywheel.fraud.snapshot import Snapshot, fingerprint, key_of_secret, read_snapshot, write_snapshot
 from flywheel.fraud.where import unfit
@@ -59,7 +60,7 @@ class Engine:
             rules: Of different names.
             secret: Keys the hashes that windows are found by: who knows it can make two keys share a window.
             shard: Which of the shards this is.
-            of: How many there are.
+            of: How many there are; 0 is for one that has no keys yet.
             scorer: Gives the score of a model, by its digest, for values of its features.
             remember: Milliseconds for which ids of events are kept.
             maximum_ids: How many of them at most.
@@ -68,7 +69,7 @@ class Engine:
         Raises:
             ValueError: Rules cannot be carried out, or two have one name.
         """
-        self._shard, self._of, self._scorer = shard, of, scorer
+        self._share, self._scorer = Share(shard, of), scorer
         self._secret = key_of_secret(secret)
         self._remember, self._maximum_ids = remember, maximum_ids
         self._leaving: list[Memory] = []
@@ -85,7 +86,7 @@ class Engine:
     @property
     def shard(self) -> tuple[int, int]:
         """Which of the shards this is, and of how many."""
-        return self._shard, self._of
+        return self._share.number, self._share.of
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -153,7 +154,7 @@ class Engine:
 
     def _owned(self, event: Event) -> int:
         """Give a bit for each rule on the quick way by which this shard judges an event."""
-        if self._of == 1:
+        if self._share.is_all:
             return -1
         return sum(1 << i for i, owns in enumerate(self._owners) if owns(event))
 
@@ -203,8 +204,8 @@ class Engine:
             RunningRule(
                 rule,
                 before.get(rule.name),
-                shard=self._shard,
-                of=self._of,
+                share=self._share,
+                secret=self._secret,
                 scorer=self._scorer,
                 born=max(self.clock, now),
             )
@@ -215,7 +216,7 @@ class Engine:
         self._leaving += [memory for state in left for memory in state.leave()]
         self._quick = Quick(self._ids, fitting(self._running), self._secret)
         self._slow = [each for each in self._running if each not in self._quick.rules]
-        self._owners = [owner(each.rule, self._shard, self._of) for each in self._quick.rules]
+        self._owners = [owner(each.rule, self._share, self._secret) for each in self._quick.rules]
         self._warm(list(history))
 
     def _warm(self, history: Sequence[Event]) -> None:
@@ -231,6 +232,48 @@ class Engine:
                 each.warm(columns, fresh)
         for each in self._running:
             each.warmed()
+
+    def use_share(self, share: Share) -> None:
+        """Judge these keys from now on. Windows of others fade away as their time is over."""
+        self._share = share
+        for each in self._running:
+            each.use(share)
+        self._owners = [owner(each.rule, share, self._secret) for each in self._quick.rules]
+
+    def owns(self, share: Share, rule: Rule, key: Sequence[str]) -> bool:
+        """Say whether a key of a rule is in a share."""
+        return has(share, (rule.name,) if is_whole(rule) else key, self._secret)
+
+    def part(self, share: Share) -> bytes:
+        """Write a snapshot of an engine that has the keys of a share alone, and has seen the same events."""
+        part = Engine([], shard=share.number, of=share.of, remember=self._remember, maximum_ids=self._maximum_ids)
+        part._secret, part.clock = self._secret, self.clock
+        part._ids = self._ids
+        part._running = tuple(each.part(share) for each in self._running)
+        return part.snapshot(b"")
+
+    def lacks(self, other: "Engine", after: int) -> bool:
+        """Say whether another engine has seen events after a moment that this one has not."""
+        return self._ids.lacks(other._ids, after)
+
+    def take_over(self, others: "Sequence[Engine]", share: Share, *, complete: bool) -> None:
+        """Take the keys of other engines over that have seen the same events, and judge a share from now on.
+
+        Args:
+            others: Each with keys that no other one has, and the same rules.
+            share: What is judged from now on.
+            complete: Whether these are all keys that were to come. Else windows are warming again.
+        """
+        self._quick.flush()
+        begins = not self._share.of
+        for other in others:
+            other._quick.flush()
+            self._ids.adopt(other._ids, np.ones(len(other._ids.hashes), np.bool_))
+            self.clock = max(self.clock, other.clock)
+        for each in self._running:
+            theirs = [found for other in others for found in other._running if found.rule.name == each.rule.name]
+            each.take_over(theirs, begins=begins, born=0 if complete else self.clock)
+        self.use_share(share)
 
     def warming(self, name: str) -> bool:
         """Say whether a rule has windows that are not yet full. KeyError where there is no such rule."""
@@ -254,8 +297,8 @@ class Engine:
                 rules=self.rules,
                 position=position,
                 clock=self.clock,
-                shard=self._shard,
-                of=self._of,
+                shard=self._share.number,
+                of=self._share.of,
                 remember=self._remember,
                 maximum_ids=self._maximum_ids,
                 counters=self.counters,

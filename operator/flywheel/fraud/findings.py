@@ -1,6 +1,6 @@
 """What every kind of condition is to a rule at work, and what it finds. Needs the extra `fraud`."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -8,6 +8,7 @@ from flywheel.fraud.columns import Columns
 from flywheel.fraud.compiled import Flags, Numbers
 from flywheel.fraud.keeper import Keeper
 from flywheel.fraud.memory import Memory
+from flywheel.fraud.sharding import Chooser
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -47,6 +48,9 @@ class State(Protocol):
     def counters(self) -> tuple[int, int, int, int]:
         """Give how many keys there are, were evicted, how many events were refused, and what was truncated."""
 
+    def adopt(self, other: Any, choose: Chooser) -> None:
+        """Take chosen keys of a state of the same condition over."""
+
     def dump(self) -> list[bytes]:
         """Write the state."""
 
@@ -83,6 +87,11 @@ class Kept:
             sum(each.refused for each in keepers),
             self.truncated,
         )
+
+    def adopt(self, other: "Kept", choose: Chooser) -> None:
+        """Take chosen keys of a state of the same condition over."""
+        for mine, theirs in zip(self._keepers, other._keepers, strict=True):
+            mine.adopt(theirs, choose)
 
     def extra(self) -> list[int]:
         """Give the numbers that are to be kept beside the keepers' entries."""

@@ -4,9 +4,13 @@ Spread over many small tables, so that none of them ever grows for long.
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
+import numpy as np
+
+from flywheel.fraud.compiled import Flags, Numbers
 
 TABLES = 64
 SAMPLED = 64
@@ -77,6 +81,14 @@ class Keeper:
     def _forget(self, key: int) -> None:
         del self._tables[key % TABLES][key]
         self.keys -= 1
+
+    def adopt(self, other: "Keeper", choose: Callable[[Numbers], Flags]) -> None:
+        """Take the chosen entries of another one over. Keys that are here already stay as they are."""
+        for table in other._tables:
+            chosen = choose(np.array([*table], np.int64))
+            for (key, entry), is_meant in zip(table.items(), chosen.tolist(), strict=True):
+                if is_meant and self.get(key) is None:
+                    self.admit(key, entry)
 
     def dump(self) -> bytes:
         """Write all entries, in an order that what comes next depends on."""

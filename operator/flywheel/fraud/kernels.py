@@ -12,10 +12,13 @@ from flywheel.fraud.layout import (
     COUNT,
     DISTINCT,
     EVICTED,
+    FILLED,
+    FIRST,
     FREE,
     HAND,
     HASH,
     HIGH,
+    IDS,
     KEYS,
     KIND,
     LATENESS,
@@ -23,22 +26,28 @@ from flywheel.fraud.layout import (
     LOST,
     MAXIMUM,
     NEWEST,
+    R_ENTRIES,
     RECORD,
     RECORDS,
     REFUSED,
     REFUSES,
     RING,
+    RING_WORDS,
+    RINGS,
     SAMPLED,
     SIZE,
     SIZES,
     SUM,
     SWEPT,
     TABLE_BITS,
+    TOTAL,
+    TRUNCATED,
     WINDOW,
 )
 
 _TAG = np.int64(-(1 << 32))
 _SLOT = np.int64((1 << 32) - 1)
+_NEVER = np.int64(-(1 << 62))
 
 
 @inlined
@@ -313,3 +322,59 @@ def put(
             found[hits, 0], found[hits, 1], found[hits, 2], found[hits, 3] = i, out[0], out[1], out[2]
             hits += 1
     return found[:hits]
+
+
+@inlined
+def _copy_entries(memory: Numbers, row: Numbers, record: int, theirs: Numbers, source: int) -> bool:
+    """Copy a key's entries into a new record with the smallest ring; say whether there was a ring for them."""
+    size, stride = theirs[source + SIZE], 1 if row[KIND] == COUNT else 2
+    if size > 0:
+        wider = take_ring(memory, row, size, stride)
+        if wider < 0:
+            return False
+        give_ring(memory, row, 0, memory[record + RING])
+        memory[record + RING] = wider
+    for i in range(row[RINGS + RING_WORDS * size + R_ENTRIES] * stride):
+        memory[memory[record + RING] + i] = theirs[theirs[source + RING] + i]
+    return True
+
+
+@compiled
+def adopt(memory: Numbers, row: Numbers, theirs: Numbers, their_row: Numbers, chosen: Flags) -> None:
+    """Take the chosen records of another window of the same shape over. Keys that are here already stay as they are.
+
+    Of ids that are in both the later moment counts.
+    """
+    for slot in range(their_row[HIGH]):
+        source = their_row[RECORDS] + slot * RECORD
+        key = theirs[source + HASH]
+        if key == 0 or not chosen[slot]:
+            continue
+        newest = theirs[source + NEWEST]
+        known = find(memory, row, key)
+        if known >= 0:
+            if row[KIND] == IDS:
+                record = row[RECORDS] + known * RECORD
+                memory[record + NEWEST] = max(memory[record + NEWEST], newest)
+            continue
+        taken = _admit(memory, row, key, newest, _NEVER)
+        if taken < 0:
+            continue
+        record = row[RECORDS] + taken * RECORD
+        if row[SIZES] > 0 and not _copy_entries(memory, row, record, theirs, source):
+            row[TRUNCATED] += 1
+            _forget(memory, row, taken)
+            continue
+        for field in (FILLED, FIRST, SIZE, TOTAL, LOST):
+            memory[record + field] = theirs[source + field]
+
+
+@compiled
+def lacking(memory: Numbers, row: Numbers, theirs: Numbers, their_row: Numbers, after: int) -> int:
+    """Count the keys of another window whose newest time is after a moment and that are not in this one."""
+    count = 0
+    for slot in range(their_row[HIGH]):
+        source = their_row[RECORDS] + slot * RECORD
+        if theirs[source + HASH] != 0 and theirs[source + NEWEST] > after:
+            count += find(memory, row, theirs[source + HASH]) < 0
+    return count

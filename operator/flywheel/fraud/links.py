@@ -8,6 +8,7 @@ from flywheel.fraud.fields import text
 from flywheel.fraud.findings import Finding, Kept
 from flywheel.fraud.keeper import Keeper
 from flywheel.fraud.rule import Linked, Rule
+from flywheel.fraud.sharding import Chooser
 
 NAMED = 10
 """Accounts that a verdict names."""
@@ -83,6 +84,11 @@ class LinkedState(Kept):
         names = ", ".join(entry[1] for entry in entries if entry)
         since, limit = self._newest - self.span, float(self._condition.more_than)
         return Finding(float(len(linked)), limit, since, True, since < self.born, f"linked: {names}")
+
+    def adopt(self, other: "LinkedState", choose: Chooser) -> None:  # type: ignore[override]
+        """Take the graph over, where it is chosen: it is one shard's as a whole."""
+        super().adopt(other, choose)
+        self._newest = max(self._newest, other._newest)
 
     def extra(self) -> list[int]:
         """Give the numbers that are to be kept beside the keepers' entries."""

@@ -22,6 +22,8 @@ class Events(msgspec.Struct, frozen=True, tag="batch", array_like=True):
     batch: Batch
     lost: int = 0
     """Events before these that the sidecar had no room for."""
+    workers: int = 1
+    """To how many workers these and all later events of the sender go."""
 
 
 class Rules(msgspec.Struct, frozen=True, tag="rules", array_like=True):
@@ -77,6 +79,8 @@ class Sender(msgspec.Struct, array_like=True):
     """Of its last batch."""
     at: int
     """When that came, by the time of its events, in milliseconds."""
+    workers: int = 1
+    """To how many workers its events go, from that batch on."""
 
 
 class CampaignState(msgspec.Struct, array_like=True):
@@ -105,6 +109,9 @@ class Snapshot(msgspec.Struct, array_like=True):
     lists: tuple[PackedList, ...] = ()
     models: tuple[str, ...] = ()
     """Digests of those that may be asked, the one that was handed over last at the end."""
+    shard: int = 0
+    of: int = 1
+    """Of how many shards this is one; 0 where it has no keys yet. Older versions knew one alone."""
 
 
 encode = msgspec.msgpack.Encoder().encode

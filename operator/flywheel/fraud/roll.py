@@ -15,6 +15,7 @@ from flywheel.fraud.quick import Matching
 from flywheel.fraud.rule import Match
 from flywheel.fraud.rulings import Shard
 from flywheel.fraud.sharding import owner
+from flywheel.fraud.snapshot import key_of_secret
 from flywheel.fraud.words import Event, Listed, Verdict
 
 
@@ -87,7 +88,7 @@ def _named(ruled: Ruled, lists: Lists, shard: Shard) -> _Named:
     def asked(kind: Listed, names: Iterable[ListOf]) -> list[tuple[Listed, str, Entries]]:
         return [(kind, of.source, lists[of]) for of in names if lists.get(of)]
 
-    owns = owner(rule, shard.number, shard.of) if shard.of > 1 else lambda _: True
+    owns = owner(rule, shard.share, key_of_secret(shard.secret))
     return _Named(
         rule.name,
         rule.version,

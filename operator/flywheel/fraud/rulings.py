@@ -11,6 +11,7 @@ from flywheel.fraud.decisions import Done
 from flywheel.fraud.listed import Lists
 from flywheel.fraud.policy import Ruled
 from flywheel.fraud.proof import Evidence
+from flywheel.fraud.shares import Share
 from flywheel.fraud.words import Event, Mode, Verdict
 
 if TYPE_CHECKING:
@@ -142,16 +143,51 @@ class ScoringEngine(FraudEngine, Protocol):
         """Give the work that makes judging these events quick, if there is any; judging them is right without it."""
 
 
+@runtime_checkable
+class MovingEngine(FraudEngine, Protocol):
+    """An engine whose keys can move to others and come from others."""
+
+    @property
+    def clock(self) -> int:
+        """The newest arrival seen, in milliseconds since 1970; 0 before the first event."""
+
+    def use_shard(self, shard: "Shard") -> None:
+        """Judge these keys from now on."""
+
+    def part(self, shard: "Shard", decisions: Sequence[Decision]) -> tuple[bytes, Sequence[Decision]]:
+        """Write a snapshot of a part of the keys, and give those of some decisions that are about them."""
+
+    def lacks(self, other: "MovingEngine", after: int) -> bool:
+        """Say whether another engine has seen events after a moment that this one has not."""
+
+    def take_over(self, others: "Sequence[MovingEngine]", shard: "Shard", *, complete: bool) -> None:
+        """Take the keys of other engines over that have seen the same events, and judge a share from now on.
+
+        Args:
+            others: Each with keys that no other one has, and the same rules.
+            shard: What is judged from now on.
+            complete: Whether these are all keys that were to come. Else windows are warming again.
+        """
+
+
 class Shard(NamedTuple):
-    """Which part of the keys a worker judges: those whose hash leaves `number` when divided by `of`.
+    """Which part of the keys a worker judges, by their hashes; see `sharding`.
 
     Every shard sees every event, as a rule may count by address, another one by user.
     """
 
     number: int = 0
     of: int = 1
+    """How many there are; 0 is for one that has no keys yet."""
     secret: bytes = b""
-    """Of the worker's own: who does not know it cannot make keys that fall together."""
+    """Of the namespace's workers: who does not know it cannot make keys that fall together."""
+    came_from: tuple[int, int] = (0, 1)
+    """The shard that had the keys before, and of how many: of these the part that it had."""
+
+    @property
+    def share(self) -> Share:
+        """The part of the keys."""
+        return Share(self.number, self.of, self.came_from)
 
 
 ALONE = Shard()

@@ -5,9 +5,10 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from flywheel.fraud.columns import Columns
-from flywheel.fraud.compiled import Flags
+from flywheel.fraud.compiled import Flags, Numbers
 from flywheel.fraud.conditions import WindowState, state_of
 from flywheel.fraud.counters import RuleCounters
 from flywheel.fraud.fields import key_reader
@@ -15,8 +16,13 @@ from flywheel.fraud.findings import Finding, State
 from flywheel.fraud.kernels import choose
 from flywheel.fraud.rule import Rule
 from flywheel.fraud.scores import Scorer
-from flywheel.fraud.sharding import owned
+from flywheel.fraud.sharding import Chooser, chooser
+from flywheel.fraud.shares import Share
 from flywheel.fraud.words import Verdict
+
+
+def _every(hashes: Numbers) -> Flags:
+    return np.ones(len(hashes), np.bool_)
 
 
 class RunningRule:
@@ -27,13 +33,14 @@ class RunningRule:
         rule: Rule,
         before: "RunningRule | None",
         *,
-        shard: int,
-        of: int,
+        share: Share,
+        secret: NDArray[np.uint64],
         scorer: Scorer | None,
         born: int,
     ) -> None:
         self.rule, self._version = rule, rule.version
-        self._shard, self._of = shard, of
+        self._secret = secret
+        self.use(share)
         self.read_key = key_reader(rule.key, rule.prefix_ipv4, rule.prefix_ipv6)
         self.counted: RuleCounters = before.counted if before else RuleCounters()
         self.states: dict[str, State] = {}
@@ -47,6 +54,10 @@ class RunningRule:
                 self._new.append(kept)
             self.states[name] = kept
         self._quick = all(isinstance(state, WindowState) for state in self.states.values())
+
+    def use(self, share: Share) -> None:
+        """Judge these keys from now on."""
+        self._owned: Chooser | None = None if share.is_all else chooser(self.rule, share, self._secret)
 
     def judge(self, columns: Columns, fresh: Flags) -> list[tuple[int, Verdict]]:
         """Take a batch in; give verdicts with the index of their event."""
@@ -68,16 +79,16 @@ class RunningRule:
     def means(self, columns: Columns) -> Flags:
         """Say which events the rule means, of those that this shard is to judge by it."""
         matching = columns.matching(self.rule.match)
-        if self._of > 1:
-            matching = matching & owned(columns.key_texts(self.rule), self.rule, self._shard, self._of)
+        if self._owned is not None:
+            matching = matching & self._owned(columns.keys(self.rule))
         return matching
 
     def _found(self, columns: Columns, fresh: Flags, states: list[State]) -> dict[int, list[Finding]]:
         """Let states judge a batch; give, by event that breaks the rule, what was found."""
         rule = self.rule
         usable, keys = fresh, columns.keys(rule)
-        if self._of > 1:
-            usable = usable & owned(columns.key_texts(rule), rule, self._shard, self._of)
+        if self._owned is not None:
+            usable = usable & self._owned(keys)
         counts = np.zeros(3, np.int64)
         matching = columns.matching(rule.match)
         chosen = choose(matching, usable, keys, columns.times, columns.clocks, rule.lateness, counts)
@@ -143,6 +154,31 @@ class RunningRule:
         return msgspec.structs.replace(
             self.counted, keys=keys, evicted=evicted, refused=refused, truncated=truncated, unusable=unusable
         )
+
+    def part(self, share: Share) -> "RunningRule":
+        """Give the rule with the keys of a share alone."""
+        part = RunningRule(self.rule, None, share=share, secret=self._secret, scorer=None, born=0)
+        choose = chooser(self.rule, share, self._secret)
+        for name, state in part.states.items():
+            state.adopt(self.states[name], choose)
+            state.born = self.states[name].born
+        return part
+
+    def take_over(self, others: "Sequence[RunningRule]", *, begins: bool, born: int) -> None:
+        """Take the keys of the same rule elsewhere over.
+
+        Args:
+            others: Each with keys that no other one has.
+            begins: Whether there were no keys here before.
+            born: Time from which on everything has been seen, at the earliest.
+        """
+        for name, state in self.states.items():
+            theirs = [each.states[name] for each in others if name in each.states]
+            for each in theirs:
+                state.adopt(each, _every)
+            if theirs:
+                state.born = max([each.born for each in theirs] + ([] if begins else [state.born]))
+            state.born = max(state.born, born)
 
     def dump(self) -> tuple[RuleCounters, dict[str, list[bytes]]]:
         """Write the state of the rule."""

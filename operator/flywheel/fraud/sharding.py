@@ -1,18 +1,26 @@
-"""Which shard judges which event by which rule. Pure, and without compiled code: the edge asks too.
+"""Which shard judges which event by which rule. Pure. Needs the extra `fraud`.
 
-A key belongs to one shard. An event goes to the shards of all rules that it matters to; each judges it by the rules
-whose key is its own. Rules that look from one key to others are judged whole, by the shard of their name.
+A key belongs to one shard, by the hash that its windows are found by: so a window's record tells whose it is without
+the text of its key. Rules that look from one key to others are judged whole, by the shard of their name.
+
+From a number of shards to a larger one, keys move to new shards only; to a smaller one, from those that go only:
+J. Lamping and E. Veach, "A fast, minimal memory, consistent hash algorithm", arXiv:1406.2294 (2014).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
+from flywheel.fraud.columns import hashed
+from flywheel.fraud.compiled import Flags, Numbers, compiled, inlined, mix_all
 from flywheel.fraud.fields import key_reader
 from flywheel.fraud.rule import AccountAge, Linked, Rule
+from flywheel.fraud.shares import Share
 from flywheel.fraud.words import Event
+
+Chooser = Callable[[Numbers], Flags]
+"""Says of hashes of keys which are meant."""
 
 
 def is_whole(rule: Rule) -> bool:
@@ -28,35 +36,66 @@ def by_user(rule: Rule) -> bool:
     return rule.key in (("user",), ("userId",))
 
 
-def shard_of(key: Sequence[str], of: int) -> int:
-    """Give the shard of a key: of equal keys the same, whatever the rule."""
-    return xxhash.xxh32_intdigest("\x1f".join(key).encode("utf-8", "surrogatepass")) % of
+@inlined
+def _jump(key: int, of: int) -> int:
+    """Give the shard of a hash: figure 1 of the paper."""
+    state = np.uint64(key)
+    shard, following = -1, 0
+    while following < of:
+        shard = following
+        state = state * np.uint64(2862933555777941757) + np.uint64(1)
+        following = np.int64(
+            np.float64(shard + 1) * (np.float64(1 << 31) / np.float64((state >> np.uint64(33)) + np.uint64(1)))
+        )  # type: ignore[assignment]
+    return shard
 
 
-def shards_of(event: Event, rules: Iterable[Rule], of: int) -> frozenset[int]:
-    """Give the shards that an event goes to: none where no rule has a key for it."""
-    found = set()
-    for rule in rules:
-        if is_whole(rule):
-            found.add(shard_of((rule.name,), of))
-            continue
-        key = key_reader(rule.key, rule.prefix_ipv4, rule.prefix_ipv6)(event)
-        if all(key):
-            found.add(shard_of(key, of))
-    return frozenset(found)
+@compiled
+def _among(hashes: Numbers, number: int, of: int, before: int, of_before: int) -> Flags:
+    found = np.zeros(len(hashes), np.bool_)
+    for i in range(len(hashes)):
+        found[i] = _jump(hashes[i], of) == number and _jump(hashes[i], of_before) == before
+    return found
 
 
-def owned(keys: Iterable[tuple[str, ...]], rule: Rule, shard: int, of: int) -> NDArray[np.bool_] | bool:
-    """Say by the texts of keys which events this shard is to judge by a rule. Those without a key are one shard's."""
+def among(hashes: Numbers, share: Share) -> Flags:
+    """Say which keys are in a share, by their hashes. Missing keys, whose hash is 0, are the first shard's."""
+    if share.is_all:
+        return np.ones(len(hashes), np.bool_)
+    return _among(hashes, share.number, share.of, *share.came_from)
+
+
+def hash_of(key: Sequence[str], secret: NDArray[np.uint64]) -> Numbers:
+    """Give the hash of a key, as a column of one: 0 where a text of it is empty."""
+    texts = hashed([*key], secret)
+    found = texts[:1]
+    for i in range(1, len(texts)):
+        found = mix_all(found, texts[i : i + 1], secret)
+    return found
+
+
+def has(share: Share, key: Sequence[str], secret: NDArray[np.uint64]) -> bool:
+    """Say whether a key is in a share."""
+    return bool(among(hash_of(key, secret), share)[0])
+
+
+def chooser(rule: Rule, share: Share, secret: NDArray[np.uint64]) -> Chooser:
+    """Give what says, by the hashes of a rule's keys, which are in a share: of a rule that is judged whole all or none.
+
+    Args:
+        rule: Whose keys.
+        share: The part that is meant.
+        secret: The key of hashes.
+    """
     if is_whole(rule):
-        return shard_of((rule.name,), of) == shard
-    return np.array([shard_of(key, of) == shard for key in keys], np.bool_)
+        mine = has(share, (rule.name,), secret)
+        return lambda hashes: np.full(len(hashes), mine, np.bool_)
+    return lambda hashes: among(hashes, share)
 
 
-def owner(rule: Rule, shard: int, of: int) -> Callable[[Event], bool]:
-    """Give the function that says whether this shard is to judge an event by a rule."""
-    if is_whole(rule):
-        mine = shard_of((rule.name,), of) == shard
-        return lambda _: mine
-    read = key_reader(rule.key, rule.prefix_ipv4, rule.prefix_ipv6)
-    return lambda event: shard_of(read(event), of) == shard
+def owner(rule: Rule, share: Share, secret: NDArray[np.uint64]) -> Callable[[Event], bool]:
+    """Give the function that says whether an event is in a share by a rule."""
+    if share.is_all:
+        return lambda _: True
+    choose, read = chooser(rule, share, secret), key_reader(rule.key, rule.prefix_ipv4, rule.prefix_ipv6)
+    return lambda event: bool(choose(hash_of(read(event), secret))[0])

@@ -55,6 +55,11 @@ class Blamed:
         while len(known) > self._most or next(iter(known.values())).until <= event.arrived:
             known.popitem(last=False)
 
+    def join(self, other: "Blamed") -> None:
+        """Remember what another one knows, too."""
+        known = {**self._known, **other._known}
+        self._known = OrderedDict(sorted(known.items(), key=lambda each: each[1].until)[-self._most :])
+
     def get(self, identity: str) -> Blame | None:
         """Give who led to a decision."""
         return self._known.get(identity)

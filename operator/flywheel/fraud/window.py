@@ -3,7 +3,8 @@
 import numpy as np
 
 from flywheel.fraud import layout
-from flywheel.fraud.kernels import enter_all
+from flywheel.fraud.compiled import Flags, Numbers
+from flywheel.fraud.kernels import adopt, enter_all, lacking
 from flywheel.fraud.memory import Memory
 
 
@@ -28,6 +29,20 @@ class Window:
     def counters(self) -> tuple[int, int, int]:
         """Give how many keys were evicted, how many events refused, and how often there was no wider ring."""
         return int(self.row[layout.EVICTED]), int(self.row[layout.REFUSED]), int(self.row[layout.TRUNCATED])
+
+    @property
+    def hashes(self) -> Numbers:
+        """The key of each record; 0 of a free one."""
+        start, size = int(self.row[layout.RECORDS]), int(self.row[layout.HIGH]) * layout.RECORD
+        return self.memory.words[start + layout.HASH : start + size : layout.RECORD]
+
+    def adopt(self, other: "Window", chosen: Flags) -> None:
+        """Take records of a window of the same shape over, those that are chosen by their places."""
+        adopt(self.memory.words, self.row, other.memory.words, other.row, chosen)
+
+    def lacks(self, other: "Window", after: int) -> bool:
+        """Say whether another window has keys that are newer than a moment and not in this one."""
+        return lacking(self.memory.words, self.row, other.memory.words, other.row, after) > 0
 
     def dump(self) -> list[bytes]:
         """Write everything that changes: a few numbers, the records, and the rings of each size."""
