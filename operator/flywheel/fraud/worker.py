@@ -18,6 +18,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import generate_latest
 
+from flywheel.edge.naming import TOKEN_FILE
 from flywheel.events.http_answers import Site
 from flywheel.events.identity import ApiServerKeys, Fetch, Identity
 from flywheel.events.volume_lock import LOCK_TIMEOUT, VolumeBusy, lock
@@ -59,6 +60,8 @@ class Settings:
     rules_file: Path
     shard: Shard = ALONE
     operator_account: str = ""
+    token_file: Path = Path(TOKEN_FILE)
+    """Proves to the other workers who this is."""
     port: int = naming.PORT
     metrics_port: int = naming.METRICS_PORT
     admin_port: int = naming.ADMIN_PORT
