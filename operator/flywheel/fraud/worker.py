@@ -43,6 +43,7 @@ from flywheel.fraud.rules_file import RulesFile
 from flywheel.fraud.rulings import ALONE, MakeEngine, Shard
 from flywheel.fraud.snapshots import Snapshots
 from flywheel.fraud.subscriptions import Subscriptions
+from flywheel.fraud.volume_id import load_or_make as load_volume_id
 from flywheel.fraud.worker_figures import Figures, StateFigures
 
 log = logging.getLogger(__name__)
@@ -225,7 +226,7 @@ class Worker:
         made = web.Application(middlewares=[tell_refusals])
         keys = {key[0]: base64.b64encode(key[1]).decode()}
         # Of this process: versions of the one before mean nothing to it.
-        epoch = secrets.token_hex(8)
+        epoch = load_volume_id(self.settings.data_directory / "volume-id") + secrets.token_hex(8)
         EdgeServer(callers, judging, self.subscriptions, epoch, keys, complaint, self._figures.counted).add_to(made)
         written = self.settings.rules_file.read_bytes
         CheckServer(callers, self.casebook, key, complaint, self._figures.question, written).add_to(made)
