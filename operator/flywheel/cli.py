@@ -126,6 +126,18 @@ def _conclude(obstacle: str | None, otherwise: str) -> None:
     help="File with the secret of Git servers that tell of pushes; without it nothing listens for them.",
 )
 @click.option("--webhook-port", type=click.IntRange(0, 65535), default=8082, show_default=True, help="Git servers.")
+@click.option(
+    "--fraud-workers",
+    type=click.IntRange(1, 16),
+    default=1,
+    show_default=True,
+    help="Workers of each namespace that share the keys of its fraud rules.",
+)
+@click.option(
+    "--fraud-workers-in",
+    multiple=True,
+    help="Another number for one namespace, as namespace=number; may be given several times.",
+)
 @click.option("--health-port", type=click.IntRange(0, 65535), default=8081, show_default=True, help="Probes.")
 @click.option("--metrics-port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Prometheus.")
 @log_options
@@ -146,6 +158,8 @@ def operator(
     prometheus: str,
     webhook_secret_file: Path | None,
     webhook_port: int,
+    fraud_workers: int,
+    fraud_workers_in: tuple[str, ...],
     health_port: int,
     metrics_port: int,
     log_format: Literal["console", "json"],
@@ -157,6 +171,7 @@ def operator(
     """
     import asyncio
 
+    from flywheel.fraud.workforce import Workforce
     from flywheel.plan import Images
     from flywheel.release.process import Receiver
     from flywheel.runtime.logs import configure
@@ -181,7 +196,25 @@ def operator(
         images=Images(edge_image, analytics_image, browser_image, content_image),
         provider=Provider(metrics_adapter, prometheus),
         webhook=Receiver(webhook_secret_file, webhook_port) if webhook_secret_file else None,
+        workforce=Workforce(fraud_workers, _numbers(fraud_workers_in, namespaces)),
         health_port=health_port,
         metrics_port=metrics_port,
     )
     sys.exit(asyncio.run(run(settings)))
+
+
+def _numbers(told: tuple[str, ...], namespaces: tuple[str, ...]) -> dict[str, int]:
+    """Read the numbers of fraud workers of single namespaces."""
+    from flywheel.fraud.workforce import read_numbers
+
+    try:
+        found = read_numbers(told)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.", param_hint="--fraud-workers-in") from error
+    others = sorted(found.keys() - set(namespaces)) if namespaces else []
+    if others:
+        raise click.BadParameter(
+            f"{', '.join(others)} is not served: add it with --namespace, or take the number out.",
+            param_hint="--fraud-workers-in",
+        )
+    return found

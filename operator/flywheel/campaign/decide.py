@@ -204,7 +204,7 @@ def _edge_orders(
     tests = edge_tests(observed, campaign, standing, live.active)
     live = msgspec.structs.replace(live, tests=tests, holdout_salt=holdout_salt(campaign) if tests else "")
     variants = variant_backends(standing)
-    fraud = Fraud(workers=worker_urls(campaign.namespace)) if observed.judged else None
+    fraud = Fraud(workers=worker_urls(campaign.namespace, observed.fraud_workers)) if observed.judged else None
     return EdgeOrders(compose(campaign, edge, live, slots, variants, fraud), edge_size(edge, zero=phase.zero))
 
 

@@ -16,6 +16,7 @@ from flywheel.campaign.fraudmodels import Offers, unfit_models
 from flywheel.campaign.fraudproof import as_it_works, rules_of
 from flywheel.campaign.fraudrules import campaigns_of, problems_of
 from flywheel.campaign.fraudshadow import watched
+from flywheel.campaign.fraudshards import Layout
 from flywheel.events.volumeclaim import VolumeClaim
 from flywheel.fraud import manifests
 from flywheel.fraud.compiling import ruled_of
@@ -27,6 +28,7 @@ from flywheel.plan import GROUP, Deletion, LiveObject, Manifest, ObjectKey
 KINDS = ("ServiceAccount", "ConfigMap", "NetworkPolicy", "Service", "PodDisruptionBudget", "StatefulSet")
 """In the order of creation."""
 CLAIM = VolumeClaim("2Gi")
+ALONE = Layout(1, 1)
 Held = Mapping[str, tuple[Ruled, ...]]
 """By Campaign: what the worker judges by at present."""
 
@@ -73,6 +75,7 @@ def plan_fraud(
     operator: str = "",
     offers: Offers | None = None,
     statuses: Mapping[str, Mapping[str, Any]] | None = None,
+    layout: Layout = ALONE,
 ) -> FraudPlan:
     """Decide the next step for the fraud worker of one namespace.
 
@@ -90,6 +93,7 @@ def plan_fraud(
         operator: The operator's ServiceAccount as `namespace:name`; it may ask.
         offers: What has become of the models that rules ask.
         statuses: What was told last, by rule.
+        layout: How many workers there are to be now, and how many of them are to share the keys.
     """
     told = statuses or {}
     judged = tuple(
@@ -109,7 +113,9 @@ def plan_fraud(
         written,
         *manifests.network_manifests(namespace, operator),
         manifests.disruption_budget(namespace),
-        manifests.stateful_set(namespace, image, CLAIM, operator=operator),
+        manifests.stateful_set(
+            namespace, image, CLAIM, shards=layout.shards, workers=layout.workers, operator=operator
+        ),
     )
     references = tuple(_reference(each) for each in staying)
     lists = wanted_lists(each for rules in orders.values() for each in rules)

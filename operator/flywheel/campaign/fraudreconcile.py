@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -12,11 +11,12 @@ from flywheel.api.campaign import Campaign
 from flywheel.api.fraudrule import FraudRule
 from flywheel.api.load import InvalidResource
 from flywheel.campaign.conditions import Condition, condition_list
-from flywheel.campaign.fraudasking import NotAnswered
+from flywheel.campaign.fraudasking import Asked, NotAnswered, by_pod, number_of, pod_of
 from flywheel.campaign.fraudlistreader import Aside, ListReader
 from flywheel.campaign.fraudmodels import Offers, Takers, models_in, offer
 from flywheel.campaign.fraudplan import FraudPlan, Held, plan_fraud
 from flywheel.campaign.fraudproof import is_falling, kept_of
+from flywheel.campaign.fraudshards import Layout, counting, layout_of, next_layout, not_ready, standings_of
 from flywheel.campaign.fraudtold import Seen, WorkerState, generation_of, read_state, status_of
 from flywheel.campaign.fraudtrial import NoTrials, Trials, orders_of
 from flywheel.campaign.fraudtrialtold import TrialTold, told_of
@@ -25,6 +25,7 @@ from flywheel.campaign.stages import Stage
 from flywheel.events.state import is_serving
 from flywheel.fraud import naming
 from flywheel.fraud.policy import Rules
+from flywheel.fraud.workforce import ONE, Workforce
 from flywheel.kube.applier import Applier, SharedClaim
 from flywheel.kube.gateway import Gateway
 from flywheel.plan import GROUP, LiveObject, Manifest, ObjectKey, content_hash
@@ -64,12 +65,8 @@ class World(Protocol):
 class Workers(Takers, Protocol):
     """Whom the reconciler asks for figures."""
 
-    async def states(self, namespace: str) -> dict[str, bytes]:
-        """Give what each worker says of itself, by its address.
-
-        Raises:
-            NotAnswered: One of them cannot be reached, or refuses.
-        """
+    async def states(self, namespace: str, workers: int) -> Asked:
+        """Give what each of so many workers says of itself, and who says nothing."""
 
     async def hand_over(self, namespace: str, address: str, rules: bytes) -> bytes:
         """Have a worker judge by other rules at once; give what it says of itself then.
@@ -101,10 +98,11 @@ class FraudReconciler:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         on_write_skipped: Callable[[str], None] = lambda kind: None,
         aside: Aside | None = None,
+        workforce: Workforce = ONE,
     ) -> None:
         self._gateway, self._world, self._workers = gateway, world, workers
         self._trials = trials or NoTrials()
-        self._image, self._operator, self._clock = image, operator, clock
+        self._image, self._operator, self._clock, self._workforce = image, operator, clock, workforce
         self._loaded = Loaded()
         self._lists = ListReader(gateway, workers, aside)
         self._applier = Applier(gateway, world, on_write_skipped)
@@ -188,11 +186,14 @@ class FraudReconciler:
         }
         live = self._world.fraud_children(namespace)
         statuses = {each["metadata"]["name"]: each.get("status") or {} for each in self._world.fraud_rules(namespace)}
+        layout = await self._layout(namespace)
         offers = await self._offers(namespace, rules)
 
         def planned(held: Held) -> FraudPlan:
             image, operator = self._image, self._operator
-            return plan_fraud(namespace, rules, campaigns, opened, live, image, held, now, operator, offers, statuses)
+            return plan_fraud(
+                namespace, rules, campaigns, opened, live, image, held, now, operator, offers, statuses, layout
+            )
 
         plan = planned({})
         if not any(each.ruled is None for each in plan.judged):
@@ -204,14 +205,17 @@ class FraudReconciler:
         if not models_in(rules):
             return {}
         try:
-            states = await self._workers.states(namespace) if self._is_serving(namespace) else {}
-            return await offer(namespace, rules, self._gateway, self._workers, states)
+            asked = await self._asked(namespace) if self._is_serving(namespace) else Asked({})
+            return await offer(namespace, rules, self._gateway, self._workers, asked.bodies)
         except (NotAnswered, ValueError):
             return await offer(namespace, rules, self._gateway, self._workers, {})
 
     def _is_serving(self, namespace: str) -> bool:
-        worker = self._world.fraud_children(namespace).get(ObjectKey("apps", "StatefulSet", namespace, naming.WORKER))
+        worker = self._worker(namespace)
         return worker is not None and is_serving(worker)
+
+    def _worker(self, namespace: str) -> LiveObject | None:
+        return self._world.fraud_children(namespace).get(ObjectKey("apps", "StatefulSet", namespace, naming.WORKER))
 
     def _campaigns(self, namespace: str) -> Iterable[Campaign]:
         for manifest in self._world.campaigns_in(namespace):
@@ -236,32 +240,64 @@ class FraudReconciler:
         if not self._is_serving(namespace):
             return Seen({}, "; ".join(troubles) or "the fraud worker is starting")
         try:
-            bodies = await self._up_to_date(namespace, plan.rules)
+            asked = await self._up_to_date(namespace, plan.rules)
+            if not asked.bodies:
+                return Seen({}, next(iter(asked.missing.values()), ""))
             # After the rules: until its allow lists are there, a rule stops nobody.
-            lists = await self._lists.bring(namespace, plan.lists, bodies)
-            read = [read_state(_pod(address), body) for address, body in bodies.items()]
-        except (NotAnswered, ValueError) as error:
+            lists = await self._lists.bring(namespace, plan.lists, asked.bodies)
+            standings = standings_of({number_of(each): body for each, body in asked.bodies.items()})
+            count = counting(standings, len(asked.bodies) + len(asked.missing))
+            bodies = {each: body for each, body in asked.bodies.items() if number_of(each) < count}
+            read = [read_state(pod_of(address), body) for address, body in bodies.items()]
+        except ValueError as error:
             return Seen({}, str(error))
         found: dict[str, list[WorkerState]] = {}
         for states in read:
             for campaign, state in states.items():
                 found.setdefault(campaign, []).append(state)
-        return Seen({campaign: tuple(states) for campaign, states in found.items()}, lists=lists)
+        workers = {campaign: tuple(states) for campaign, states in found.items()}
+        missing = {each: why for each, why in asked.missing.items() if number_of(each) < count}
+        return Seen(workers, lists=lists, missing=by_pod(missing))
 
-    async def _up_to_date(self, namespace: str, rules: str) -> dict[str, bytes]:
+    async def _up_to_date(self, namespace: str, rules: str) -> Asked:
         """Ask the workers how they are, and hand the rules to those that judge by others: volumes take a minute."""
-        bodies = await self._workers.states(namespace)
-        for address, body in bodies.items():
+        asked = await self._asked(namespace)
+        for address, body in list(asked.bodies.items()):
             if generation_of(body) != content_hash(rules):
-                bodies[address] = await self._workers.hand_over(namespace, address, rules.encode())
-        return bodies
+                try:
+                    asked.bodies[address] = await self._workers.hand_over(namespace, address, rules.encode())
+                except NotAnswered as error:
+                    asked.missing[address] = str(error)
+                    del asked.bodies[address]
+        return asked
+
+    async def _asked(self, namespace: str) -> Asked:
+        """Ask all workers that there are; one that cannot judge yet says nothing that counts.
+
+        Raises:
+            ValueError: What one says cannot be read.
+        """
+        worker = self._worker(namespace)
+        asked = await self._workers.states(namespace, (worker and worker.replicas) or self._workforce.of(namespace))
+        for address, body in list(asked.bodies.items()):
+            if why := not_ready(body):
+                asked.missing[address] = why
+                del asked.bodies[address]
+        return asked
+
+    async def _layout(self, namespace: str) -> Layout:
+        """Say how many workers there are to be, a step further towards what is wanted."""
+        wanted, worker = self._workforce.of(namespace), self._worker(namespace)
+        if worker is None or worker.replicas == wanted == 1:
+            return Layout(wanted, wanted)
+        # What the StatefulSet says is the only memory of a move.
+        now = layout_of(await self._gateway.get(worker.key))
+        if now is None or now == Layout(wanted, wanted):
+            return Layout(wanted, wanted)
+        bodies = (await self._workers.states(namespace, now.workers)).bodies
+        return next_layout(wanted, now, standings_of({number_of(each): body for each, body in bodies.items()}))
 
     async def _write(self, manifest: Manifest, status: Manifest) -> None:
         metadata = {name: manifest["metadata"][name] for name in ("name", "namespace", "uid")}
         body = {"apiVersion": f"{GROUP}/v1alpha1", "kind": "FraudRule", "metadata": metadata, "status": status}
         self._world.put_rule(await self._gateway.apply(body, subresource="status"))
-
-
-def _pod(address: str) -> str:
-    """Give the name of the pod in an address such as http://flywheel-fraud-0.flywheel-fraud.shop.svc:9105."""
-    return (urlsplit(address).hostname or address).partition(".")[0]

@@ -1,6 +1,6 @@
 """What is told about a FraudRule: conditions, and what the workers have seen. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +21,8 @@ from flywheel.fraud.words import Verdict
 from flywheel.plan import Manifest
 
 MOST_CAMPAIGNS = 64
+MESSAGE = 1_000
+"""Characters of a message: of many workers each may have much to say."""
 SHOWN = 316
 """Characters of one value of a key."""
 
@@ -52,6 +54,8 @@ class Seen:
     unseen: str = ""
     """Why nothing was."""
     lists: ListStates = field(default_factory=dict)
+    missing: Mapping[str, str] = field(default_factory=dict)
+    """Which workers said nothing while others did, by name, and why."""
 
 
 def status_of(
@@ -61,7 +65,9 @@ def status_of(
     tried = tried or TrialTold()
     rule = judged.rule
     states = [state for name in judged.campaigns for state in seen.workers.get(name, ())]
-    figures = [state.figures[rule.name] for state in states if rule.name in state.figures]
+    told_of = [state.figures[rule.name] for state in states if rule.name in state.figures]
+    # Of some workers alone no sum is right: what all of them said last stays.
+    figures = [] if seen.missing else told_of
     right = precise(rule, figures, held)
     said = [*_conditions(judged, states, figures, seen), *([right] if right else []), *tried.conditions]
     conditions = condition_list(said, held.get("conditions") or [], rule.metadata.generation, now)
@@ -78,8 +84,9 @@ def status_of(
         told["record"] = {**(held.get("record") or {}), RECORD: remembered(rule, held, evaluated, now)}
     if not figures:
         kept = {name: value for name, value in held.items() if name not in {*told, "loadedGeneration", *TrialTold.own}}
-        return kept | told
+        return kept | told | _with_those_away(_workers(states, rule.name), held, seen.missing)
     told |= _figures(figures) | figures_of(figures) | _of_campaigns(states, rule.name)
+    told |= _of_each_event([seen.workers.get(name, ()) for name in judged.campaigns], rule.name)
     told |= {"workers": _workers(states, rule.name)} | _samples(figures)
     stands = "updatedAt" in held and {**told, "updatedAt": held["updatedAt"]}.items() <= held.items()
     return told | {"updatedAt": held["updatedAt"] if stands else moment(round(now.timestamp() * 1000))}
@@ -108,6 +115,9 @@ def _conditions(
         loaded = Condition("Ready", "True", "Loaded", "all workers judge by the latest spec")
     elif refused:
         loaded = Condition("Ready", "False", "Refused", refused)
+    elif seen.missing:
+        away = "; ".join(f"{name}: {why}" for name, why in sorted(seen.missing.items()))
+        loaded = Condition("Ready", "Unknown", "WorkerMissing", f"the figures are those of before: {away}"[:MESSAGE])
     else:
         loaded = Condition("Ready", "Unknown", "Loading", seen.unseen or "the worker has not taken the latest spec yet")
     waits = loaded.status == "Unknown"
@@ -154,7 +164,6 @@ def _figures(figures: Sequence[RuleFigures]) -> Manifest:
         "late": total("late"),
         "evicted": total("evicted"),
         "unusable": total("unusable"),
-        "duplicates": total("duplicates"),
     }
 
 
@@ -162,9 +171,26 @@ def _of_campaigns(states: Sequence[WorkerState], rule: str) -> Manifest:
     lags = [each.latency for each in states if each.latency is not None]
     return {
         "active": sum(each.active.get(rule, 0) for each in states),
-        "dropped": sum(each.lost for each in states),
         **({"latencyP99": f"{rounded_up(max(lags) * 1000)}ms"} if lags else {}),
     }
+
+
+def _of_each_event(campaigns: Iterable[Sequence[WorkerState]], rule: str) -> Manifest:
+    """Give what is counted by event: each worker gets all of them, so that the one that counted most is right."""
+    again, lost = 0, 0
+    for states in campaigns:
+        again += max((each.figures[rule].duplicates for each in states if rule in each.figures), default=0)
+        lost += max((each.lost for each in states), default=0)
+    return {"duplicates": again, "dropped": lost}
+
+
+def _with_those_away(seen: list[Manifest], held: Mapping[str, Any], missing: Mapping[str, str]) -> Manifest:
+    """Give what each worker judges by where some say nothing: of those what they said last, and that they are away."""
+    if not missing:
+        return {}
+    found = {str(each["name"]): dict(each) for each in held.get("workers") or () if each["name"] in missing}
+    away = [{**found.get(name, {"name": name}), "message": why[:MESSAGE]} for name, why in missing.items()]
+    return {"workers": sorted([*seen, *away], key=lambda each: str(each["name"]))}
 
 
 def _workers(states: Sequence[WorkerState], rule: str) -> list[Manifest]:

@@ -51,6 +51,8 @@ class Observed:
     """The A/B tests that name this Campaign."""
     judged: bool = False
     """Whether a FraudRule is about its events."""
+    fraud_workers: int = 1
+    """How many workers there are to judge them."""
 
     @property
     def metadata(self) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ from flywheel.campaign.conclude import Conclusion, conclude
 from flywheel.campaign.decide import decide
 from flywheel.campaign.decision import Course, Decision
 from flywheel.campaign.fraudplan import is_judged
+from flywheel.campaign.fraudshards import workers_of
 from flywheel.campaign.inventory import entries, recorded
 from flywheel.campaign.observed import Observed
 from flywheel.campaign.releasetold import release_fields, release_notices
@@ -20,6 +21,7 @@ from flywheel.edge.manifests import edge_selector
 from flywheel.edge.naming import COMPONENT as EDGE
 from flywheel.edge.naming import applied_name
 from flywheel.events.sharing import has_edge
+from flywheel.fraud.workforce import ONE, Workforce
 from flywheel.kube.applier import Applier, Claim
 from flywheel.kube.gateway import ApiError, Gateway
 from flywheel.kube.live import live_object
@@ -68,6 +70,9 @@ class World(Protocol):
     def fraud_rules(self, namespace: str) -> tuple[Manifest, ...]:
         """Return the FraudRules of a namespace, as last seen."""
 
+    def fraud_children(self, namespace: str) -> dict[ObjectKey, LiveObject]:
+        """Return the objects of its fraud workers, as last seen."""
+
     def shared(self, namespace: str) -> dict[ObjectKey, LiveObject]:
         """Return what they share, as last seen."""
 
@@ -98,6 +103,7 @@ class CampaignReconciler:
         on_write_skipped: Callable[[str], None] = lambda kind: None,
         on_release: Callable[[str], None] = lambda event: None,
         agent: Agent | None = None,
+        workforce: Workforce = ONE,
     ) -> None:
         self._gateway = gateway
         self._on_release = on_release
@@ -106,6 +112,7 @@ class CampaignReconciler:
         self._world = world
         self._images = images
         self._provider = provider
+        self._workforce = workforce
         self._clock = clock
         self._applier = Applier(gateway, world, on_write_skipped)
         self._writes = StatusWrites()
@@ -152,6 +159,9 @@ class CampaignReconciler:
             shared=self._world.shared(observed.namespace),
             shared_trouble=self._world.shared_trouble(observed.namespace),
             judged=is_judged(manifest, self._world.fraud_rules(observed.namespace)),
+            fraud_workers=workers_of(
+                self._world.fraud_children(observed.namespace), self._workforce.of(observed.namespace)
+            ),
         )
 
     async def _up_to_date(self, observed: Observed) -> Observed:

@@ -9,19 +9,19 @@ import base64
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
 from flywheel.edge.files import write_atomically
-from flywheel.edge.fraudmaps import Difference, FraudMaps
+from flywheel.edge.fraudmaps import LEFT, Difference, FraudMaps
 from flywheel.edge.fraudrules import FRAUD_MAPS, KEYS
 from flywheel.edge.render import map_text
 from flywheel.edge.runtime_api import RuntimeApi, RuntimeApiError
 from flywheel.fraud.blocks import Decision
-from flywheel.fraud.feed import Line
+from flywheel.fraud.feed import Line, volume_of
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,13 @@ SLICE = 500
 """Entries that are worked on without letting others have their turn."""
 _MEMORY = "fraud.ndjson"
 _T = TypeVar("_T")
+
+
+class _Kept(msgspec.Struct):
+    """What stands in memory above the decisions."""
+
+    keys: dict[str, str]
+    volumes: dict[str, str]
 
 
 class Enforcer:
@@ -55,6 +62,8 @@ class Enforcer:
         self._pid = 0
         """HAProxy's process whose maps are known to be as they shall be; 0 where that is not known."""
         self._keys: dict[str, dict[str, str]] = {}
+        self._volumes: dict[str, str] = {}
+        """By worker: the volume that it has."""
         self._turn = asyncio.Lock()
         self._unwritten = False
         self._write_at = 0.0
@@ -88,9 +97,10 @@ class Enforcer:
         """Carry out what a worker tells."""
         async with self._turn:
             if line.keys:
-                if _is_of_another_volume(self._keys.get(source, {}), line.keys):
-                    # Who has lost its memory cannot know that it has lifted anything: what it said goes on to its end.
-                    self.maps.leave(source, f"{source} until {self._clock()}")
+                if self._has_lost_its_memory(source, line):
+                    # It cannot know that it has lifted anything: what it said goes on to its end.
+                    await self._change(self.maps.leave(source, self._clock()))
+                self._volumes[source] = volume_of(line.epoch)
                 self._keys[source] = {name: key for name, key in line.keys.items() if _is_key(name, key)}
                 together = {name: key for each in self._keys.values() for name, key in each.items()}
                 await self._change(self.maps.use_keys(together))
@@ -100,6 +110,20 @@ class Enforcer:
                 some = line.put[start : start + SLICE]
                 await self._change(self.maps.apply(source, some, (), whole=False, now=self._clock()))
                 await asyncio.sleep(0)
+
+    async def keep_to(self, workers: Collection[str]) -> None:
+        """Let what others have told hold until its end: they are no workers any more."""
+        async with self._turn:
+            for source in {source for source, _ in self.maps.told() if LEFT not in source} - set(workers):
+                await self._change(self.maps.leave(source, self._clock()))
+
+    def _has_lost_its_memory(self, source: str, line: Line) -> bool:
+        """Tell whether a worker began anew on an empty volume."""
+        known, told = self._volumes.get(source, ""), volume_of(line.epoch)
+        if known and told:
+            return known != told
+        # That is where the key of passes is made.
+        return _is_of_another_volume(self._keys.get(source, {}), line.keys)
 
     async def run(self) -> None:
         """Let decisions end, and keep files and memory up to date, until cancelled."""
@@ -115,7 +139,7 @@ class Enforcer:
         """Write the files, a little at a time, as orders to HAProxy must not wait; large ones seldom."""
         self._unwritten, began = False, time.monotonic()
         texts = {f"{name}.map": await _in_slices(entries.items(), _entry) for name, entries in self.maps.maps.items()}
-        keys = msgspec.json.encode(self.maps.maps[KEYS]).decode() + "\n"
+        keys = msgspec.json.encode(_Kept(self.maps.maps[KEYS], self._volumes)).decode() + "\n"
         kept = keys + await _in_slices(self.maps.told(), _line)
         await asyncio.to_thread(self._write, self._directory, texts, kept)
         self._write_at = time.monotonic() + SELDOM * (time.monotonic() - began)
@@ -130,6 +154,10 @@ class Enforcer:
         try:
             for each in differences:
                 await self._api.patch_map(str(self._directory / f"{each.name}.map"), each.new, each.other, each.gone)
+        except asyncio.CancelledError:
+            # Whoever is stopped midway does not know what HAProxy has taken.
+            self._pid = 0
+            raise
         except RuntimeApiError as error:
             self.failures += 1
             self._pid = 0
@@ -166,7 +194,7 @@ class Enforcer:
         """Begin with what the process before knew."""
         try:
             keys, *lines = self._memory.read_bytes().splitlines()
-            known = msgspec.json.decode(keys, type=dict[str, str])
+            known, self._volumes = msgspec.structs.astuple(msgspec.json.decode(keys, type=_Kept))
             told = [msgspec.json.decode(line, type=tuple[str, Decision]) for line in lines]
         except (OSError, ValueError):
             return
@@ -195,7 +223,7 @@ def _line(told: tuple[str, Decision]) -> str:
 
 
 def _is_of_another_volume(known: dict[str, str], told: dict[str, str]) -> bool:
-    """Tell whether a worker began anew on an empty volume, which is where the key of passes is made."""
+    """Tell whether a worker has none of the keys that it had."""
     return bool(known) and not set(known) & set(told)
 
 

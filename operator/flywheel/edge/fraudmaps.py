@@ -45,6 +45,9 @@ _ASIDE: dict[str, Any] = {"id": "", "value": "", "until": 0, "rule": "", "event"
 """What of a decision has no part in its policy."""
 _RANK = {BLOCKED: 3, CHALLENGED: 2, THROTTLED: 1, FREE: 0}
 
+LEFT = " until "
+"""In the name of a source that tells nothing any more; no address of a worker has a space."""
+
 Subject = Place | str
 """A network, or a visitor."""
 
@@ -78,6 +81,8 @@ class FraudMaps:
         """By name, with how many subjects point to each."""
         self._policy_of: dict[Subject, str] = {}
         self._ends: list[tuple[int, str, str]] = []
+        self._left: dict[str, set[str]] = {}
+        """Ids of what sources have left behind -> these sources."""
 
     def __len__(self) -> int:
         return len(self._decisions)
@@ -117,7 +122,13 @@ class FraudMaps:
                 continue
             touched |= self._drop(key)
             subject = _subject(decision)
+            if LEFT not in source:
+                # Whoever says the same now can also take it back.
+                for left in self._left.get(identity, set()).copy():
+                    touched |= self._drop((left, identity))
             if subject is not None and decision.until > now:
+                if LEFT in source:
+                    self._left.setdefault(identity, set()).add(source)
                 self._decisions[key] = decision
                 self._subjects[subject] = (*self._subjects.get(subject, ()), key)
                 self._count_length(subject, 1)
@@ -129,16 +140,31 @@ class FraudMaps:
         """Give the ids of what a worker has told before, and is not in what it tells now."""
         return [identity for whose, identity in self._decisions if whose == source and identity not in told]
 
-    def leave(self, source: str, name: str) -> None:
-        """Let what a worker has told hold until its end, whatever it tells from now on: under another name."""
+    def leave(self, source: str, now: int) -> list[Difference]:
+        """Let what a worker has told hold until its end, whatever it tells from now on: under another name.
+
+        But not what another worker tells as well, to which the key has moved: that holds as long as that one says.
+
+        Args:
+            source: The worker.
+            now: Milliseconds since 1970.
+        """
+        name = f"{source}{LEFT}{now}"
+        others = {identity for whose, identity in self._decisions if whose != source and LEFT not in whose}
+        touched: set[Subject] = set()
         for key in [each for each in self._decisions if each[0] == source]:
+            if key[1] in others:
+                touched |= self._drop(key)
+                continue
             decision = self._decisions.pop(key)
             left = (name, key[1])
             self._decisions[left] = decision
+            self._left.setdefault(key[1], set()).add(name)
             subject = _subject(decision)
             if subject is not None:
                 self._subjects[subject] = tuple(left if each == key else each for each in self._subjects[subject])
             self._note_end(decision.until, *left)
+        return self._recompute(touched, now)
 
     def expire(self, now: int) -> list[Difference]:
         """Forget what has ended by `now`; give what has to change."""
@@ -155,6 +181,10 @@ class FraudMaps:
         subject = None if decision is None else _subject(decision)
         if subject is None:
             return set()
+        if (sources := self._left.get(key[1])) is not None:
+            sources.discard(key[0])
+            if not sources:
+                del self._left[key[1]]
         left = tuple(each for each in self._subjects.pop(subject) if each != key)
         self._count_length(subject, -1)
         if left:

@@ -92,7 +92,9 @@ class Sidecar:
         self.enforcer = Enforcer(settings.run_directory, self._layout.stats_socket)
         self._fraud_meters = FraudMeters()
         self.meters.sources += self._fraud_meters.sources
-        self.link = Link(settings.pod, settings.token_file, self.enforcer.take, self._fraud_meters)
+        self.link = Link(
+            settings.pod, settings.token_file, self.enforcer.take, self._fraud_meters, self.enforcer.keep_to
+        )
         first_visitors = FirstVisitors(self._store, settings.token_file)
         self.collector = Collector(self.spool, self.meters, first_visitors=first_visitors, on_taken=self.link.note)
         counts = settings.spool_directory / "log-counts.json"

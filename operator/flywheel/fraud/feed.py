@@ -14,11 +14,14 @@ SILENCE = 16.0
 """Seconds without a line after which a sidecar connects anew."""
 
 
+VOLUME_DIGITS = 16
+
+
 class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line, as JSON."""
 
     epoch: str = ""
-    """Of the worker's process: versions of another one mean nothing."""
+    """Of the worker's volume, so many digits, and of its process: versions of another one mean nothing."""
     version: int = 0
     whole: bool = False
     put: tuple[Decision, ...] = ()
@@ -40,6 +43,11 @@ def since(blocks: Blocks, version: int | None) -> Change:
     # A decision may have become one that the edge does not carry out.
     other = tuple(each.id for each in found.put if not each.is_for_the_edge)
     return Change(version=found.version, whole=found.whole, put=edge, gone=() if found.whole else found.gone + other)
+
+
+def volume_of(epoch: str) -> str:
+    """Give the volume of the worker that has an epoch; empty where that does not tell."""
+    return epoch[:VOLUME_DIGITS] if len(epoch) > VOLUME_DIGITS else ""
 
 
 def line(epoch: str, change: Change, keys: dict[str, str] | None = None) -> bytes:

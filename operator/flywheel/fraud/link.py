@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 
 import aiohttp
 
 from flywheel.events.rows import EventRow
 from flywheel.fraud.following import Following, Take
+from flywheel.fraud.packing import Packing
 from flywheel.fraud.sending import Meters, Sending, Token
 
 log = logging.getLogger(__name__)
@@ -18,7 +19,14 @@ log = logging.getLogger(__name__)
 class Link:
     """All workers, as the document names them."""
 
-    def __init__(self, pod: str, token_file: Path, take: Take, meters: Meters) -> None:
+    def __init__(
+        self,
+        pod: str,
+        token_file: Path,
+        take: Take,
+        meters: Meters,
+        keep_to: Callable[[Collection[str]], Awaitable[None]] | None = None,
+    ) -> None:
         """Make a link to nobody.
 
         Args:
@@ -26,16 +34,22 @@ class Link:
             token_file: The token that proves who this is.
             take: Carries out what workers tell.
             meters: Where it is counted.
+            keep_to: Told who the workers are, whenever they are others.
         """
+        self._keep_to = keep_to
+        self._packing = Packing()
         self._pod, self._take, self._meters = pod, take, meters
         self._token = Token(token_file)
         self._workers: tuple[str, ...] = ()
+        self._is_told = False
+        """Whether anybody has said yet who the workers are."""
         self._changed = asyncio.Event()
         self._sending: dict[str, Sending] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def use_workers(self, workers: Sequence[str]) -> None:
         """Talk to these workers from now on."""
+        self._is_told = True
         if tuple(workers) != self._workers:
             self._workers = tuple(workers)
             self._changed.set()
@@ -47,8 +61,9 @@ class Link:
             rows: As they were kept.
             address: The client's, as the edge sees it.
         """
+        noted = self._packing.note(rows, address, len(self._sending)) if self._sending else []
         for each in self._sending.values():
-            each.note(rows, address)
+            each.take(noted)
 
     def trouble(self) -> str | None:
         """Say what does not work; None while all does."""
@@ -59,22 +74,28 @@ class Link:
         async with aiohttp.ClientSession(auto_decompress=False) as session:
             try:
                 while True:
-                    self._bring(session)
+                    await self._bring(session)
                     await self._changed.wait()
                     self._changed.clear()
             finally:
                 await self._end(list(self._tasks))
 
-    def _bring(self, session: aiohttp.ClientSession) -> None:
+    async def _bring(self, session: aiohttp.ClientSession) -> None:
         for worker in self._workers:
             if worker not in self._tasks:
-                sending = self._sending[worker] = Sending(worker, self._pod, self._token, session, self._meters)
+                sending = Sending(worker, self._pod, self._token, session, self._meters, packing=self._packing)
+                self._sending[worker] = sending
                 following = Following(worker, self._token, session, self._take, self._meters)
                 self._tasks[worker] = asyncio.create_task(_both(sending, following), name=f"fraud worker {worker}")
-        for worker in [each for each in self._tasks if each not in self._workers]:
-            # What it has decided goes on until its end.
+        left = {each: self._tasks.pop(each) for each in list(self._tasks) if each not in self._workers}
+        for worker, task in left.items():
             del self._sending[worker]
-            self._tasks.pop(worker).cancel()
+            task.cancel()
+        for each in self._sending.values():
+            each.workers = len(self._sending)
+        await asyncio.gather(*left.values(), return_exceptions=True)
+        if self._keep_to is not None and self._is_told:
+            await self._keep_to(self._workers)
 
     async def _end(self, workers: Sequence[str]) -> None:
         tasks = [self._tasks.pop(each) for each in workers]

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from flywheel.edge.naming import COMPONENT as EDGE
-from flywheel.events.naming import OPERATOR_COMPONENT
+from flywheel.edge.naming import TOKEN_FILE
+from flywheel.events.naming import AUDIENCE, OPERATOR_COMPONENT
 from flywheel.events.volumeclaim import CLAIM, VolumeClaim
 from flywheel.fraud import naming
 from flywheel.plan import MANAGED_BY_LABEL, SHARED_LABEL, Manifest
@@ -16,6 +17,8 @@ STOP_SECONDS: Final = 60
 """How long a worker may take to write its last snapshot."""
 TEMPORARY_DIRECTORY: Final = "/tmp"  # noqa: S108 - a volume of the pod's own
 RESOURCES: Final[Manifest] = {"requests": {"cpu": "250m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}}
+_TOKEN: Final[Manifest] = {"path": "token", "expirationSeconds": 3600, "audience": AUDIENCE}
+"""By which workers know each other."""
 ASKERS_LABEL: Final = "flywheel.dev/asks-fraud"
 """Label of pods that may ask the worker, with the value `true`: services that grant something, and gateways."""
 SELECTOR: Final[Mapping[str, str]] = {SHARED_LABEL: naming.COMPONENT}
@@ -76,15 +79,17 @@ def network_manifests(namespace: str, operator: str = "") -> list[Manifest]:
 
 def _senders(operator: str) -> list[Manifest]:
     edges = {"podSelector": {"matchLabels": {"app.kubernetes.io/component": EDGE, MANAGED_BY_LABEL: "flywheel"}}}
+    # They ask each other for what each has decided, and hand each other windows.
+    workers = {"podSelector": {"matchLabels": dict(SELECTOR)}}
     # Gateways are in namespaces of their own.
     askers = {"namespaceSelector": {}, "podSelector": {"matchLabels": {ASKERS_LABEL: "true"}}}
     if not operator:
-        return [edges, askers]
+        return [edges, workers, askers]
     of_operator = {
         "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": operator.partition(":")[0]}},
         "podSelector": {"matchLabels": {"app.kubernetes.io/component": OPERATOR_COMPONENT}},
     }
-    return [edges, askers, of_operator]
+    return [edges, workers, askers, of_operator]
 
 
 def disruption_budget(namespace: str) -> Manifest:
@@ -103,6 +108,7 @@ def stateful_set(
     claim: VolumeClaim,
     *,
     shards: int = 1,
+    workers: int | None = None,
     operator: str = "",
     resources: Mapping[str, Any] = RESOURCES,
 ) -> Manifest:
@@ -112,12 +118,13 @@ def stateful_set(
         namespace: Where.
         image: What they run.
         claim: The volume of each.
-        shards: How many share the keys. Another number begins with empty windows for the keys that move.
+        shards: How many share the keys.
+        workers: How many there are, where that is more: the others hand over what they have.
         operator: The operator's ServiceAccount as `namespace:name`; it may ask. Empty: none.
         resources: Of each.
     """
     spec: Manifest = {
-        "replicas": shards,
+        "replicas": shards if workers is None else workers,
         "serviceName": naming.WORKER,
         "selector": {"matchLabels": dict(SELECTOR)},
         # An ordered one would wait for a broken pod to become ready before it takes up what mends it.
@@ -151,6 +158,7 @@ def _pod_template(image: str, shards: int, operator: str, resources: Mapping[str
         "automountServiceAccountToken": True,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": STOP_SECONDS,
+        "topologySpreadConstraints": _spread(),
         "securityContext": {
             **POD_SECURITY,
             "runAsUser": USER,
@@ -164,9 +172,23 @@ def _pod_template(image: str, shards: int, operator: str, resources: Mapping[str
             {"name": "temporary", "emptyDir": {"sizeLimit": "256Mi"}},
             # Whole, not by subPath, or else other rules would not arrive.
             {"name": "rules", "configMap": {"name": naming.WORKER, "optional": True}},
+            {"name": "token", "projected": {"sources": [{"serviceAccountToken": _TOKEN}]}},
         ],
     }
     return {"metadata": {"labels": dict(LABELS), "annotations": annotations}, "spec": spec}
+
+
+def _spread() -> list[Manifest]:
+    """Have workers on different nodes where that can be: with one node not all keys are without their judge."""
+    return [
+        {
+            "maxSkew": 1,
+            "topologyKey": key,
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": dict(SELECTOR)},
+        }
+        for key in ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
+    ]
 
 
 def _container(image: str, shards: int, operator: str, resources: Mapping[str, Any]) -> Manifest:
@@ -180,6 +202,7 @@ def _container(image: str, shards: int, operator: str, resources: Mapping[str, A
             f"--shards={shards}",
             f"--data-directory={naming.DATA_DIRECTORY}",
             f"--rules-file={naming.RULES_DIRECTORY}/{naming.RULES_KEY}",
+            f"--token-file={TOKEN_FILE}",
             *([f"--operator-account={operator}"] if operator else []),
         ],
         "env": [
@@ -204,6 +227,7 @@ def _container(image: str, shards: int, operator: str, resources: Mapping[str, A
             {"name": CLAIM, "mountPath": naming.DATA_DIRECTORY},
             {"name": "temporary", "mountPath": TEMPORARY_DIRECTORY},
             {"name": "rules", "mountPath": naming.RULES_DIRECTORY, "readOnly": True},
+            {"name": "token", "mountPath": TOKEN_FILE.rpartition("/")[0], "readOnly": True},
         ],
     }
 

@@ -15,15 +15,13 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import aiohttp
 
 from flywheel.events.meters import Counter
 from flywheel.events.rows import EventRow
 from flywheel.fraud import naming
-from flywheel.fraud.batch import encode, pack
-from flywheel.fraud.from_row import event_of
+from flywheel.fraud.packing import Noted, Packing
 
 log = logging.getLogger(__name__)
 
@@ -64,11 +62,6 @@ class Meters:
         self.sources = [each for each in vars(self).values() if isinstance(each, Counter)]
 
 
-class _Noted(NamedTuple):
-    row: EventRow
-    address: str
-
-
 class Token:
     """The pod's token, read now and then."""
 
@@ -97,24 +90,50 @@ class Sending:
     """One worker's events."""
 
     def __init__(
-        self, worker: str, pod: str, token: Token, session: aiohttp.ClientSession, meters: Meters, room: int = ROOM
+        self,
+        worker: str,
+        pod: str,
+        token: Token,
+        session: aiohttp.ClientSession,
+        meters: Meters,
+        *,
+        room: int = ROOM,
+        packing: Packing | None = None,
     ) -> None:
+        """Make it.
+
+        Args:
+            worker: Its address.
+            pod: Name of this pod.
+            token: Proves who sends.
+            session: Carries what is sent.
+            meters: Where it is counted.
+            room: Events that wait at most.
+            packing: Shared by those who send the same events; else nobody does.
+        """
         self.worker = worker
+        self.workers = 1
+        """How many workers get the events that come now."""
+        self._packing = packing or Packing()
         self._session, self._token, self._meters, self._room = session, token, meters, room
         # A process that starts anew begins with number 1 under another name.
         self._sender = f"{pod}-{secrets.token_hex(6)}"
         self._number = 0
         self._lost = 0
         """Events that went for want of room since the worker was last told."""
-        self._waiting: deque[_Noted] = deque()
+        self._waiting: deque[Noted] = deque()
         self._arrived, self._enough = asyncio.Event(), asyncio.Event()
         self._failing_since: float | None = None
         self._last_failure = ""
         self._random = random.Random()  # noqa: S311 - spreads retries, protects nothing
 
     def note(self, rows: Sequence[EventRow], address: str) -> None:
-        """Take events in, at the cost of noting where they are."""
-        self._waiting.extend([_Noted(row, address) for row in rows])
+        """Take events in that nobody else sends."""
+        self.take(self._packing.note(rows, address, 1))
+
+    def take(self, noted: Sequence[Noted]) -> None:
+        """Take events in."""
+        self._waiting.extend(noted)
         beyond = len(self._waiting) - self._room
         if beyond > 0:
             for _ in range(beyond):
@@ -146,15 +165,16 @@ class Sending:
             if len(self._waiting) < BATCH:
                 self._enough.clear()
             if taken:
-                await self._deliver(encode(pack([event_of(row, address) for row, address in taken])), len(taken))
+                await self._deliver(taken)
 
-    async def _deliver(self, body: bytes, count: int) -> None:
+    async def _deliver(self, noted: Sequence[Noted]) -> None:
         """Bring a batch to the worker, however often that has to be tried."""
+        body, count, workers = self._packing.body(noted), len(noted), min(each.workers for each in noted)
         self._number += 1
         # A batch stays as it is over its tries: one of them may have been taken and its answer lost.
         pause, lost = FIRST_PAUSE, self._lost
         while True:
-            status = await self._post(body, lost)
+            status = await self._post(body, lost, workers)
             if status == OK:
                 self._lost -= lost
                 self._meters.sent.add((self.worker,), count)
@@ -169,13 +189,15 @@ class Sending:
             await asyncio.sleep(self._random.uniform(pause / 2, pause))
             pause = min(LONGEST_PAUSE, pause * 2)
 
-    async def _post(self, body: bytes, lost: int) -> int:
+    async def _post(self, body: bytes, lost: int, workers: int) -> int:
         """Send a batch; give the status, 0 without an answer."""
         try:
             headers = {
                 "Content-Type": "application/msgpack",
                 "X-Flywheel-Batch": f"{self._sender}/{self._number}",
                 "X-Flywheel-Lost": str(lost),
+                # True of these and all that follow: by it a worker knows from where on another one has them itself.
+                "X-Flywheel-Workers": str(min(workers, self.workers)),
                 **await self._token.headers(),
             }
             url = self.worker + naming.EVENTS

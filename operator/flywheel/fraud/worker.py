@@ -18,6 +18,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import generate_latest
 
+from flywheel.edge.naming import TOKEN_FILE
 from flywheel.events.http_answers import Site
 from flywheel.events.identity import ApiServerKeys, Fetch, Identity
 from flywheel.events.volume_lock import LOCK_TIMEOUT, VolumeBusy, lock
@@ -42,6 +43,7 @@ from flywheel.fraud.rules_file import RulesFile
 from flywheel.fraud.rulings import ALONE, MakeEngine, Shard
 from flywheel.fraud.snapshots import Snapshots
 from flywheel.fraud.subscriptions import Subscriptions
+from flywheel.fraud.volume_id import load_or_make as load_volume_id
 from flywheel.fraud.worker_figures import Figures, StateFigures
 
 log = logging.getLogger(__name__)
@@ -59,6 +61,8 @@ class Settings:
     rules_file: Path
     shard: Shard = ALONE
     operator_account: str = ""
+    token_file: Path = Path(TOKEN_FILE)
+    """Proves to the other workers who this is."""
     port: int = naming.PORT
     metrics_port: int = naming.METRICS_PORT
     admin_port: int = naming.ADMIN_PORT
@@ -222,7 +226,7 @@ class Worker:
         made = web.Application(middlewares=[tell_refusals])
         keys = {key[0]: base64.b64encode(key[1]).decode()}
         # Of this process: versions of the one before mean nothing to it.
-        epoch = secrets.token_hex(8)
+        epoch = load_volume_id(self.settings.data_directory / "volume-id") + secrets.token_hex(8)
         EdgeServer(callers, judging, self.subscriptions, epoch, keys, complaint, self._figures.counted).add_to(made)
         written = self.settings.rules_file.read_bytes
         CheckServer(callers, self.casebook, key, complaint, self._figures.question, written).add_to(made)

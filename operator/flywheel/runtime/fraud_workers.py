@@ -1,11 +1,12 @@
 """Asks the fraud workers of the campaigns' namespaces what they have seen."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import httpx
 import msgspec
 
-from flywheel.campaign.fraudasking import NotAnswered
+from flywheel.campaign.fraudasking import Asked, NotAnswered
 from flywheel.campaign.fraudmodels import Refused
 from flywheel.events.naming import operator_audience
 from flywheel.fraud.modelfacts import MODELS, ModelFacts
@@ -31,17 +32,26 @@ class FraudWorkers:
         self,
         client: httpx.AsyncClient,
         get_token: GetToken,
-        addresses: Callable[[str], tuple[str, ...]] = worker_urls,
+        addresses: Callable[[str, int], tuple[str, ...]] = worker_urls,
     ) -> None:
         self._client, self._get_token, self._addresses = client, get_token, addresses
 
-    async def states(self, namespace: str) -> dict[str, bytes]:
-        """Give what each worker says of itself, by its address.
-
-        Raises:
-            NotAnswered: One of them cannot be reached, or refuses.
-        """
-        return {address: await self._ask(namespace, "GET", address + STATE) for address in self._addresses(namespace)}
+    async def states(self, namespace: str, workers: int) -> Asked:
+        """Give what each of so many workers says of itself, and who says nothing."""
+        addresses = self._addresses(namespace, workers)
+        # All at once: one that hangs is waited for no longer than it alone takes.
+        said = await asyncio.gather(
+            *(self._ask(namespace, "GET", address + STATE) for address in addresses), return_exceptions=True
+        )
+        asked = Asked({})
+        for address, each in zip(addresses, said, strict=True):
+            if isinstance(each, NotAnswered):
+                asked.missing[address] = str(each)
+            elif isinstance(each, BaseException):
+                raise each
+            else:
+                asked.bodies[address] = each
+        return asked
 
     async def hand_over(self, namespace: str, address: str, rules: bytes) -> bytes:
         """Have a worker judge by other rules at once; give what it says of itself then.

@@ -8,6 +8,7 @@ from flywheel.campaign.reconcile import CampaignReconciler
 from flywheel.campaign.stages import beginning_of
 from flywheel.campaign.testreconcile import ABTestReconciler
 from flywheel.events.reconcile import WorkerReconciler
+from flywheel.fraud.workforce import ONE, Workforce
 from flywheel.kube.gateway import Gateway
 from flywheel.kube.tokens import own_account
 from flywheel.plan import Images
@@ -34,6 +35,7 @@ class Reconcilers:
         images: Images,
         provider: Provider,
         webhook: Receiver | None = None,
+        workforce: Workforce = ONE,
     ) -> None:
         self._releases = ReleaseProcess(gateway, store.touch, webhook)
         self._campaigns = CampaignReconciler(
@@ -45,6 +47,7 @@ class Reconcilers:
             on_write_skipped=metrics.observe_skipped,
             on_release=metrics.observe_release,
             agent=self._releases.agent,
+            workforce=workforce,
         )
         self._workers = WorkerReconciler(
             gateway,
@@ -78,6 +81,7 @@ class Reconcilers:
             clock=clock.now,
             on_write_skipped=metrics.observe_skipped,
             aside=asyncio.to_thread,
+            workforce=workforce,
         )
 
     async def reconcile(self, namespace: str, name: str) -> datetime | None:

@@ -298,6 +298,9 @@ class Store:
         self._tell(owner)
         if owner[1] == SHARED and (held is None or _standing(held) != _standing(live)):
             self._tell_sharing(live.key.namespace)
+        if owner[1] == FRAUD and held is not None and held.replicas != live.replicas:
+            # Edges send to each worker that there is.
+            self._tell_sharing(live.key.namespace)
 
     def remove(self, key: ObjectKey, uid: str) -> None:
         """Forget a child that is gone, if it is the one with `uid`."""

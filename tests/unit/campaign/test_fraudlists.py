@@ -10,7 +10,7 @@ import pytest
 from tests.unit.campaign.test_fraudplan import SHOP, campaign, manifest
 from tests.unit.fraud_worker.small_engine import SmallEngine
 
-from flywheel.campaign.fraudasking import NotAnswered
+from flywheel.campaign.fraudasking import Asked, NotAnswered
 from flywheel.campaign.fraudlistreader import ListReader
 from flywheel.campaign.fraudlists import count_not_taken
 from flywheel.campaign.fraudreconcile import LOOK_EVERY, FraudReconciler
@@ -109,8 +109,8 @@ class World:
             pass
         return self._state()
 
-    async def states(self, _: str) -> dict[str, bytes]:
-        return {WORKER: self._state()}
+    async def states(self, _: str, __: int) -> Asked:
+        return Asked({WORKER: self._state()})
 
     async def hand_over(self, _: str, __: str, rules: bytes) -> bytes:
         found = {name: [] for name in json.loads(rules)}
@@ -296,7 +296,7 @@ async def test_each_of_several_workers_gets_what_it_lacks() -> None:
     one.handed.clear()
     reader = ListReader(one, SimpleNamespace(hand_lists=hand_lists))  # type: ignore[arg-type]
     wanted = dict.fromkeys(one.casebook.entries, False)
-    bodies = {address: (await world.states(""))[WORKER] for address, world in books.items()}
+    bodies = {address: (await world.states("", 1)).bodies[WORKER] for address, world in books.items()}
     states = await reader.bring("shop", wanted, bodies)
     assert one.handed == [], "it has them all"
     assert two.entries() == ALL

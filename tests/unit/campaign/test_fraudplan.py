@@ -235,6 +235,36 @@ def test_a_status_shows_no_whole_address() -> None:
     assert (sample["observed"], sample["limit"]) == ("21 or more", "20")
 
 
+def test_while_one_of_several_workers_is_away_no_sum_is_made_without_it() -> None:
+    [judged] = planned(rule()).judged
+    before = status_of(judged, {}, seen(figures(), figures()), NOW)
+    half = Seen(seen(figures(hits=9)).workers, missing={"flywheel-fraud-1": "it is starting"})
+    status = status_of(judged, before, half, NOW)
+    assert (status["hits"], status["evaluated"]) == (6, 60), "what both said last"
+    assert (condition(status, "Ready")["status"], condition(status, "Ready")["reason"]) == ("Unknown", "WorkerMissing")
+    assert "flywheel-fraud-1: it is starting" in condition(status, "Ready")["message"]
+    assert [(each["name"], each["generation"], each.get("message")) for each in status["workers"]] == [
+        ("flywheel-fraud-0", 1, None),
+        ("flywheel-fraud-1", 1, "it is starting"),
+    ]
+    assert status_of(judged, status, half, NOW) == status
+    again = status_of(judged, status, seen(figures(hits=9), figures()), NOW)
+    assert (again["hits"], condition(again, "Ready")["status"]) == (12, "True")
+    assert "message" not in again["workers"][1]
+    unknown = status_of(judged, {}, half, NOW)["workers"][1]
+    assert unknown == {"name": "flywheel-fraud-1", "message": "it is starting"}
+
+
+def test_what_each_worker_counts_of_every_event_is_not_added_up() -> None:
+    [judged] = planned(rule()).judged
+    states = tuple(
+        WorkerState(f"flywheel-fraud-{n}", {"burst": figures(duplicates=4 + n)}, lost=7 - n, latency=0.003 + 0.01 * n)
+        for n in range(2)
+    )
+    status = status_of(judged, {}, Seen({SHOP: states}), NOW)
+    assert (status["duplicates"], status["dropped"], status["latencyP99"]) == (5, 7, "20ms")
+
+
 def test_what_a_worker_says_is_read() -> None:
     said = {"ready": True, "campaigns": {SHOP: {"decisions": 2, "rules": [msgspec.to_builtins(figures())]}}}
     state = read_state("flywheel-fraud-0", json.dumps(said).encode())[SHOP]

@@ -1,16 +1,21 @@
 """What a reconcile of FraudRules leaves alone, and how it has them tried on the past."""
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from tests.unit.campaign.test_fraudplan import manifest
 
-from flywheel.campaign.fraudreconcile import FraudReconciler, NotAnswered
+from flywheel.campaign.fraudasking import Asked
+from flywheel.campaign.fraudreconcile import FraudReconciler
+from flywheel.campaign.fraudshards import Layout, layout_of
 from flywheel.campaign.fraudtrial import Order, Outcome, Trials, outcome_of
 from flywheel.fraud.backtest_asking import Answer, LimitTold
-from flywheel.plan import LiveObject, Manifest, ObjectKey
+from flywheel.fraud.workforce import Workforce
+from flywheel.plan import LiveObject, Manifest, ObjectKey, content_hash
 
 NOON = datetime(2027, 6, 16, 12, tzinfo=UTC)
 WORKER = ObjectKey("apps", "StatefulSet", "shop", "flywheel-fraud")
@@ -44,8 +49,8 @@ class World:
     def put(self, live: LiveObject) -> None:
         """Children are of no interest here."""
 
-    async def states(self, _: str) -> dict[str, bytes]:
-        raise NotAnswered("the fraud worker is not there")
+    async def states(self, _: str, __: int) -> Asked:
+        return Asked({}, {"http://flywheel-fraud-0.x": "the fraud worker is not there"})
 
     def remove(self, key: ObjectKey, _: str) -> None:
         self.deleted.append(key)
@@ -193,3 +198,98 @@ async def test_a_rule_that_wants_no_trial_is_not_tried() -> None:
     await reconcile(world, past)
     assert past.orders == []
     assert "Backtested" not in {each["type"] for each in world.rules[0]["status"]["conditions"]}
+
+
+class Shards(World):
+    """A namespace whose workers say what the test wants; what is written of the StatefulSet is remembered."""
+
+    def __init__(self) -> None:
+        opened_world = opened()
+        super().__init__(*opened_world.rules, campaigns=opened_world.campaigns)
+        del self.rules[0]["spec"]["backtest"]
+        self.worker: Manifest | None = None
+        self.said: dict[int, Manifest | str] = {}
+        self.rules_of: dict[str, bytes] = {}
+
+    def fraud_children(self, _: str) -> dict[ObjectKey, LiveObject]:
+        if self.worker is None:
+            return {}
+        serving = {"observedGeneration": 1, "updatedReplicas": 1, "readyReplicas": 1}
+        workers = self.worker["spec"]["replicas"]
+        return {WORKER: replace(REFERENCED, replicas=workers, status=serving)}
+
+    async def get(self, key: ObjectKey) -> Manifest | None:  # type: ignore[override]
+        return self.worker if key == WORKER else None
+
+    async def apply(self, body: Manifest, *, subresource: str = "") -> Manifest:
+        if body["kind"] == "StatefulSet":
+            self.worker = body
+        return await super().apply(body, subresource=subresource)
+
+    async def states(self, _: str, workers: int) -> Asked:
+        asked = Asked({})
+        for number in range(workers):
+            address, said = (
+                f"http://flywheel-fraud-{number}.flywheel-fraud.shop.svc:9105",
+                self.said.get(number, "away"),
+            )
+            if isinstance(said, str):
+                asked.missing[address] = said
+            else:
+                asked.bodies[address] = json.dumps({"generation": self._generation(address), **said}).encode()
+        return asked
+
+    def _generation(self, address: str) -> str:
+        return content_hash(self.rules_of[address].decode()) if address in self.rules_of else ""
+
+    async def hand_over(self, _: str, address: str, rules: bytes) -> bytes:
+        self.rules_of[address] = rules
+        asked = await self.states("", 9)
+        return asked.bodies[address]
+
+    def layout(self) -> Layout | None:
+        return layout_of(self.worker)
+
+    def ready(self) -> tuple[str, str]:
+        conditions = self.rules[0]["status"]["conditions"]
+        [found] = [each for each in conditions if each["type"] == "Ready"]
+        return found["status"], found["reason"]
+
+
+async def test_more_workers_come_at_once_and_fewer_when_those_who_stay_have_taken_over() -> None:
+    world = Shards()
+
+    async def look(wanted: int, **said: Manifest | str) -> Layout | None:
+        world.said |= {int(number.removeprefix("w")): each for number, each in said.items()}
+        workforce = Workforce(5, {"shop": wanted})
+        made = FraudReconciler(world, world, world, "image", workforce=workforce, clock=lambda: NOON)  # type: ignore[arg-type]
+        await made.reconcile("shop")
+        return world.layout()
+
+    assert await look(1) == (1, 1)
+    assert await look(2, w0={"shards": 1}) == (2, 2)
+    assert await look(2, w1={"ready": False, "shards": 2, "takingOver": True}) == (2, 2)
+    assert len(world.rules_of) == 1, "who takes over is handed nothing yet"
+    assert await look(2, w0={"shards": 2}, w1={"shards": 2}) == (2, 2)
+    assert len(world.rules_of) == 2
+    assert await look(1) == (2, 1)
+    assert await look(1, w0="it restarts") == (2, 1)
+    assert world.ready() == ("Unknown", "WorkerMissing")
+    assert await look(1, w0={"shards": 1, "takingOver": True}) == (2, 1)
+    assert await look(1, w0={"shards": 1}) == (1, 1)
+
+
+async def test_an_operator_that_comes_after_one_that_was_killed_ends_the_move_that_has_begun() -> None:
+    world = Shards()
+    world.said = {number: {"shards": 4} for number in range(4)}
+    for wanted in (4, 2):
+        made = FraudReconciler(world, world, world, "image", workforce=Workforce(wanted), clock=lambda: NOON)  # type: ignore[arg-type]
+        await made.reconcile("shop")
+    assert world.layout() == (4, 2)
+    other = FraudReconciler(world, world, world, "image", workforce=Workforce(4), clock=lambda: NOON)  # type: ignore[arg-type]
+    await other.reconcile("shop")
+    assert world.layout() == (4, 2), "whoever is under way comes to an end first"
+    world.said |= {number: {"shards": 2} for number in range(2)}
+    for expected in ((2, 2), (4, 4)):
+        await other.reconcile("shop")
+        assert world.layout() == expected

@@ -25,6 +25,7 @@ EVERYTHING = {
         "env": [{"name": "HTTPS_PROXY", "value": "http://proxy.example:3128"}],
     },
     "webhook": {"secretName": "git-hooks"},
+    "fraud": {"workers": 2, "workersByNamespace": {"shop": 4, "mall": 1}},
     "serviceAccount": {"name": "campaigner", "annotations": {"example.com/role": "campaigns"}},
     "rbac": {"extraSweepRules": [{"apiGroups": ["example.com"], "resources": ["widgets"]}]},
     "priorityClassName": "system-cluster-critical",

@@ -80,6 +80,11 @@ def test_the_cases_are_valid(case):
         ({"operator": {"resync": "10"}}, "/operator/resync"),
         ({"operator": {"workers": 0}}, "/operator/workers"),
         ({"operator": {"healthPort": 80}}, "/operator/healthPort"),
+        ({"fraud": {"workers": 0}}, "/fraud/workers"),
+        ({"fraud": {"workers": 17}}, "/fraud/workers"),
+        ({"fraud": {"workers": "2"}}, "/fraud/workers"),
+        ({"fraud": {"workersByNamespace": {"shop": 0}}}, "/fraud/workersByNamespace/shop"),
+        ({"fraud": {"workersByNamespace": {"Shop": 2}}}, "invalid propertyName 'Shop'"),
         ({"crds": {"install": "yes"}}, "/crds/install"),
         (
             {"rbac": {"extraSweepRules": [{"apiGroups": ["*"], "resources": ["x"]}]}},
@@ -113,6 +118,11 @@ def test_helm_refuses_a_wrong_value_and_says_where(values, where):
 
 def test_a_foreign_service_account_must_be_named():
     assert "serviceAccount.name: name the existing ServiceAccount" in refusal({"serviceAccount": {"create": False}})
+
+
+def test_workers_of_a_namespace_that_is_not_watched_are_refused():
+    said = refusal({"watch": {"namespaces": ["mall"]}, "fraud": {"workersByNamespace": {"shop": 2}}})
+    assert "fraud.workersByNamespace: shop is not in watch.namespaces" in said
 
 
 def test_an_old_cluster_is_refused():

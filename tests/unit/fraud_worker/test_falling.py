@@ -34,7 +34,7 @@ class Operator:
     async def look(self) -> Manifest:
         now = datetime.now(UTC)
         plan = plan_fraud(NAMESPACE, [self.rule()], [campaign(CAMPAIGN)], {CAMPAIGN}, {}, "image", {}, now)
-        bodies = await self.workers.states(NAMESPACE)
+        bodies = (await self.workers.states(NAMESPACE, 1)).bodies
         for address, body in bodies.items():
             if generation_of(body) != content_hash(plan.rules):
                 bodies[address] = await self.workers.hand_over(NAMESPACE, address, plan.rules.encode())
@@ -55,7 +55,7 @@ async def test_a_rule_that_hits_the_honest_stops_nobody_any_more_and_says_why(tm
 
     async with aiohttp.ClientSession() as session, httpx.AsyncClient(trust_env=False) as client:
         operator = Operator(
-            FraudWorkers(client, token, lambda _: (worker.url,)),
+            FraudWorkers(client, token, lambda *_: (worker.url,)),
             key=["visitor"], condition={"count": {"moreThan": 1}}, mode="Enforce", holdout="50%",
             minimumPrecision="90%",
         )  # fmt: skip

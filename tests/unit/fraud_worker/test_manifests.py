@@ -24,7 +24,7 @@ def test_the_pod_meets_the_restricted_level():
     assert inside["allowPrivilegeEscalation"] is False
     assert inside["readOnlyRootFilesystem"] is True
     assert inside["capabilities"]["drop"] == ["ALL"]
-    assert {kind for volume in POD["volumes"] for kind in volume} <= {"name", "emptyDir", "configMap"}
+    assert {kind for volume in POD["volumes"] for kind in volume} <= {"name", "emptyDir", "configMap", "projected"}
 
 
 def test_the_command_understands_what_the_manifest_says():
@@ -51,10 +51,33 @@ def test_each_worker_of_several_has_an_address_and_a_volume_of_its_own():
     assert [each["podSelector"]["matchLabels"].get("app.kubernetes.io/component") for each in events["from"]] == [
         EDGE,
         None,
+        None,
         "operator",
     ]
+    assert events["from"][1] == {"podSelector": {"matchLabels": MADE["spec"]["selector"]["matchLabels"]}}, "each other"
     assert "from" not in metrics
-    assert len(manifests.network_manifests("shop")[0]["spec"]["ingress"][0]["from"]) == 2
+    assert len(manifests.network_manifests("shop")[0]["spec"]["ingress"][0]["from"]) == 3
+
+
+def test_workers_are_found_before_they_are_ready_and_their_volumes_go_with_them():
+    _, service = manifests.network_manifests("shop")
+    assert service["spec"]["publishNotReadyAddresses"] is True, "who takes over is sent to as well"
+    assert MADE["spec"]["persistentVolumeClaimRetentionPolicy"]["whenScaled"] == "Delete"
+    assert MADE["spec"]["podManagementPolicy"] == "Parallel"
+    spread = {each["topologyKey"]: each["whenUnsatisfiable"] for each in POD["topologySpreadConstraints"]}
+    assert spread["kubernetes.io/hostname"] == "ScheduleAnyway"
+    fewer = manifests.stateful_set("shop", "flywheel:1", VolumeClaim("1Gi"), shards=1, workers=3)
+    assert fewer["spec"]["replicas"] == 3
+    assert "--shards=1" in fewer["spec"]["template"]["spec"]["containers"][0]["args"]
+
+
+def test_workers_show_each_other_tokens_that_nobody_else_takes():
+    [token] = [each for each in POD["volumes"] if each["name"] == "token"]
+    [source] = token["projected"]["sources"]
+    assert source["serviceAccountToken"]["audience"] == "flywheel-analytics"
+    [mount] = [each for each in CONTAINER["volumeMounts"] if each["name"] == "token"]
+    [file] = [each.partition("=")[2] for each in CONTAINER["args"] if each.startswith("--token-file=")]
+    assert file == f"{mount['mountPath']}/{source['serviceAccountToken']['path']}"
 
 
 @pytest.mark.parametrize(("pod", "shards", "number"), [("flywheel-fraud-2", 3, 2), ("", 1, 0), ("x", 4, 0)])

@@ -94,7 +94,7 @@ async def test_a_model_gets_from_its_config_map_to_the_rule_that_asks_it(worker:
     bad = trained.with_schema(trained.file("bayes"), lambda schema: schema.update(__class__="Evil"))
     world = World(scoring(FOREST), {"model.skops": FOREST, "bad.skops": bad}, SERVING)
     async with httpx.AsyncClient() as client:
-        workers = FraudWorkers(client, token, lambda _: (worker.url,))
+        workers = FraudWorkers(client, token, lambda *_: (worker.url,))
         made = FraudReconciler(world, world, workers, "image", clock=lambda: datetime(2027, 6, 16, tzinfo=UTC))  # type: ignore[arg-type]
         await made.reconcile(NAMESPACE)
         assert world.condition("Ready")[0] == "True", world.rule["status"]
@@ -124,7 +124,7 @@ async def test_a_model_gets_from_its_config_map_to_the_rule_that_asks_it(worker:
 
 async def test_what_a_worker_answers_is_told_apart(worker: RunningWorker):
     async with httpx.AsyncClient() as client:
-        workers = FraudWorkers(client, token, lambda _: (worker.url,))
+        workers = FraudWorkers(client, token, lambda *_: (worker.url,))
         facts = await workers.hand_over_model(NAMESPACE, worker.url, digest_of(FOREST), FOREST)
         assert facts == LoadedModel(FOREST).facts
         with pytest.raises(Refused, match="no file of skops"):
