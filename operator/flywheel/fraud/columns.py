@@ -1,6 +1,6 @@
 """A batch of events by column: what rules ask of it is read and hashed once. Needs the extra `fraud`."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -17,6 +17,8 @@ from flywheel.fraud.words import Event, Value
 
 NUL, REPLACED = "\0", "\ufffd"
 KeyReader = Callable[[Event], tuple[str, ...]]
+Told = tuple[str, tuple[str, ...]]
+"""The id of an event, and its key by a rule."""
 COMPARED: dict[str, Callable[[NDArray[np.float64], float], Flags]] = {
     "GreaterThan": np.greater,
     "GreaterOrEqual": np.greater_equal,
@@ -97,10 +99,10 @@ class Columns:
             strict=True,
         )
 
-    def told(self, i: int, read_key: KeyReader, rule: Rule) -> tuple[str, tuple[str, ...]]:
-        """Give the id of an event, and its key by a rule, for which there is a reader."""
-        event = self.events[i]
-        return event.id, read_key(event)
+    def told(self, places: Iterable[int], read_key: KeyReader, rule: Rule) -> Iterable[Told]:
+        """Give the ids of some events, and their keys by a rule, for which there is a reader."""
+        chosen = [self.events[i] for i in places]
+        return [(event.id, read_key(event)) for event in chosen]
 
     def numbers(self, name: str) -> NDArray[np.float64]:
         """Give a field as numbers; NaN for what is none."""
@@ -172,24 +174,24 @@ class PackedColumns(Columns):
         if named not in self._reading.hashed:
             column, count = self._reading.column(name), self._reading.batch.count
             if isinstance(column, packing.Texts):
-                found, ends = np.empty(count, np.int64), np.empty(count, np.int64)
-                hash_texts(np.frombuffer(column.data, np.uint8), self._secret, found, ends)
-                self._reading.ends[id(column)] = ends
+                found, bounds = np.empty(count, np.int64), np.full(count + 1, -1)
+                hash_texts(np.frombuffer(column.data, np.uint8), self._secret, found, bounds[1:])
+                self._reading.bounds[id(column)] = bounds
             else:
                 found = hashed(self._reading.values(name), self._secret)
             self._reading.hashed[named] = found
         return self._reading.hashed[named][self._part]
 
-    def told(self, i: int, read_key: KeyReader, rule: Rule) -> tuple[str, tuple[str, ...]]:
-        """Give the id and the key of an event, of which nothing else is made."""
-        at, cell = self._part.start + i, self._reading.cell
-        key = tuple(
-            network(str(cell("address")(at)), rule.prefix_ipv4, rule.prefix_ipv6)
+    def told(self, places: Iterable[int], read_key: KeyReader, rule: Rule) -> Iterable[Told]:
+        """Give the ids and the keys of some events, of which nothing else is made."""
+        chosen, cells = [self._part.start + i for i in places], self._reading.cells
+        keys = (
+            [network(str(each), rule.prefix_ipv4, rule.prefix_ipv6) for each in cells("address", chosen)]
             if name == PREFIX
-            else text(cell(name)(at))
+            else map(text, cells(name, chosen))
             for name in rule.key
         )
-        return str(cell("messageId")(at)), key
+        return zip(map(str, cells("messageId", chosen)), zip(*keys, strict=True), strict=True)
 
     def numbers(self, name: str) -> NDArray[np.float64]:
         """Give a field as numbers; NaN for what is none."""

@@ -1,5 +1,6 @@
 """Conditions that compiled windows judge, and the state of every kind of condition. Needs the extra `fraud`."""
 
+from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
@@ -50,6 +51,7 @@ class WindowState:
         self._rule, self.condition = rule, condition
         self.field = getattr(condition, "field", "")
         self.unusable, self.span = 0, rule.window
+        self._allowed, self._observed = float(condition.more_than), _observer(rule, condition)
         self.window = Window(
             KINDS[type(condition)],
             window=rule.window,
@@ -97,13 +99,8 @@ class WindowState:
 
     def finding(self, seen: int, end: int, lost: int) -> Finding:
         """Tell what a window has found."""
-        condition, since = self.condition, end - self._rule.window
-        observed = float(seen)
-        if isinstance(condition, Sum):
-            observed = seen / UNIT
-        elif isinstance(condition, Rate):
-            observed = seen * condition.per / self._rule.window
-        return Finding(observed, float(condition.more_than), since, bool(lost), since < self.born)
+        since = end - self.span
+        return Finding(self._observed(seen), self._allowed, since, bool(lost), since < self.window.born)
 
     def advance(self, clock: int) -> None:
         """Forget a little of what no event can need any more."""
@@ -129,6 +126,16 @@ class WindowState:
     def leave(self) -> list[Memory]:
         """Give the memory that is to be given back to the machine."""
         return [self.window.memory]
+
+
+def _observer(rule: Rule, condition: Windowed) -> Callable[[int], float]:
+    """Give the function that tells, of what a window counts, what the condition is about."""
+    if isinstance(condition, Sum):
+        return lambda seen: seen / UNIT
+    if isinstance(condition, Rate):
+        per = condition.per
+        return lambda seen: seen * per / rule.window
+    return float
 
 
 def _limit(rule: Rule, condition: Windowed) -> int:

@@ -47,14 +47,21 @@ from flywheel.fraud.layout import (
 
 _TAG = np.int64(-(1 << 32))
 _SLOT = np.int64((1 << 32) - 1)
+"""An entry of the table: the upper half of the key, which tells its home too, and the number of its record plus 1."""
 _NEVER = np.int64(-(1 << 62))
+
+
+@inlined
+def _home(row: Numbers, key: int) -> int:
+    """Tell where a key, or an entry of the table, belongs in it."""
+    return (key >> 32) & ((1 << row[TABLE_BITS]) - 1)
 
 
 @inlined
 def find(memory: Numbers, row: Numbers, key: int) -> int:
     """Give the record of a key, or -1."""
     mask = (1 << row[TABLE_BITS]) - 1
-    at = key & mask
+    at = _home(row, key)
     while True:
         entry = memory[at]
         if entry == 0:
@@ -70,7 +77,7 @@ def find(memory: Numbers, row: Numbers, key: int) -> int:
 def enter(memory: Numbers, row: Numbers, key: int, slot: int) -> None:
     """Write a key that is not in the table into it."""
     mask = (1 << row[TABLE_BITS]) - 1
-    at = key & mask
+    at = _home(row, key)
     while memory[at] != 0:
         at = (at + 1) & mask
     memory[at] = (key & _TAG) | (slot + 1)
@@ -80,7 +87,7 @@ def enter(memory: Numbers, row: Numbers, key: int, slot: int) -> None:
 def _leave(memory: Numbers, row: Numbers, slot: int) -> None:
     """Take a record's key out of the table, and close the gap."""
     mask = (1 << row[TABLE_BITS]) - 1
-    gap = memory[row[RECORDS] + slot * RECORD + HASH] & mask
+    gap = _home(row, memory[row[RECORDS] + slot * RECORD + HASH])
     while (memory[gap] & _SLOT) - 1 != slot:
         gap = (gap + 1) & mask
     at = gap
@@ -89,8 +96,7 @@ def _leave(memory: Numbers, row: Numbers, slot: int) -> None:
         entry = memory[at]
         if entry == 0:
             break
-        home = memory[row[RECORDS] + ((entry & _SLOT) - 1) * RECORD + HASH] & mask
-        if ((at - home) & mask) >= ((at - gap) & mask):
+        if ((at - _home(row, entry)) & mask) >= ((at - gap) & mask):
             memory[gap] = entry
             gap = at
     memory[gap] = 0
@@ -169,13 +175,13 @@ def _admit(memory: Numbers, row: Numbers, key: int, time: int, over: int) -> int
 @inlined
 def fetch_entry(memory: Numbers, row: Numbers, key: int) -> None:
     """Have fetched where a key stands in the table."""
-    prefetch(memory, key & ((1 << row[TABLE_BITS]) - 1))
+    prefetch(memory, _home(row, key))
 
 
 @inlined
 def fetch_record(memory: Numbers, row: Numbers, key: int) -> None:
     """Have the record of a key fetched, whose entry has been."""
-    entry = memory[key & ((1 << row[TABLE_BITS]) - 1)]
+    entry = memory[_home(row, key)]
     if entry != 0:
         prefetch(memory, row[RECORDS] + ((entry & _SLOT) - 1) * RECORD)
 
@@ -183,7 +189,7 @@ def fetch_record(memory: Numbers, row: Numbers, key: int) -> None:
 @inlined
 def fetch_ring(memory: Numbers, row: Numbers, key: int) -> None:
     """Have the ring of a key fetched, whose record has been."""
-    entry = memory[key & ((1 << row[TABLE_BITS]) - 1)]
+    entry = memory[_home(row, key)]
     if entry != 0 and row[SIZES] > 0:
         prefetch(memory, memory[row[RECORDS] + ((entry & _SLOT) - 1) * RECORD + RING])
 

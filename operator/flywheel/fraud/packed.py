@@ -29,8 +29,8 @@ class Reading:
         self.batch = batch
         self.hashed: dict[tuple[str, bytes], NDArray[np.int64]] = {}
         """Hashes of whole columns, by name and the key of the hash."""
-        self.ends: dict[int, NDArray[np.int64]] = {}
-        """Where the texts of a column end, by its identity, as far as somebody has found out."""
+        self.bounds: dict[int, NDArray[np.int64]] = {}
+        """Where the NULs before and behind the texts of a column are, by its identity, as far as somebody knows."""
         self._by_name: dict[str, Cell] = {}
         self._values: dict[str, list[Value | None]] = {}
         self._cells: tuple[list[tuple[str, Cell]], list[tuple[str, Cell]]] | None = None
@@ -71,6 +71,22 @@ class Reading:
             self._by_name[name] = self._of_rest(name) if column is None else self._cell(column)
         return self._by_name[name]
 
+    def cells(self, name: str, places: Sequence[int]) -> list[Value | None]:
+        """Give a field of some events."""
+        column = self.column(name)
+        if not isinstance(column, Texts):
+            return [*map(self.cell(name), places)]
+        data, bounds, chosen = column.data, self._bounds_of(column), np.array(places, np.int64)
+        pieces = zip((bounds[chosen] + 1).tolist(), bounds[chosen + 1].tolist(), strict=True)
+        return [data[start:end].decode("utf-8", "surrogatepass") for start, end in pieces]
+
+    def _bounds_of(self, column: Texts) -> NDArray[np.int64]:
+        bounds = self.bounds.get(id(column))
+        if bounds is None:
+            nuls = np.flatnonzero(np.frombuffer(column.data, np.uint8) == 0)
+            bounds = self.bounds[id(column)] = np.concatenate(([-1], nuls, [len(column.data)]))
+        return bounds
+
     def _of_rest(self, name: str) -> Cell:
         nothing: dict[str, Value] = {}
         return lambda i: self.batch.rest.get(i, nothing).get(name)
@@ -78,10 +94,7 @@ class Reading:
     def _cell(self, column: Column) -> Cell:
         match column:
             case Texts():
-                ends = self.ends.get(id(column))
-                if ends is None:
-                    ends = np.append(np.flatnonzero(np.frombuffer(column.data, np.uint8) == 0), len(column.data))
-                return _text_cell(column.data, ends)
+                return _text_cell(column.data, self._bounds_of(column))
             case Numbers():
                 return lambda i: None if (found := _number(column.data, 8 * i)[0]) != found else found
             case Words():
@@ -143,5 +156,5 @@ def places_of(column: Words) -> NDArray[np.uint16]:
     return np.frombuffer(column.data, "<u2")
 
 
-def _text_cell(data: bytes, ends: NDArray[np.int64]) -> Cell:
-    return lambda i: data[ends[i - 1] + 1 if i else 0 : ends[i]].decode("utf-8", "surrogatepass")
+def _text_cell(data: bytes, bounds: NDArray[np.int64]) -> Cell:
+    return lambda i: data[bounds[i] + 1 : bounds[i + 1]].decode("utf-8", "surrogatepass")

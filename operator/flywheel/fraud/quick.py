@@ -149,26 +149,27 @@ class Quick:
             fresh,
             self._counts,
         )
-        found: dict[tuple[int, int], list[Finding]] = {}
-        for at, j, *seen in hits.tolist():
+        found: dict[int, dict[int, list[Finding]]] = {}
+        for at, j, seen, end, lost in hits.tolist():
             i, state = self.owners[j - 1]
-            found.setdefault((at, i), []).append(state.finding(*seen))
-        return [
-            (at, self._verdict(i, *self._told(columns, i, at), int(columns.times[at]), findings))
-            for (at, i), findings in found.items()
-            if self._breaks(i, findings)
-        ]
+            found.setdefault(i, {}).setdefault(at, []).append(state.finding(seen, end, lost))
+        return [verdict for i, findings in found.items() for verdict in self._verdicts(i, columns, findings)]
 
     def _breaks(self, i: int, findings: Sequence[Finding]) -> bool:
-        running = self.rules[i]
-        return running.rule.combine == "Any" or len(findings) == len(running.states)
+        return self._needs_one(i) or len(findings) == len(self.rules[i].states)
 
-    def _told(self, columns: Columns, i: int, at: int) -> tuple[str, tuple[str, ...]]:
-        return columns.told(at, self.rules[i].read_key, self.rules[i].rule)
+    def _verdicts(self, i: int, columns: Columns, found: dict[int, list[Finding]]) -> list[tuple[int, Verdict]]:
+        if not self._needs_one(i):
+            found = {at: findings for at, findings in found.items() if self._breaks(i, findings)}
+        self._counts[i, C_HITS] += len(found)
+        return self.rules[i].verdicts(columns, found)
 
-    def _verdict(self, i: int, event: str, key: tuple[str, ...], time: int, findings: Sequence[Finding]) -> Verdict:
+    def _needs_one(self, i: int) -> bool:
+        return self.rules[i].rule.combine == "Any" or len(self.rules[i].states) == 1
+
+    def _verdict(self, i: int, event: Event, time: int, findings: Sequence[Finding]) -> Verdict:
         self._counts[i, C_HITS] += 1
-        return self.rules[i].verdict(event, key, time, findings)
+        return self.rules[i].verdict(event.id, self.rules[i].read_key(event), time, findings)
 
     def verdicts(self, event: Event, time: int, hits: int) -> list[Verdict]:
         """Give the verdicts on an event by the bits that `judge` has given."""
@@ -176,11 +177,7 @@ class Quick:
         for j, (i, state) in enumerate(self.owners, start=1):
             if hits >> j & 1:
                 found.setdefault(i, []).append(state.finding(*self.found[j].tolist()))
-        return [
-            self._verdict(i, event.id, self.rules[i].read_key(event), time, each)
-            for i, each in found.items()
-            if self._breaks(i, each)
-        ]
+        return [self._verdict(i, event, time, each) for i, each in found.items() if self._breaks(i, each)]
 
     def flush(self) -> None:
         """Add what was counted on the way to the rules' own counters."""

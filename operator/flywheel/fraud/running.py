@@ -1,6 +1,6 @@
 """One rule at work: which events it judges, by what state, and what it says of them. Needs the extra `fraud`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -65,10 +65,15 @@ class RunningRule:
         if not found:
             return []
         self.counted = self.counted.plus(hits=len(found))
-        times = columns.times.tolist()
+        return self.verdicts(columns, dict(sorted(found.items())))
+
+    def verdicts(self, columns: Columns, found: Mapping[int, Sequence[Finding]]) -> list[tuple[int, Verdict]]:
+        """Give the verdicts on events that break the rule, by their index, with it."""
+        told = columns.told(found, self.read_key, self.rule)
+        times = columns.times[[*found]].tolist()
         return [
-            (i, self.verdict(*columns.told(i, self.read_key, self.rule), times[i], findings))
-            for i, findings in sorted(found.items())
+            (i, self.verdict(event, key, time, findings))
+            for (i, findings), (event, key), time in zip(found.items(), told, times, strict=True)
         ]
 
     def begin(self, clock: int) -> None:
@@ -105,7 +110,7 @@ class RunningRule:
 
     def verdict(self, event: str, key: tuple[str, ...], time: int, findings: Sequence[Finding]) -> Verdict:
         """Say that an event breaks the rule, by what its conditions have found."""
-        first = findings[0]
+        first, several = findings[0], len(findings) > 1
         return Verdict(
             rule=self.rule.name,
             version=self._version,
@@ -116,8 +121,8 @@ class RunningRule:
             limit=first.limit,
             since=first.since,
             saturated=first.saturated,
-            warming=any(each.warming for each in findings),
-            detail="; ".join(each.detail for each in findings if each.detail),
+            warming=any(each.warming for each in findings) if several else first.warming,
+            detail="; ".join(each.detail for each in findings if each.detail) if several else first.detail,
         )
 
     def warm(self, columns: Columns, fresh: Flags) -> None:
