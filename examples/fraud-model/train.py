@@ -19,7 +19,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import average_precision_score, precision_recall_curve
 from sklearn.model_selection import train_test_split
 
-FEATURES = ["revenue", "properties.value", "context.screen.width"]
+FEATURES = ["properties.basket", "properties.value", "context.screen.width"]
 """Fields of events, in the order of `features` in the rule."""
 WANTED = 0.95
 """Share of those who are found that has to be dishonest; as `minimumPrecision` in the rule."""
@@ -42,13 +42,13 @@ def made_up(count: int = 6000, seed: int = 618) -> tuple[Numbers, Numbers]:
     """Make claims up: scripts take large coupons for small orders, on screens that nobody has."""
     random = np.random.default_rng(seed)
     dishonest = (random.random(count) < 0.1).astype(float)
-    revenue = random.lognormal(4.0 - 2.0 * dishonest, 0.7)
+    basket = random.lognormal(4.0 - 2.0 * dishonest, 0.7)
     value = random.lognormal(1.0 + 1.2 * dishonest, 0.5)
     screen = random.choice([360.0, 390.0, 412.0, 1440.0, 1920.0], count)
     screen = np.where((dishonest == 1) & (random.random(count) < 0.7), 800.0, screen)
     # Half of the browsers do not tell.
     screen[random.random(count) < 0.5] = np.nan
-    return np.column_stack([revenue, value, screen]), dishonest
+    return np.column_stack([basket, value, screen]), dishonest
 
 
 def main(target: Path, source: Path | None) -> None:

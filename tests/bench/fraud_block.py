@@ -16,8 +16,8 @@ import aiohttp
 from tests.bench.rows import Row, median, percentile
 from tests.unit.edge.stand import Connection, until
 from tests.unit.events.world import as_json
+from tests.unit.fraud_worker.process import Process
 from tests.unit.fraud_worker.small_engine import rule
-from tests.unit.fraud_worker.test_killed import Process
 from tests.unit.fraud_worker.world import CAMPAIGN, KEY, Pod, bearer, pod, shop
 
 from flywheel.events.rows import EventRow

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 SMALLEST_MEMORY = 256
 CONNECT_TIMEOUT = 10.0
 LONGEST_ANSWER = 330.0
+MOST_NAMES = 100_000
+"""Visitors and users of one erasure."""
 TABLES = ("events", "requests", "dead_letters")
 _port = click.IntRange(0, 65535)
 _file = click.Path(dir_okay=False, path_type=Path)
@@ -193,14 +195,30 @@ def query(
 @click.option("--campaign", required=True, help="Whose rows.")
 @click.option("--visitor", default="", help="The visitor's id, from the cookie fw_vid.")
 @click.option("--user", "user_id", default="", help="The user's id, as in `identify`.")
+@click.option("--address", default="", help="A client's address, which the fraud workers alone are asked about.")
+@click.option("--fraud-url", "fraud_urls", multiple=True, help="Admin port of a fraud worker, forwarded already.")
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until every row is gone.")
 @click.option("--timeout", type=Duration(), default="10m", show_default=True, help="How long to wait.")
 def erase(
-    namespace: str, url: str | None, *, campaign: str, visitor: str, user_id: str, wait: bool, timeout: float
+    namespace: str,
+    url: str | None,
+    *,
+    campaign: str,
+    visitor: str,
+    user_id: str,
+    address: str,
+    fraud_urls: tuple[str, ...],
+    wait: bool,
+    timeout: float,
 ) -> None:
-    """Erase one visitor, or user: all rows in the store, in dead letters and in the edges' spools."""
-    if bool(visitor) == bool(user_id):
-        raise click.UsageError("Say who: either --visitor or --user.")
+    """Erase one visitor, or user: in the store, in dead letters, in the edges' spools and at the fraud workers."""
+    from flywheel.commands.fraud_erase import erase_at_workers
+
+    if sum(map(bool, (visitor, user_id, address))) != 1:
+        raise click.UsageError("Say who: exactly one of --visitor, --user and --address.")
+    if address:
+        erase_at_workers(namespace, fraud_urls, campaign, [("address", address)], wait=wait, timeout=timeout)
+        return
     with _client(namespace, url) as client:
         if not _has_rows(client, campaign):
             click.echo(f"The store has no rows of a campaign {campaign!r} at all: is its name right?", err=True)
@@ -208,8 +226,26 @@ def erase(
         receipt = _checked(client.post("/erase", json=asked)).json()
         names = "1 identity" if receipt["identities"] == 1 else f"{receipt['identities']} identities"
         click.echo(f"Receipt {receipt['receipt']}: {names} of the campaign {campaign}.")
+        if url and not fraud_urls:
+            click.echo("No fraud worker is asked: its admin port can be given with --fraud-url.", err=True)
+        else:
+            erase_at_workers(
+                namespace, fraud_urls, campaign, _names(client, receipt["receipt"]), wait=wait, timeout=timeout
+            )
         if wait:
             _wait(client, receipt["receipt"], timeout)
+
+
+def _names(client: "httpx.Client", receipt: str) -> list[tuple[str, str]]:
+    """Ask the store who is meant: it knows the visitors of a user."""
+    from flywheel.events.schema import quote
+
+    sql = f"SELECT visitor, user_id FROM erasures FINAL WHERE receipt = {quote(receipt)}"  # noqa: S608 - quoted
+    rows = _checked(client.post("/query", json={"sql": sql, "limit": MOST_NAMES, "format": "json"})).text
+    return [
+        ("visitor", each["visitor"]) if each["visitor"] else ("user", each["user_id"])
+        for each in map(json.loads, rows.splitlines())
+    ]
 
 
 def _has_rows(client: "httpx.Client", campaign: str) -> bool:

@@ -63,15 +63,15 @@ class Worker:
 
 
 @contextmanager
-def worker(namespace: str, url: str | None) -> Iterator[Worker]:
-    """Reach the worker, for as long as the context lasts.
+def worker(namespace: str, url: str | None, target: Target = JUDGE) -> Iterator[Worker]:
+    """Reach a worker, for as long as the context lasts.
 
     Raises:
         click.ClickException: There is no way; the message says why and what to do.
     """
     import httpx
 
-    with worker_address(namespace, url, JUDGE) as address:
+    with worker_address(namespace, url, target) as address:
         timeout = httpx.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT)
         with httpx.Client(base_url=address, timeout=timeout, trust_env=False) as client:
             yield Worker(client, address)

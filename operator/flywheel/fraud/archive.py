@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from flywheel.fraud import archive_erasing
+from flywheel.fraud.erasing import Erasure, NamesOf
 from flywheel.fraud.labels import Label
 from flywheel.fraud.proof import Evidence, LabelledKey, Met, evidence_of
 from flywheel.fraud.verdicts import JOINT, SPARED, Kept
@@ -111,9 +113,9 @@ class Archive:
         """
         self.path, self._most = path, most
         try:
-            self._base = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
-            self._base.execute("PRAGMA journal_mode = WAL")
-            self._base.execute("PRAGMA synchronous = FULL")
+            # Of a process that was killed while it wrote the file anew.
+            path.with_suffix(".new").unlink(missing_ok=True)
+            self._base = self._opened()
             found = self._base.execute("PRAGMA user_version").fetchone()[0]
             if found > FORMAT:
                 raise ArchiveBroken(f"{path} has the format {found}; this version of the worker knows {FORMAT}.")
@@ -121,6 +123,14 @@ class Archive:
             self._base.execute(f"PRAGMA user_version = {FORMAT}")
         except sqlite3.Error as error:
             raise ArchiveBroken(f"the verdicts in {path} cannot be used: {error}") from error
+
+    def _opened(self) -> sqlite3.Connection:
+        base = sqlite3.connect(self.path, timeout=5.0, isolation_level=None, check_same_thread=False)
+        base.execute("PRAGMA journal_mode = WAL")
+        base.execute("PRAGMA synchronous = FULL")
+        # What names people is in no file but this one.
+        base.execute("PRAGMA temp_store = MEMORY")
+        return base
 
     def file(self, verdicts: Sequence[Kept]) -> None:
         """Keep verdicts: all of them, or none.
@@ -206,6 +216,38 @@ class Archive:
                 self._base.execute(f"{delete} ({oldest})", (over,))
                 gone += over if table == "verdicts" else 0
         return gone
+
+    def sent_by(self, campaign: str, erasure: Erasure, events: Iterable[str]) -> set[str]:
+        """Give those of some events that people have sent who are to be erased. Errors as of `find`."""
+        return archive_erasing.sent_by(self._base, campaign, erasure, events)
+
+    def erase(self, campaign: str, erasure: Erasure, names_of: NamesOf) -> int:
+        """Delete what is about people; give how many verdicts that were. Bytes of them stay until `rewrite`.
+
+        Args:
+            campaign: Whose.
+            erasure: Who they are, and up to when.
+            names_of: Gives the fields of a rule's key.
+
+        Raises:
+            sqlite3.Error: The disk does not take that; all is as before.
+        """
+        with _transaction(self._base):
+            return archive_erasing.erase(self._base, campaign, erasure, names_of)
+
+    def rewrite(self) -> None:
+        """Write the file anew, so that nothing of what was deleted is in it, nor beside it.
+
+        Raises:
+            sqlite3.Error: The disk does not take that; all is as before.
+            OSError: The same.
+        """
+        copy = archive_erasing.copied(self._base, self.path)
+        try:
+            self._base.close()
+            archive_erasing.put_in_place(copy, self.path)
+        finally:
+            self._base = self._opened()
 
     def count(self) -> int:
         """Give how many verdicts are kept. Errors as of `find`."""

@@ -7,7 +7,7 @@ since. A decision ends at an absolute moment, whoever is there to see it.
 import heapq
 import ipaddress
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
 import msgspec
@@ -117,6 +117,12 @@ class Blocks:
             self._take_out(found)
             self._note(identity)
         return found is not None
+
+    def unname(self, is_meant: Callable[[str], bool]) -> None:
+        """Forget some of the events that led to decisions; these hold on. Edges do not know them anyway."""
+        for each in [each for each in self._held.values() if each.event and is_meant(each.event)]:
+            plain = msgspec.structs.replace(each, event="")
+            self._held[each.id] = self._by_subject[each.kind, each.value][each.id] = plain
 
     def expire(self, now: int) -> int:
         """Forget what has ended by `now`, in milliseconds; give how many that were. Nobody needs to be told."""

@@ -10,10 +10,23 @@ from flywheel.fraud.listed import Entries, PackedList
 from flywheel.fraud.modelfacts import MOST_MODELS
 from flywheel.fraud.packed import Packed, Reading
 from flywheel.fraud.policy import ListOf
-from flywheel.fraud.records import Events, Labelled, Lists, Model, Pardoned, Record, Removal, Rules, Sender, Snapshot
+from flywheel.fraud.records import (
+    Erased,
+    ErasureStep,
+    Events,
+    Labelled,
+    Lists,
+    Model,
+    Pardoned,
+    Record,
+    Removal,
+    Rules,
+    Sender,
+    Snapshot,
+)
 from flywheel.fraud.rulings import Ahead, MakeEngine, MovingEngine, RulesProblem, Ruling, ScoringEngine, Shard
 from flywheel.fraud.unfiled import Unfiled
-from flywheel.fraud.verdicts import Keeping, kept_of, known_as
+from flywheel.fraud.verdicts import Keeping, kept_of, known_as, marked, masked
 from flywheel.plan import content_hash
 
 if TYPE_CHECKING:
@@ -141,6 +154,15 @@ class Casebook:
         desk = self.desks.get(campaign)
         return known_as(values, desk.keeping if desk else Keeping(), self._shard.secret)
 
+    @property
+    def newest(self) -> int:
+        """The newest arrival of all that was judged, in milliseconds since 1970."""
+        return max((each.at for each in self._senders.values()), default=0)
+
+    def masked(self, address: str) -> str:
+        """Give the name under which an address is known where it is not to be kept."""
+        return masked(address, self._shard.secret)
+
     def is_known(self, batch: Events) -> bool:
         """Whether this batch, or a later one of its sender, is here already."""
         known = self._senders.get(batch.sender)
@@ -161,18 +183,27 @@ class Casebook:
             kept = {of: self.lists[of] for of in record.wanted if of in self.lists}
             self._take_lists(kept | {each.of: each for each in record.put})
             yield from self._spare()
-        elif isinstance(record, Removal):
+        elif isinstance(record, Events):
+            if record.batch.count:
+                yield from self._judge(record)
+        else:
             desk = self.desk(record.campaign)
-            if desk.blocks.remove(record.decision):
+            if self._is_other(desk, record):
                 yield desk
-        elif isinstance(record, Labelled):
-            self.desk(record.campaign).labels.put(record.labels)
+
+    def _is_other(self, desk: Desk, record: Removal | Labelled | Pardoned | Erased | ErasureStep) -> bool:
+        """Do what a record says that somebody wrote by hand; tell whether other decisions hold than before."""
+        if isinstance(record, Removal):
+            return desk.blocks.remove(record.decision)
+        if isinstance(record, Labelled):
+            desk.labels.put(record.labels)
         elif isinstance(record, Pardoned):
-            desk = self.desk(record.campaign)
-            if desk.pardon(record.pardon, record.at):
-                yield desk
-        elif record.batch.count:
-            yield from self._judge(record)
+            return desk.pardon(record.pardon, record.at)
+        elif isinstance(record, Erased):
+            return desk.erase(record.erasure, [marked(*name, self._shard.secret) for name in record.erasure.names])
+        else:
+            desk.erasures.step(record.receipt, gone=record.gone)
+        return False
 
     def _judge(self, record: Events) -> Iterator[Desk | Ahead | None]:
         self.desk(record.campaign).lost += record.lost
@@ -194,11 +225,20 @@ class Casebook:
             yield desk if desk.judge(events[start : start + at_once], self._ruled) else None
 
     def _ruled(self, campaign: str, ruling: Ruling) -> None:
-        if self.unfiled.has_room():
-            keeping, secret = self.desk(campaign).keeping, self._shard.secret
-            self.unfiled.add(kept_of(campaign, ruling, keeping, secret))
+        desk = self.desk(campaign)
+        if not self._is_erased(desk, ruling) and self.unfiled.has_room():
+            self.unfiled.add(kept_of(campaign, ruling, desk.keeping, self._shard.secret))
         if self.on_ruling is not None:
             self.on_ruling(campaign, ruling)
+
+    def _is_erased(self, desk: Desk, ruling: Ruling) -> bool:
+        """Tell whether an edge has told late of somebody who was erased meanwhile."""
+        if ruling.case is None:
+            return False
+        event = ruling.case.event
+        senders = (("visitor", event.visitor), ("user", event.user), ("address", event.address))
+        marks = (marked(kind, value, self._shard.secret) for kind, value in senders if value)
+        return desk.erasures.came_before(marks, min(event.time, event.arrived), event.arrived)
 
     def problems(self) -> dict[str, str]:
         """Give the campaigns whose newest rules do not hold, and why."""
@@ -206,7 +246,7 @@ class Casebook:
 
     def forget_senders(self) -> None:
         """Forget the processes that have sent nothing for long."""
-        latest = max((each.at for each in self._senders.values()), default=0)
+        latest = self.newest
         self._senders = {k: each for k, each in self._senders.items() if each.at > latest - FORGET_SENDERS}
 
     def snapshot(self, position: int) -> Snapshot:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from flywheel.fraud.blocks import AT_THE_EDGE, Blocks
+from flywheel.fraud.erasing import Erasure, Erasures, ForgettingEngine, People
 from flywheel.fraud.labels import Labels
 from flywheel.fraud.pardons import Pardon, Pardons, ended_by
 from flywheel.fraud.records import CampaignState
@@ -26,6 +27,7 @@ class Desk:
         self.campaign, self.engine = campaign, engine
         self.blocks = Blocks()
         self.labels, self.pardons = Labels(), Pardons()
+        self.erasures = Erasures()
         self.keeping = Keeping()
         """What is kept of verdicts."""
         self.events = self.verdicts = self.lost = 0
@@ -57,6 +59,35 @@ class Desk:
             self.blocks.remove(each)
         return bool(ended)
 
+    def erase(self, erasure: Erasure, marks: Sequence[str]) -> bool:
+        """Forget people; tell whether other decisions hold than before.
+
+        Args:
+            erasure: Who they are.
+            marks: Their names as hashes, by which they are known where they come late.
+        """
+        self.erasures.ask(erasure, marks)
+        people = People(erasure)
+        self.labels.drop(lambda each: people.are_meant_by(each, self.key_of))
+        self.pardons.drop(people.have)
+        ended = [each.id for each in self.blocks if people.have(each)]
+        for each in ended:
+            self.blocks.remove(each)
+        self.blocks.unname(people.sent)
+        if isinstance(self.engine, ForgettingEngine):
+            self.engine.forget(people)
+        return bool(ended)
+
+    def key_of(self, rule: str) -> Sequence[str]:
+        """Give the fields of a rule's key; none where that is not known."""
+        return self.engine.key_of(rule) if isinstance(self.engine, ForgettingEngine) else ()
+
+    def named_events(self) -> set[str]:
+        """Give the ids of events that labels, decisions or samples name: some may be of somebody who is erased."""
+        sampled = self.engine.sampled() if isinstance(self.engine, ForgettingEngine) else ()
+        labelled = (each.value[0] for each in self.labels if each.kind == "event")
+        return {*labelled, *sampled, *(each.event for each in self.blocks if each.event)}
+
     def _pardoned(self, ruling: Ruling) -> Ruling:
         """Take back what follows for those who are left alone."""
         case = ruling.case
@@ -74,7 +105,7 @@ class Desk:
         version, decisions = self.blocks.dump()
         return CampaignState(
             self.engine.snapshot(), version, decisions, self.events, self.verdicts, self.digest,
-            labels=self.labels.dump(), pardons=self.pardons.dump(), lost=self.lost,
+            labels=self.labels.dump(), pardons=self.pardons.dump(), lost=self.lost, erasures=self.erasures.dump(),
         )  # fmt: skip
 
     def part(self, shard: Shard) -> CampaignState | None:
@@ -105,6 +136,7 @@ class Desk:
         self.lost = state.lost
         self.labels.load(state.labels)
         self.pardons.load(state.pardons)
+        self.erasures.load(state.erasures)
 
     def active(self) -> dict[str, int]:
         """Count the decisions that hold, by rule."""

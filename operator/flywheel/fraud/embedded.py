@@ -11,6 +11,7 @@ from flywheel.fraud.counters import RuleCounters
 from flywheel.fraud.decisions import Decision as Decided
 from flywheel.fraud.decisions import Done, decide
 from flywheel.fraud.engine import Engine
+from flywheel.fraud.erasing import People
 from flywheel.fraud.explain import explain, outcome
 from flywheel.fraud.foresight import Foresight
 from flywheel.fraud.listed import Lists
@@ -94,6 +95,14 @@ class Tally(msgspec.Struct):
         self.allowed += done == "Allowed"
         self.latest = [*self.latest[1 - LATEST :], verdict]
         self.outcomes = [*self.outcomes[1 - LATEST :], followed]
+
+    def forget(self, verdicts: Sequence[Verdict]) -> None:
+        """Let go of some of the latest verdicts; they stay counted."""
+        # An older version has counted verdicts of which it did not note what followed.
+        unknown = len(self.latest) - len(self.outcomes)
+        kept = [i for i, each in enumerate(self.latest) if each not in verdicts]
+        self.outcomes = [self.outcomes[i - unknown] for i in kept if i >= unknown]
+        self.latest = [self.latest[i] for i in kept]
 
 
 class _State(msgspec.Struct, array_like=True):
@@ -201,6 +210,22 @@ class EmbeddedEngine:
             for each in decisions:
                 self._blamed.note(each, event, verdict)
             yield Ruling(verdict, decisions, decision.done, Case(ruled, decision, event))
+
+    def key_of(self, rule: str) -> Sequence[str]:
+        """Give the fields of a rule's key; none for a rule that is not known."""
+        return self._ruled[rule].rule.key if rule in self._ruled else ()
+
+    def sampled(self) -> Iterator[str]:
+        """Give the ids of the events that samples name."""
+        return (each.event for tally in self._tallies.values() for each in tally.latest)
+
+    def forget(self, people: People) -> None:
+        """Forget who people are; what windows remember of them are hashes."""
+        for name, tally in self._tallies.items():
+            key = self.key_of(name)
+            theirs = [each for each in tally.latest if people.sent(each.event) or people.stand_in(key, each.key)]
+            tally.forget(theirs)
+        self._blamed.forget(people)
 
     def snapshot(self) -> bytes:
         """Write down all windows."""

@@ -11,7 +11,9 @@ from typing import TypeVar
 
 from flywheel.fraud.archive import Archive, Version
 from flywheel.fraud.casebook import Casebook
+from flywheel.fraud.erasing import Erasure, People
 from flywheel.fraud.proof import Evidence
+from flywheel.fraud.verdicts import Kept
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +35,8 @@ class Filing:
     def __init__(self, casebook: Casebook, archive: Archive, clock: Callable[[], float] = time.time) -> None:
         self._casebook, self._archive, self._clock = casebook, archive, clock
         self._thread = ThreadPoolExecutor(1, "archive")
+        self._turn = asyncio.Lock()
+        """Held by whoever takes from the queue."""
         self.filed = 0
         self.failures = 0
         """Writes and reads that the disk did not do."""
@@ -87,17 +91,48 @@ class Filing:
                 wait = min(2 * wait, LONGEST_WAIT)
 
     async def _file_some(self) -> bool:
-        waiting = self._casebook.unfiled.next(BATCH)
-        if not waiting:
+        async with self._turn:
+            waiting = self._casebook.unfiled.next(BATCH)
+            if not waiting:
+                return True
+            try:
+                await self.ask(lambda archive: archive.file(waiting))
+            except sqlite3.Error as error:
+                self._complain(error)
+                return False
+            self._casebook.unfiled.done(len(waiting))
+            self.filed += len(waiting)
             return True
-        try:
-            await self.ask(lambda archive: archive.file(waiting))
-        except sqlite3.Error as error:
-            self._complain(error)
-            return False
-        self._casebook.unfiled.done(len(waiting))
-        self.filed += len(waiting)
-        return True
+
+    async def sent_by(self, campaign: str, erasure: Erasure, events: set[str]) -> set[str]:
+        """Give those of some events that people have sent who are to be erased.
+
+        Raises:
+            sqlite3.Error: The archive cannot be read.
+        """
+        people = People(erasure)
+        async with self._turn:
+            waiting = self._casebook.unfiled.dump()
+            found = await self.ask(lambda archive: archive.sent_by(campaign, erasure, events))
+        meant = (each for each in waiting if each.campaign == campaign and each.event in events)
+        return found.union(each.event for each in meant if people.are_in(each))
+
+    async def erase(self, campaign: str, erasure: Erasure) -> int:
+        """Delete the verdicts about people, those on their way included; give how many the archive had.
+
+        Raises:
+            sqlite3.Error: The disk does not take that.
+        """
+        desk, people = self._casebook.desk(campaign), People(erasure)
+
+        def is_meant(each: Kept) -> bool:
+            return each.campaign == campaign and each.at <= erasure.at and people.are_in(each)
+
+        async with self._turn:
+            self._casebook.unfiled.drop(is_meant)
+            gone = await self.ask(lambda archive: archive.erase(campaign, erasure, desk.key_of))
+        self._reckoned.pop(campaign, None)
+        return gone
 
     async def _forget(self) -> None:
         while True:

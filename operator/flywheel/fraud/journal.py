@@ -75,6 +75,15 @@ class Journal:
         self.position += len(records)
         return at
 
+    def roll(self) -> None:
+        """Begin a segment with the next record, so that those before can be removed as soon as nobody needs them.
+
+        Raises:
+            OSError: It cannot be begun; the one before goes on.
+        """
+        if self._file is None or self._size:
+            self._roll(self.position)
+
     def duplicate(self) -> int | None:
         """Give a handle of its own to the open segment, for whoever has the disk keep it; None without one."""
         return None if self._file is None else os.dup(self._file)

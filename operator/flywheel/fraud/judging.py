@@ -65,6 +65,7 @@ class Judging:
         self._bytes = 0
         self._arrived = asyncio.Event()
         self._record = asyncio.Lock()
+        self._writing = asyncio.Lock()
         self._midway = False
         self.judged = 0
         """Position up to which everything is judged."""
@@ -226,16 +227,26 @@ class Judging:
         Raises:
             OSError: It could not be written.
         """
-        # A record is judged wholly or not at all as far as a snapshot knows.
-        async with self._record:
-            began = time.perf_counter()
-            position = self.judged
-            self.casebook.forget_senders()
-            child = fork(lambda: self._write_snapshot(position))
-            self.snapshot_seconds = time.perf_counter() - began
-        if not await finished(child):
-            raise OSError("the process that writes it has failed")
-        await self._cover(position)
+        async with self._writing:
+            # A record is judged wholly or not at all as far as a snapshot knows.
+            async with self._record:
+                began = time.perf_counter()
+                position = self.judged
+                self.casebook.forget_senders()
+                child = fork(lambda: self._write_snapshot(position))
+                self.snapshot_seconds = time.perf_counter() - began
+            if not await finished(child):
+                raise OSError("the process that writes it has failed")
+            await self._cover(position)
+
+    async def begin_anew(self) -> None:
+        """Begin a segment of the journal, and write a snapshot: after a second one nothing from before is needed.
+
+        Raises:
+            OSError: The disk does not take that.
+        """
+        await self._on_disk(self.journal.roll)
+        await self.take_snapshot()
 
     def _write_snapshot(self, position: int) -> None:
         self._snapshots.write(position, records.encode(self.casebook.snapshot(position)))

@@ -3,7 +3,7 @@
 Pure.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
 import msgspec
@@ -76,6 +76,12 @@ class Labels:
     def forget(self, before: int) -> None:
         """Forget what was said before a moment, in milliseconds since 1970."""
         for each in [each for each in self._held.values() if each.at < before]:
+            self._forget(each)
+            self.version += 1
+
+    def drop(self, is_meant: Callable[[Label], bool]) -> None:
+        """Forget some, whatever they say."""
+        for each in [each for each in self._held.values() if is_meant(each)]:
             self._forget(each)
             self.version += 1
 

@@ -1,7 +1,7 @@
 """Who is left alone for a while, whatever the rules find: given by a person, with a reason and an end. Pure."""
 
 import ipaddress
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 import msgspec
 
@@ -56,6 +56,10 @@ class Pardons:
         self._held = {key: each for key, each in self._held.items() if each.until > now}
         if pardon.until > now and len(self._held) < self._most:
             self._held[pardon.subject] = pardon
+
+    def drop(self, is_meant: Callable[[Pardon], bool]) -> None:
+        """Let go of some."""
+        self._held = {key: each for key, each in self._held.items() if not is_meant(each)}
 
     def of(self, rule: str, event: Event) -> Pardon | None:
         """Give the one by which the sender of an event is left alone by a rule; None where there is none."""

@@ -21,6 +21,7 @@ from flywheel.fraud.archive import MOST_FOUND, Archive
 from flywheel.fraud.blocks import Decision
 from flywheel.fraud.callers import Callers
 from flywheel.fraud.desk import Desk
+from flywheel.fraud.erase_server import EraseServer
 from flywheel.fraud.filing import Filing
 from flywheel.fraud.judging import Full, Judging
 from flywheel.fraud.pardons import together
@@ -67,7 +68,9 @@ class PeopleServer:
         filing: Filing,
         complaint: Callable[[], str | None],
         clock: Callable[[], int] = lambda: int(time.time() * 1000),
+        erasing: EraseServer | None = None,
     ) -> None:
+        self._erasing = erasing
         self._callers, self._judging, self._filing = callers, judging, filing
         self._complaint, self._clock = complaint, clock
 
@@ -84,6 +87,8 @@ class PeopleServer:
         made.router.add_post("/unblock", self._unblock)
         made.router.add_post("/allow", self._allow)
         made.router.add_post("/labels", self._label_by_hand)
+        if self._erasing is not None:
+            self._erasing.add_to(made)
         return made
 
     @web.middleware

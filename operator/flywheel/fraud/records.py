@@ -4,6 +4,7 @@ import msgspec
 
 from flywheel.fraud.batch import FORMAT, Batch
 from flywheel.fraud.blocks import Decision
+from flywheel.fraud.erasing import Erasure, ErasuresState
 from flywheel.fraud.labels import Label
 from flywheel.fraud.listed import PackedList
 from flywheel.fraud.pardons import Pardon
@@ -69,7 +70,23 @@ class Lists(msgspec.Struct, frozen=True, tag="lists", array_like=True):
     put: tuple[PackedList, ...] = ()
 
 
-Record = Events | Rules | Removal | Labelled | Pardoned | Lists | Model
+class Erased(msgspec.Struct, frozen=True, tag="erased", array_like=True):
+    """Somebody is to be found nowhere any more."""
+
+    campaign: str
+    erasure: Erasure
+
+
+class ErasureStep(msgspec.Struct, frozen=True, tag="erasureStep", array_like=True):
+    """An erasure has come so far that its names are needed no more."""
+
+    campaign: str
+    receipt: str
+    gone: bool = False
+    """Nothing on the volume names them any more."""
+
+
+Record = Events | Rules | Removal | Labelled | Pardoned | Lists | Model | Erased | ErasureStep
 
 
 class Sender(msgspec.Struct, array_like=True):
@@ -95,6 +112,7 @@ class CampaignState(msgspec.Struct, array_like=True):
     labels: tuple[Label, ...] = ()
     pardons: tuple[Pardon, ...] = ()
     lost: int = 0
+    erasures: ErasuresState = ErasuresState()
 
 
 class Snapshot(msgspec.Struct, array_like=True):

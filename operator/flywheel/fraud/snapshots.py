@@ -72,8 +72,8 @@ class Snapshots:
             OSError: They cannot be removed.
         """
         kept = self.positions()
-        for each in kept[KEPT:]:
-            self._path(each).unlink(missing_ok=True)
+        for each in [*map(self._path, kept[KEPT:]), *self._directory.glob("*.new")]:
+            each.unlink(missing_ok=True)
         return kept[:KEPT][-1] if kept else 0
 
     def _path(self, position: int) -> Path:

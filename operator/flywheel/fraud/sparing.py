@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import msgspec
 
 from flywheel.fraud.blocks import MOST, Decision, SubjectKind
+from flywheel.fraud.erasing import People
 from flywheel.fraud.listed import Lists
 from flywheel.fraud.policy import Ruled
 from flywheel.fraud.subjects import subjects_of
@@ -63,6 +64,13 @@ class Blamed:
     def get(self, identity: str) -> Blame | None:
         """Give who led to a decision."""
         return self._known.get(identity)
+
+    def forget(self, people: People) -> None:
+        """Forget whom decisions are due to, where it is one of these people. Decisions about others stay."""
+        for identity, each in list(self._known.items()):
+            senders = (("address", each.address), ("visitor", each.visitor), ("user", each.user))
+            if any(people.are(*sender) for sender in senders) or people.stand_in((), each.key):
+                del self._known[identity]
 
     def dump(self) -> list[tuple[str, Blame]]:
         """Give all that has to be kept, in an order that what comes next depends on."""

@@ -46,6 +46,10 @@ class Unfiled:
         for _ in range(count):
             self._waiting.popleft()
 
+    def drop(self, is_meant: Callable[[Kept], bool]) -> None:
+        """Let go of some that are to be filed nowhere. Nobody may be filing meanwhile."""
+        self._waiting = deque(each for each in self._waiting if not is_meant(each))
+
     def dump(self) -> tuple[Kept, ...]:
         """Give all that waits."""
         return tuple(self._waiting)

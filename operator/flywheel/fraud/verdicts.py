@@ -92,6 +92,18 @@ def masked(value: str, secret: bytes) -> str:
     return f"#{digest.hexdigest()}"
 
 
+def marked(kind: str, value: str, secret: bytes) -> str:
+    """Give the hash by which somebody who was erased is known again: the same one each time, to the worker alone.
+
+    Args:
+        kind: What the id is of.
+        value: The id.
+        secret: The worker's own; at most 64 bytes of it count.
+    """
+    text = f"{kind}{JOINT}{value}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(text, key=secret[:64], digest_size=12, person=b"fraud erased").hexdigest()
+
+
 def known_as(values: Iterable[str], keeping: Keeping, secret: bytes) -> tuple[str, ...]:
     """Give values as they are kept: addresses and networks among them masked, where they are not to be kept."""
     if keeping.addresses == "Store":

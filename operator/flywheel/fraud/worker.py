@@ -29,6 +29,8 @@ from flywheel.fraud.callers import Callers, tell_refusals
 from flywheel.fraud.casebook import Casebook
 from flywheel.fraud.check_server import CheckServer
 from flywheel.fraud.edge_server import EdgeServer
+from flywheel.fraud.erase_server import EraseServer
+from flywheel.fraud.eraser import Eraser
 from flywheel.fraud.filing import Filing
 from flywheel.fraud.journal import SEGMENT_BYTES, Journal, JournalBroken
 from flywheel.fraud.judging import SNAPSHOT, Judging
@@ -142,6 +144,7 @@ class Worker:
     async def _serve(self, judging: Judging, filing: Filing, key: tuple[str, bytes]) -> int:
         self._registry.register(StateFigures(self.settings.namespace, judging, self.subscriptions))
         self._registry.register(ProofFigures(self.settings.namespace, judging.casebook, filing))
+        self._eraser = Eraser(judging, filing)
         application, people = self._applications(judging, filing, key)
         sites = {
             "metrics": Site(self._metrics(), None, self.settings.metrics_port),
@@ -164,6 +167,7 @@ class Worker:
             self._begin(judging.run(), "judging")
             self._begin(self._expire(), "the end of decisions")
             self._begin(filing.run(), "the archive of verdicts")
+            self._begin(self._eraser.run(), "erasing")
             rules = RulesFile(
                 self.settings.rules_file,
                 lambda text: _take(judging, text),
@@ -234,7 +238,7 @@ class Worker:
         models.add_to(made)
         self._admin = AdminServer(callers, judging, filing, complaint, self._figures.lags.p99, models.facts)
         self._admin.add_to(made)
-        people = PeopleServer(callers, judging, filing, complaint)
+        people = PeopleServer(callers, judging, filing, complaint, erasing=EraseServer(judging, self._eraser))
         people.add_to(made)
         ListsServer(callers, judging, complaint, self._admin.state).add_to(made)
 

@@ -14,8 +14,9 @@ from tests.ports import free_port
 from tests.unit.edge.stand import until
 from tests.unit.events.process import MAIN
 from tests.unit.events.world import seeded
+from tests.unit.fraud_worker.process import Process
 from tests.unit.fraud_worker.small_engine import SmallEngine, rule
-from tests.unit.fraud_worker.world import CAMPAIGN, KEYS, operator, token
+from tests.unit.fraud_worker.world import CAMPAIGN
 
 from flywheel.events.rows import EventRow
 from flywheel.fraud.archive import Archive
@@ -28,47 +29,6 @@ from flywheel.fraud.sending import Meters, Sending, Token
 KILLS = int(os.environ.get("KILLS", "5"))
 RULES = [rule(moreThan=5), rule("visitors", key="visitor", moreThan=3, window=2_000, action="Challenge", page="/prove")]
 BEGAN = 1_795_453_200_000
-
-
-class Process:
-    def __init__(self, directory: Path, *engine: str) -> None:
-        self.directory, self.port, self.engine = directory, free_port(), engine
-        self.process: asyncio.subprocess.Process | None = None
-        (directory / "keys.json").write_text(json.dumps(KEYS.documents()))
-        (directory / "rules.json").write_text(json.dumps({CAMPAIGN: RULES}))
-        (directory / "token").write_text(token())
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    async def start(self) -> None:
-        arguments = ("-m", "tests.unit.fraud_worker.worker_process", str(self.directory), str(self.port))
-        arguments += self.engine
-        with (self.directory / "log").open("ab") as log:
-            self.process = await asyncio.create_subprocess_exec(
-                sys.executable, *arguments, stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": "operator:."}
-            )
-
-    async def kill(self) -> None:
-        assert self.process
-        with contextlib.suppress(ProcessLookupError):
-            self.process.kill()
-        await self.process.wait()
-
-    async def state(self) -> dict[str, Any]:
-        try:
-            url = f"{self.url}/v1/fraud/state"
-            async with aiohttp.ClientSession() as session, session.get(url, headers=operator()) as response:
-                found: dict[str, Any] = await response.json()
-                return found if found.get("ready") and found["campaigns"] else {}
-        except aiohttp.ClientError:
-            return {}
-
-    async def is_ready(self) -> bool:
-        assert self.process
-        assert self.process.returncode is None, (self.directory / "log").read_text()
-        return bool(await self.state())
 
 
 def rows(chance: random.Random) -> Any:
@@ -93,7 +53,7 @@ def rows(chance: random.Random) -> Any:
 
 async def test_whatever_moment_it_is_killed_at_the_verdicts_are_those_of_one_that_never_was(tmp_path: Path):
     chance = seeded(618)
-    worker = Process(tmp_path)
+    worker = Process(tmp_path, rules=RULES)
     await worker.start()
     await until(worker.is_ready, "the worker is there")
     given, source = [], rows(random.Random(7))
@@ -144,7 +104,7 @@ async def test_whatever_moment_it_is_killed_at_the_verdicts_are_those_of_one_tha
 
 
 async def test_the_command_runs_a_worker_with_the_engine_that_it_is_given(tmp_path: Path):
-    worker = Process(tmp_path)
+    worker = Process(tmp_path, rules=RULES)
     arguments = ["fraud-worker", "--namespace=shop", "--pod=flywheel-fraud-1", "--shards=2"]
     arguments += [f"--data-directory={tmp_path / 'volume'}", f"--rules-file={tmp_path / 'rules.json'}"]
     arguments += [f"--port={worker.port}", f"--metrics-port={free_port()}", "--admin-port=0"]
@@ -170,11 +130,11 @@ async def test_the_command_runs_a_worker_with_the_engine_that_it_is_given(tmp_pa
 
 
 async def test_a_second_worker_on_the_same_volume_does_not_write(tmp_path: Path):
-    first = Process(tmp_path)
+    first = Process(tmp_path, rules=RULES)
     await first.start()
     await until(first.is_ready, "the worker is there")
     before = {each: each.read_bytes() for each in (tmp_path / "volume").rglob("*") if each.is_file()}
-    second = Process(tmp_path)
+    second = Process(tmp_path, rules=RULES)
     await second.start()
     assert second.process
     assert await asyncio.wait_for(second.process.wait(), 20) == 1

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.edge.stand import until
 from tests.unit.events.world import seeded
+from tests.unit.fraud_worker.process import Process
 from tests.unit.fraud_worker.test_embedded import BEGAN, BLOCK, book, claims, document, judge, ruled
-from tests.unit.fraud_worker.test_killed import Process
 from tests.unit.fraud_worker.world import CAMPAIGN, bearer, operator, site
 
 from flywheel.campaign.fraudlistreader import ListReader
