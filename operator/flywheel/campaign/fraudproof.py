@@ -14,14 +14,17 @@ from flywheel.api.analytics import Analytics
 from flywheel.api.campaign import Campaign
 from flywheel.api.fraudrule import FraudRule
 from flywheel.campaign.conditions import Condition
+from flywheel.fraud.backtest_precision import precision_in_the_past
 from flywheel.fraud.policy import Ruled, Rules
 from flywheel.fraud.proof import FEWEST, Evidence, Share, falls, precision_of, recall_of, total, what_lacks
 from flywheel.fraud.rulings import RuleFigures
 from flywheel.fraud.words import Mode
-from flywheel.plan import Manifest
+from flywheel.plan import Manifest, Notice
 
 TYPE = "Precise"
-FALLEN = "TooLow"
+FALLEN, FALLEN_IN_THE_PAST = "TooLow", "TooLowInThePast"
+"""By what the rule has found, and by what it would have found when it was tried on the past."""
+_REASONS = frozenset({FALLEN, FALLEN_IN_THE_PAST})
 
 
 def rules_of(campaign: Campaign | None, ruled: tuple[Ruled, ...]) -> Rules:
@@ -39,13 +42,19 @@ def rules_of(campaign: Campaign | None, ruled: tuple[Ruled, ...]) -> Rules:
 
 def fallen(rule: FraudRule) -> str:
     """Say why a rule has fallen to Shadow by itself; empty where it has not, or where its spec was changed since."""
+    found = _fell(rule)
+    return found.message if found else ""
+
+
+def _fell(rule: FraudRule) -> Condition | None:
     if rule.spec.mode != "Enforce":
-        return ""
+        return None
     for each in kept_of(rule.status):
-        is_it = each.get("status") == "False" and each.get("reason") == FALLEN
+        is_it = each.get("status") == "False" and each.get("reason") in _REASONS
         if is_it and each.get("observedGeneration") == rule.metadata.generation:
-            return str(each.get("message") or "its precision was too low")
-    return ""
+            why = str(each.get("message") or "its precision was too low")
+            return Condition(TYPE, "False", str(each["reason"]), why)
+    return None
 
 
 def mode_of(rule: FraudRule) -> Mode:
@@ -55,7 +64,22 @@ def mode_of(rule: FraudRule) -> Mode:
 
 def is_falling(status: Mapping[str, Any]) -> bool:
     """Tell whether a rule was found to be too often wrong, while the worker still enforces it."""
-    return status.get("mode") == "Enforce" and any(each.get("reason") == FALLEN for each in kept_of(status))
+    return status.get("mode") == "Enforce" and any(each.get("reason") in _REASONS for each in kept_of(status))
+
+
+def notice_of(held: Mapping[str, Any], status: Mapping[str, Any]) -> Notice | None:
+    """Give what is to be told of a rule that has just fallen to Shadow; None where it has not.
+
+    Args:
+        held: Its status so far.
+        status: The one that is about to be written.
+    """
+    known = {(each.get("reason"), each.get("observedGeneration")) for each in kept_of(held)}
+    for each in kept_of(status):
+        this = each.get("reason"), each.get("observedGeneration")
+        if each.get("reason") in _REASONS and this not in known:
+            return Notice("Warning", f"Precision{each['reason']}", each["message"], f"{TYPE} {this[0]} {this[1]}")
+    return None
 
 
 def kept_of(status: Mapping[str, Any]) -> list[Manifest]:
@@ -72,10 +96,11 @@ def figures_of(figures: Sequence[RuleFigures]) -> Manifest:
     """Write precision and recall for the status; neither where there are no labels."""
     evidence = total(each.evidence for each in figures)
     shares = {"precision": precision_of(evidence), "recall": recall_of(evidence)}
-    return {name: _figure(share) for name, share in shares.items() if share is not None}
+    return {name: figure_of(share) for name, share in shares.items() if share is not None}
 
 
-def _figure(share: Share) -> Manifest:
+def figure_of(share: Share) -> Manifest:
+    """Write a share for a status."""
     told: Manifest = {
         "value": percent(share.value),
         "interval": {"low": percent(share.low), "high": percent(share.high)},
@@ -84,19 +109,38 @@ def _figure(share: Share) -> Manifest:
     return {**told, "message": share.message} if share.message else told
 
 
-def precise(rule: FraudRule, figures: Sequence[RuleFigures], held: Mapping[str, Any]) -> Condition | None:
+def precise(
+    rule: FraudRule, figures: Sequence[RuleFigures], held: Mapping[str, Any], past: Evidence | None = None
+) -> Condition | None:
     """Say whether a rule is as right as it has to be; None where it does not have to be.
+
+    It falls by what it has found, and just as well by what it would have found: where either is surely too often wrong.
 
     Args:
         rule: A rule that was loaded.
         figures: What the workers say of it.
         held: Its status so far.
+        past: What labels say of this generation of it, tried on the past; None where they say nothing.
     """
     minimum = rule.spec.minimum_precision
-    if why := fallen(rule):
-        return Condition(TYPE, "False", FALLEN, why)
+    if before := _fell(rule):
+        return before
     if minimum is None:
         return None
+    now = _by_what_it_found(rule, figures, held, minimum)
+    share = precision_in_the_past(past) if past else None
+    if past is None or share is None or now.reason == FALLEN or not falls(share, minimum):
+        return now
+    told = (
+        f"of those whom it would have found in the past {_measured(share)} "
+        f"({share.labels} labels of {past.found} keys; see status.backtest)"
+    )
+    return _fallen_by(FALLEN_IN_THE_PAST, told, minimum, rule.spec.mode)
+
+
+def _by_what_it_found(
+    rule: FraudRule, figures: Sequence[RuleFigures], held: Mapping[str, Any], minimum: float
+) -> Condition:
     # What is known of an older version says nothing about this one.
     newest = [each.evidence for each in figures if each.generation == rule.metadata.generation]
     if not newest:
@@ -111,24 +155,30 @@ def precise(rule: FraudRule, figures: Sequence[RuleFigures], held: Mapping[str, 
 
 
 def _judged(share: Share, evidence: Evidence, minimum: float, mode: Mode) -> Condition:
-    told = (
-        f"of those whom it found {percent(share.value)} were dishonest, and with 95% between {percent(share.low)} and "
-        f"{percent(share.high)} ({share.labels} labels of {evidence.alone} keys that were left alone)"
-    )
-    wanted = f"minimumPrecision, {100 * minimum:g}%"
+    left_alone = f"{share.labels} labels of {evidence.alone} keys that were left alone"
+    told = f"of those whom it found {_measured(share)} ({left_alone})"
     if falls(share, minimum):
-        shadow = (
-            "the rule stops nobody any more, until its spec is changed" if mode == "Enforce" else "do not enforce it"
-        )
-        return Condition(TYPE, "False", FALLEN, f"{told}: all of that is below {wanted}; {shadow}")
+        return _fallen_by(FALLEN, told, minimum, mode)
+    wanted = f"minimumPrecision, {100 * minimum:g}%"
     if share.low >= minimum:
         return Condition(TYPE, "True", "Proven", f"{told}: all of that is above {wanted}")
     return Condition(TYPE, "Unknown", "Undecided", f"{told}: {wanted}, lies within, so more labels have to decide")
 
 
+def _measured(share: Share) -> str:
+    return f"{percent(share.value)} were dishonest, and with 95% between {percent(share.low)} and {percent(share.high)}"
+
+
+def _fallen_by(reason: str, told: str, minimum: float, mode: Mode) -> Condition:
+    shadow = "the rule stops nobody any more, until its spec is changed" if mode == "Enforce" else "do not enforce it"
+    below = f"all of that is below minimumPrecision, {100 * minimum:g}%"
+    return Condition(TYPE, "False", reason, f"{told}: {below}; {shadow}")
+
+
 def _as_before(rule: FraudRule, held: Mapping[str, Any]) -> Condition:
     for each in kept_of(held):
-        if each.get("observedGeneration") == rule.metadata.generation:
+        is_of_the_past = each.get("reason") == FALLEN_IN_THE_PAST
+        if each.get("observedGeneration") == rule.metadata.generation and not is_of_the_past:
             return Condition(TYPE, each["status"], each["reason"], each["message"])
     return Condition(TYPE, "Unknown", "NoLabels", "no worker has said anything of this version yet")
 

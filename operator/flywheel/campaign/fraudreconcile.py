@@ -15,7 +15,7 @@ from flywheel.campaign.fraudasking import Asked, NotAnswered, by_pod, number_of,
 from flywheel.campaign.fraudlistreader import Aside, ListReader
 from flywheel.campaign.fraudmodels import Offers, Takers, models_in, offer
 from flywheel.campaign.fraudplan import FraudPlan, Held, plan_fraud
-from flywheel.campaign.fraudproof import is_falling, kept_of
+from flywheel.campaign.fraudproof import is_falling, kept_of, notice_of
 from flywheel.campaign.fraudshards import Layout, counting, layout_of, next_layout, not_ready, standings_of
 from flywheel.campaign.fraudtold import Seen, WorkerState, generation_of, read_state, status_of
 from flywheel.campaign.fraudtrial import NoTrials, Trials, orders_of
@@ -130,6 +130,9 @@ class FraudReconciler:
             manifest = manifests[judged.rule.name]
             held = manifest.get("status") or {}
             status = status_of(judged, held, seen, now, tried[judged.rule.name])
+            if notice := notice_of(held, status):
+                # Before the status, which would not tell any more that it is news. A second one is the same one.
+                await self._gateway.record_event(manifest, notice, now)
             if status != held:
                 await self._write(manifest, status)
         if troubles:

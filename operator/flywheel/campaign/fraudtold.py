@@ -12,6 +12,7 @@ from flywheel.campaign.fraudlists import ListStates, lists_condition
 from flywheel.campaign.fraudplan import Judged
 from flywheel.campaign.fraudproof import figures_of, mode_of, precise
 from flywheel.campaign.fraudshadow import RECORD, digests_of, remembered
+from flywheel.campaign.fraudtrialproof import known_of_the_past
 from flywheel.campaign.fraudtrialtold import TrialTold
 from flywheel.fraud.lags import rounded_up
 from flywheel.fraud.modelfacts import ModelFacts
@@ -68,7 +69,8 @@ def status_of(
     told_of = [state.figures[rule.name] for state in states if rule.name in state.figures]
     # Of some workers alone no sum is right: what all of them said last stays.
     figures = [] if seen.missing else told_of
-    right = precise(rule, figures, held)
+    past = known_of_the_past(tried.record or {}, rule.metadata.generation)
+    right = precise(rule, figures, held, past)
     said = [*_conditions(judged, states, figures, seen), *([right] if right else []), *tried.conditions]
     conditions = condition_list(said, held.get("conditions") or [], rule.metadata.generation, now)
     told: Manifest = {
@@ -81,7 +83,8 @@ def status_of(
     if digests_of(rule):
         works = bool(figures) and _is_newest(judged, states, figures)
         evaluated = sum(each.evaluated for each in figures) if works else None
-        told["record"] = {**(held.get("record") or {}), RECORD: remembered(rule, held, evaluated, now)}
+        record = held.get("record") if tried.record is None else tried.record
+        told["record"] = {**(record or {}), RECORD: remembered(rule, held, evaluated, now)}
     if not figures:
         kept = {name: value for name, value in held.items() if name not in {*told, "loadedGeneration", *TrialTold.own}}
         return kept | told | _with_those_away(_workers(states, rule.name), held, seen.missing)

@@ -21,7 +21,7 @@ from flywheel.plan import Manifest
 
 AGAIN_AFTER = timedelta(days=1)
 AGAIN_WHILE_EMPTY = timedelta(hours=1)
-"""Where no event matched: a campaign that has just opened has no past yet."""
+"""Where no event matched, as a campaign that has just opened has no past yet; or nobody could be asked for labels."""
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=30), timedelta(hours=1)
 MOST_CAMPAIGNS = 8
 """Of one rule that are asked about; the others are named as left out."""
@@ -39,7 +39,7 @@ class LastTry:
     failures: int = 0
     """Since the store was last heard of."""
     empty: bool = False
-    """No event matched."""
+    """No event matched, or nobody could be asked for labels."""
 
 
 @dataclass(frozen=True, slots=True)

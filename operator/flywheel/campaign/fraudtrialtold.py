@@ -7,8 +7,11 @@ from typing import Any, ClassVar
 
 from flywheel.campaign.conditions import Condition, timestamp
 from flywheel.campaign.fraudplan import Judged
+from flywheel.campaign.fraudproof import figure_of
 from flywheel.campaign.fraudtrial import RECORD, LastTry, Order, Outcome, last_try, pause_after, record_of
+from flywheel.campaign.fraudtrialproof import evidence_of, noted, noted_before
 from flywheel.fraud.backtest_asking import Answer, LimitTold
+from flywheel.fraud.backtest_precision import precision_in_the_past
 from flywheel.fraud.backtest_told import NOTHING_FOUND, advise
 from flywheel.plan import Manifest
 
@@ -52,7 +55,7 @@ def told_of(judged: Judged, held: Mapping[str, Any], outcome: Outcome | None, no
         return TrialTold(record=rest)
     before = held.get("backtest")
     if outcome is not None:
-        return _told_anew(outcome, before, last_try(held), rest, now)
+        return _told_anew(outcome, before, held, rest, now)
     kept = TrialTold(_waiting(judged, held), before, held.get("record"))
     return TrialTold(None, kept.backtest, kept.record) if judged.problems else kept
 
@@ -72,17 +75,20 @@ def _waiting(judged: Judged, held: Mapping[str, Any]) -> Condition:
 
 
 def _told_anew(
-    outcome: Outcome, before: Mapping[str, Any] | None, last: LastTry, rest: Manifest, now: datetime
+    outcome: Outcome, before: Mapping[str, Any] | None, held: Mapping[str, Any], rest: Manifest, now: datetime
 ) -> TrialTold:
-    order, answers = outcome.order, outcome.answers
+    order, answers, last = outcome.order, outcome.answers, last_try(held)
     if outcome.failure:
         failures = last.failures + 1 if last.generation == order.generation else 1
         tried = LastTry(order.generation, now, failures)
         again = timestamp(now + pause_after(tried))
+        record = noted_before(rest | record_of(tried), held)
         said = f"{_cut(outcome.failure, SENTENCE - 64)}; it is tried again after {again}"
-        return TrialTold(Condition("Backtested", "Unknown", "NotAnswered", said), before, rest | record_of(tried))
-    tried = LastTry(order.generation, now, empty=not any(each.events for each in answers))
-    record = rest | record_of(tried)
+        return TrialTold(Condition("Backtested", "Unknown", "NotAnswered", said), before, record)
+    is_short = not any(each.events for each in answers) or any(each.unlabelled for each in answers)
+    record = rest | record_of(LastTry(order.generation, now, empty=is_short))
+    if any(each.unlabelled for each in answers):
+        record = noted_before(record, held)
     told = {
         "generation": order.generation,
         "at": timestamp(now),
@@ -114,11 +120,15 @@ def _found(order: Order, answers: Sequence[Answer], told: Manifest, record: Mani
     }
     if best:
         told["recommended"] = best.limit
+    evidence = evidence_of(answers)
+    share = precision_in_the_past(evidence) if evidence else None
+    if share:
+        told["precision"] = figure_of(share)
     said = (
         f"from {told['since']} to {told['until']} {events} events match; {own.hits} would have broken the rule, of "
         f"{own.keys} keys with {own.visitors} visitors, {own.customers} of whom have paid for an order"
     )
-    return TrialTold(Condition("Backtested", "True", "Tried", said), told, record)
+    return TrialTold(Condition("Backtested", "True", "Tried", said), told, noted(record, evidence))
 
 
 def _notes(order: Order, answers: Sequence[Answer]) -> list[str]:
@@ -130,7 +140,9 @@ def _notes(order: Order, answers: Sequence[Answer]) -> list[str]:
     if order.left_out:
         notes.append(f"{order.left_out} more Campaigns were not asked about")
     for asked, answer in zip(order.questions, answers, strict=True):
-        notes += [f"{asked.campaign}: {note}" if several else note for note in answer.notes]
+        unknown = f"precision is not told, as nobody could be asked for labels: {answer.unlabelled}"
+        told = (*answer.notes, unknown) if answer.unlabelled else answer.notes
+        notes += [f"{asked.campaign}: {note}" if several else note for note in told]
     return notes
 
 

@@ -1,6 +1,7 @@
 """What the operator asks for fraud rules: what one would have found in a Campaign's past."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -11,16 +12,17 @@ from flywheel.events.questions import Kind
 from flywheel.events.slot_questions import LATEST, LONGEST_EVENT, NAME
 from flywheel.events.store import Store
 from flywheel.fraud.backtest import Past, Trial, counts_statement, found_statement
-from flywheel.fraud.backtest_asking import PATH, Answer, Asked, answer_of
+from flywheel.fraud.backtest_asking import MOST_BODY, PATH, Answer, Asked, answer_of
 from flywheel.fraud.backtest_fields import Untried
 from flywheel.fraud.backtest_found import Found, found_of
+from flywheel.fraud.backtest_precision import evidence_by_limit, precision_statement
+from flywheel.fraud.known_labels import KnownLabel
+from flywheel.fraud.proof import Evidence
 
 BACKTEST = PATH
 SECONDS = 30.0
-"""Of the engine, for each of the two questions that make up a call."""
+"""Of the engine, for each of the three questions that make up a call, two of which are asked at the same time."""
 MOST_ROWS = 10
-MOST_BODY = 1 << 20
-"""Bytes: a rule has up to 256 Ki characters."""
 LONGEST_PAST = 91 * 86_400_000
 """Milliseconds."""
 
@@ -41,7 +43,10 @@ async def _tried(store: Store, asked: Asked) -> Answer:
         trial = Trial(load_fraudrule(asked.rule), past)
     except Untried as error:
         return Answer(untried=str(error))
-    return answer_of(trial, await find(store, trial))
+    found = await find(store, trial)
+    if not asked.labels:
+        return answer_of(trial, found)
+    return answer_of(trial, found, *await know(store, trial, found, asked.labels))
 
 
 async def find(store: Store, trial: Trial) -> Found:
@@ -53,6 +58,16 @@ async def find(store: Store, trial: Trial) -> Found:
         store.query(counts.sql, counts.parameters, limits), store.query(found.sql, found.parameters, limits)
     )
     return found_of(trial, *answers)
+
+
+async def know(store: Store, trial: Trial, found: Found, labels: Sequence[KnownLabel]) -> tuple[Evidence, int]:
+    """Ask the store what labels say of those whom a rule would have found, and how many of them do not count."""
+    keys = [each.keys for each in found.curve]
+    if not found.own.keys:
+        return evidence_by_limit(trial, [], keys)[found.current]
+    statement = precision_statement(trial, labels)
+    rows = await store.query(statement.sql, statement.parameters, Limits(seconds=SECONDS, rows=MOST_ROWS))
+    return evidence_by_limit(trial, rows, keys)[found.current]
 
 
 def _complaint(asked: Asked) -> str | None:

@@ -11,10 +11,12 @@ from typing import NamedTuple
 import msgspec
 
 from flywheel.fraud import archive_erasing
+from flywheel.fraud.archive_labels import events_of, fates_of
 from flywheel.fraud.erasing import Erasure, NamesOf
+from flywheel.fraud.known_labels import KnownLabel
 from flywheel.fraud.labels import Label
 from flywheel.fraud.proof import Evidence, LabelledKey, Met, evidence_of
-from flywheel.fraud.verdicts import JOINT, SPARED, Kept
+from flywheel.fraud.verdicts import JOINT, SPARED, Kept, is_masked
 
 FORMAT = 1
 MOST = 1_000_000
@@ -196,6 +198,28 @@ class Archive:
             missed = sum(at >= since for at in persons) - len(met[each]) if found else 0
             reckoned[each] = evidence_of(found, alone, keys[each], [*met[each], *[Met(found=False)] * missed])
         return reckoned
+
+    def known(self, campaign: str, rule: str, labels: Sequence[Label], *, by_events: bool) -> tuple[KnownLabel, ...]:
+        """Say of labels what one rule did to those whom they are about. Errors as of `find`.
+
+        Args:
+            campaign: Whose.
+            rule: By name; any version of it.
+            labels: Which.
+            by_events: Whether keys with a hash in place of an address are to be told by events as well.
+        """
+        self._note(labels)
+        fates = fates_of(self._base, campaign, rule)
+        told = []
+        for number, each in enumerate(labels, start=1):
+            known = KnownLabel(kind=each.kind, value=each.value, dishonest=each.said == "Dishonest", at=each.at)
+            if number in fates:
+                known = msgspec.structs.replace(known, stopped=fates[number].stopped, chance=fates[number].chance)
+            if by_events and each.kind == "key" and any(map(is_masked, each.value)):
+                events = events_of(self._base, campaign, rule, JOINT.join(each.value))
+                known = msgspec.structs.replace(known, events=events)
+            told.append(known)
+        return tuple(told)
 
     def forget(self, now: int) -> int:
         """Delete what nobody needs any more, and the oldest of what is too much; give how many of the latter.

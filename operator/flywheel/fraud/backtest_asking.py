@@ -1,5 +1,6 @@
 """What the operator asks an event store about a rule's past, and what it answers. Pure; `runtime` carries it."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import msgspec
@@ -8,9 +9,14 @@ from msgspec import Meta
 from flywheel.fraud.backtest import Trial
 from flywheel.fraud.backtest_fields import Kept
 from flywheel.fraud.backtest_found import Found
+from flywheel.fraud.backtest_precision import MOST
 from flywheel.fraud.backtest_told import notes, written
+from flywheel.fraud.known_labels import KnownLabel
+from flywheel.fraud.proof import Evidence
 
 PATH = "/v1/fraud/backtest"
+MOST_BODY = 4 << 20
+"""Bytes of a question: a rule has up to 256 Ki characters, a label some hundred."""
 Tally = Annotated[int, Meta(ge=0, le=1 << 53)]
 """What an answer says goes onto a status, which the API server takes only within these bounds."""
 Brief = Annotated[str, Meta(max_length=316)]
@@ -24,7 +30,7 @@ class NotUnderstood(Exception):  # noqa: N818 - nor this
     """An answer cannot be read."""
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """The body of the question: one rule, and the past of one Campaign."""
 
     campaign: str
@@ -38,6 +44,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """The event by which visitors pay."""
     addresses: Kept = "Hash"
     """What the Campaign keeps of addresses."""
+    labels: Annotated[tuple[KnownLabel, ...], Meta(max_length=MOST)] = ()
+    """Who is known to be dishonest, and who not, as the fraud worker knows it."""
 
 
 class LimitTold(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +73,10 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """Which of them is the rule's own."""
     notes: tuple[str, ...] = ()
     """What the figures do not tell: sentences without their full stops."""
+    evidence: Evidence | None = None
+    """What the labels say of those whom the rule would have found; None where there were none to look at."""
+    unlabelled: str = ""
+    """Why nobody could be asked for labels; empty where somebody was."""
 
     @property
     def tried(self) -> tuple[str, int, tuple[str, ...]]:
@@ -72,8 +84,15 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         return self.path, self.current, tuple(each.limit for each in self.curve)
 
 
-def answer_of(trial: Trial, found: Found) -> Answer:
-    """Write down what was found."""
+def answer_of(trial: Trial, found: Found, evidence: Evidence | None = None, stopped: int = 0) -> Answer:
+    """Write down what was found.
+
+    Args:
+        trial: The rule and the past.
+        found: What it would have found.
+        evidence: What labels say of that.
+        stopped: Labelled keys that do not count, as the rule has stopped them.
+    """
     curve = (
         LimitTold(
             limit=written(trial.limits, each.limit),
@@ -89,13 +108,22 @@ def answer_of(trial: Trial, found: Found) -> Answer:
         path=trial.limits.path,
         curve=tuple(curve),
         current=found.current,
-        notes=tuple(notes(trial, found)),
+        notes=(*notes(trial, found), *left_out(stopped)),
+        evidence=evidence,
     )
 
 
+def left_out(stopped: int) -> Iterator[str]:
+    """Say how many labelled keys do not count, where there are any."""
+    if stopped:
+        yield f"{stopped} labelled keys do not count for precision: the rule has stopped them, so they show nothing"
+
+
 def body_of(asked: Asked) -> bytes:
-    """Write a question for `POST /v1/fraud/backtest`."""
-    return msgspec.json.encode(asked)
+    """Write a question for `POST /v1/fraud/backtest`; of labels that are too long for it the latest."""
+    while len(body := msgspec.json.encode(asked)) > MOST_BODY and asked.labels:
+        asked = msgspec.structs.replace(asked, labels=asked.labels[: len(asked.labels) // 2])
+    return body
 
 
 def read_answer(body: bytes) -> Answer:
@@ -110,4 +138,6 @@ def read_answer(body: bytes) -> Answer:
         raise NotUnderstood(str(error)) from None
     if not answer.untried and answer.current >= len(answer.curve):
         raise NotUnderstood("the rule's own limit is not among those of the answer")
+    if answer.evidence is not None and not answer.evidence.precision.makes_sense:
+        raise NotUnderstood("what labels say cannot be: more are dishonest than there are")
     return answer

@@ -1,12 +1,13 @@
 """What a back-test has found, in words for people and as a document for programs. Pure."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from flywheel.fraud.backtest import Trial
 from flywheel.fraud.backtest_found import Found, Point, Sample
 from flywheel.fraud.backtest_limits import Limits
+from flywheel.fraud.proof import Share
 
 NOTHING_FOUND = "No limit that was tried finds anything."
 _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"))
@@ -127,36 +128,59 @@ def _why_lacking(name: str) -> str:
     return "nobody sent it"
 
 
-def document(trial: Trial, found: Found) -> dict[str, Any]:
-    """Give all of it for JSON; moments and times in milliseconds."""
+def precision_text(share: Share) -> str:
+    """Say how right a rule would have been."""
+    return (
+        f"{share.value:.1%} of the keys that it would have found are dishonest, and with 95% between {share.low:.1%} "
+        f"and {share.high:.1%}"
+    )
+
+
+def document(
+    trial: Trial, found: Found, shares: Sequence[Share | None] = (), lacks: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Give all of it for JSON; moments and times in milliseconds, shares from 0 to 1.
+
+    Args:
+        trial: The rule and the past.
+        found: Whom it would have found.
+        shares: How right each of the limits would have been; empty where there are no labels.
+        lacks: What is not known of that.
+    """
     best = found.recommended
+    known = shares or [None] * len(found.curve)
     return {
         "rule": trial.rule.name,
         "campaign": trial.past.campaign,
         "since": trial.past.start,
         "until": trial.past.end,
         "events": found.events,
-        **_point(found.own),
+        **_point(found.own, known[found.current]),
         "late": found.late,
         "lacking": dict(found.lacking),
         "nameless": found.nameless,
         "exempt": found.exempt,
         "path": trial.limits.path,
-        "curve": [_point(each) for each in found.curve],
+        "curve": [_point(each, share) for each, share in zip(found.curve, known, strict=True)],
         "recommended": best.limit if best else None,
         "samples": [_sample(each) for each in found.samples],
-        "notes": list(notes(trial, found)),
+        "notes": [*notes(trial, found), *lacks],
     }
 
 
-def _point(point: Point) -> dict[str, Any]:
+def _point(point: Point, share: Share | None) -> dict[str, Any]:
     return {
         "limit": point.limit,
         "hits": point.hits,
         "keys": point.keys,
         "visitors": point.visitors,
         "customers": point.customers,
+        **({"precision": _share(share)} if share else {}),
     }
+
+
+def _share(share: Share) -> dict[str, Any]:
+    return {"value": share.value, "low": share.low, "high": share.high, "labels": share.labels}
 
 
 def _sample(sample: Sample) -> dict[str, Any]:

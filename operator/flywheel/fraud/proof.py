@@ -33,6 +33,13 @@ class Sums(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Squares of these weights."""
     labels: int = 0
 
+    @property
+    def makes_sense(self) -> bool:
+        """Whether these can be sums of anything; what another process says need not."""
+        numbers = (self.good, self.total, self.squares)
+        ordered = 0 <= self.good <= self.total * (1 + 1e-9) and 0 <= self.labels <= 1 << 53
+        return all(map(math.isfinite, numbers)) and ordered and (self.squares > 0 or not self.total > 0)
+
     def __add__(self, other: "Sums") -> "Sums":
         return Sums(
             good=self.good + other.good,

@@ -28,6 +28,8 @@ KEEP = 90 * 86_400_000
 LONGEST_VALUE = 512
 JOINT = "\x1f"
 """Between the values of a key in one text."""
+_DIGEST = 12
+"""Bytes of the hash of an address."""
 _OF_ADDRESSES = frozenset({"address", "addressPrefix"})
 
 
@@ -87,7 +89,7 @@ def masked(value: str, secret: bytes) -> str:
         secret: The worker's own; at most 64 bytes of it count.
     """
     digest = hashlib.blake2b(
-        value.encode("utf-8", "surrogatepass"), key=secret[:64], digest_size=12, person=b"fraud verdicts"
+        value.encode("utf-8", "surrogatepass"), key=secret[:64], digest_size=_DIGEST, person=b"fraud verdicts"
     )
     return f"#{digest.hexdigest()}"
 
@@ -102,6 +104,11 @@ def marked(kind: str, value: str, secret: bytes) -> str:
     """
     text = f"{kind}{JOINT}{value}".encode("utf-8", "surrogatepass")
     return hashlib.blake2b(text, key=secret[:64], digest_size=12, person=b"fraud erased").hexdigest()
+
+
+def is_masked(value: str) -> bool:
+    """Tell whether a value looks like such a name."""
+    return len(value) == 1 + 2 * _DIGEST and value.startswith("#")
 
 
 def known_as(values: Iterable[str], keeping: Keeping, secret: bytes) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ from flywheel.fraud.eraser import Eraser
 from flywheel.fraud.filing import Filing
 from flywheel.fraud.journal import SEGMENT_BYTES, Journal, JournalBroken
 from flywheel.fraud.judging import SNAPSHOT, Judging
+from flywheel.fraud.labels_server import LabelsServer
 from flywheel.fraud.lists_server import ListsServer
 from flywheel.fraud.model_server import ModelServer
 from flywheel.fraud.models import Models
@@ -241,6 +242,8 @@ class Worker:
         people = PeopleServer(callers, judging, filing, complaint, erasing=EraseServer(judging, self._eraser))
         people.add_to(made)
         ListsServer(callers, judging, complaint, self._admin.state).add_to(made)
+        by_hand = people.application()
+        LabelsServer(callers, judging, filing, complaint).add_to(made, by_hand)
 
         async def alive(_request: web.Request) -> web.Response:
             return web.Response(text="ok\n")
@@ -250,7 +253,7 @@ class Worker:
 
         made.router.add_get("/healthz", alive)
         made.router.add_get("/readyz", ready)
-        return made, people.application()
+        return made, by_hand
 
     def _metrics(self) -> web.Application:
         async def answer(_request: web.Request) -> web.Response:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from urllib.parse import urlencode
 
 import httpx
 import msgspec
@@ -9,8 +10,9 @@ import msgspec
 from flywheel.campaign.fraudasking import Asked, NotAnswered
 from flywheel.campaign.fraudmodels import Refused
 from flywheel.events.naming import operator_audience
+from flywheel.fraud.known_labels import KnownLabel, LabelPage, together
 from flywheel.fraud.modelfacts import MODELS, ModelFacts
-from flywheel.fraud.naming import LISTS, RULES, STATE, worker_urls
+from flywheel.fraud.naming import LABELS, LISTS, RULES, STATE, worker_urls
 from flywheel.kube.errors import ApiError, LoginError
 from flywheel.release.gate.calls import Answer, NotAnsweredError, fetch
 
@@ -85,6 +87,37 @@ class FraudWorkers:
         """
         return await self._ask(namespace, "PUT", address + LISTS, lists)
 
+    async def labels(self, namespace: str, campaign: str, rule: str, most: int) -> list[KnownLabel]:
+        """Give what is known of who was dishonest, the latest first, and what a rule did to them.
+
+        Args:
+            namespace: Where.
+            campaign: Whose labels.
+            rule: By name: of keys, only its own are labelled.
+            most: How many are wanted at most.
+
+        Raises:
+            NotAnswered: A worker cannot be reached, or refuses.
+        """
+        told = [await self._labels(namespace, each, campaign, rule, most) for each in self._addresses(namespace)]
+        return together(told, most)
+
+    async def _labels(self, namespace: str, address: str, campaign: str, rule: str, most: int) -> list[KnownLabel]:
+        found: list[KnownLabel] = []
+        before = skip = 0
+        while len(found) < most:
+            query = urlencode({"campaign": campaign, "rule": rule, "before": before, "skip": skip})
+            url = f"{address}{LABELS}?{query}"
+            try:
+                page = _page(await self._ask(namespace, "GET", url))
+            except msgspec.MsgspecError as error:
+                raise NotAnswered(f"the fraud worker answered what cannot be read to GET {url}: {error}") from error
+            found += page.labels
+            before, skip = page.before, page.skip
+            if not before or not page.labels:
+                break
+        return found
+
     async def _ask(self, namespace: str, method: str, url: str, content: bytes = b"") -> bytes:
         return _accepted(await self._call(namespace, method, url, content, TIMEOUT, "application/json"), method, url)
 
@@ -103,6 +136,7 @@ class _Refusal(msgspec.Struct):
 
 _refusal = msgspec.json.Decoder(_Refusal).decode
 _facts = msgspec.json.Decoder(ModelFacts).decode
+_page = msgspec.json.Decoder(LabelPage).decode
 
 
 def _accepted(answer: Answer, method: str, url: str) -> bytes:

@@ -17,6 +17,7 @@ from flywheel.runtime.arms_store import EventStores
 from flywheel.runtime.clock import Clock
 from flywheel.runtime.fraud_trials import FraudTrials
 from flywheel.runtime.fraud_workers import FraudWorkers
+from flywheel.runtime.labelled_pasts import LabelledPasts
 from flywheel.runtime.metrics import Metrics
 from flywheel.runtime.past_stores import PastStores
 from flywheel.runtime.store import FRAUD, SHARED, Store, test_of
@@ -67,14 +68,15 @@ class Reconcilers:
             on_look=metrics.observe_look,
         )
 
+        judges = FraudWorkers(self._releases.client, self._releases.token)
         self._trials = FraudTrials(
-            PastStores(self._releases.client, self._releases.token),
+            LabelledPasts(PastStores(self._releases.client, self._releases.token), judges),
             lambda namespace: store.touch(namespace, FRAUD),
         )
         self._fraud = FraudReconciler(
             gateway,
             store,
-            FraudWorkers(self._releases.client, self._releases.token),
+            judges,
             images.analytics,
             operator=own_account(),
             trials=self._trials,

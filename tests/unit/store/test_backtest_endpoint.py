@@ -98,6 +98,19 @@ async def test_the_client_of_the_operator_reads_it(worker: WorkerProcess) -> Non
             await missing.ask("spring", asked)
 
 
+async def test_labels_say_how_right_the_rule_would_have_been(worker: WorkerProcess) -> None:
+    of_the_farm = [["user", [f"u{number}"], True, 9] for number in range(9)]
+    honest = ["visitor", ["of-child5"], False, 9]
+    told = (await ask(worker, QUESTION | {"labels": [*of_the_farm, honest]})).json()
+    assert told["evidence"]["precision"] == {"good": 1.0, "total": 2.0, "squares": 2.0, "labels": 2}
+    told = (
+        await ask(worker, QUESTION | {"labels": [[*honest, True, 0.05], ["key", ["farm"], True, 9, False, 0.25]]})
+    ).json()
+    assert told["evidence"]["precision"] == {"good": 4.0, "total": 4.0, "squares": 16.0, "labels": 1}
+    assert told["notes"][-1].startswith("1 labelled keys do not count for precision: the rule has stopped them")
+    assert (await ask(worker, QUESTION)).json()["evidence"] is None
+
+
 async def test_what_the_past_cannot_tell_is_an_answer(worker: WorkerProcess) -> None:
     rule = RULE | {"spec": RULE["spec"] | {"key": ["addressPrefix"]}}
     told = (await ask(worker, QUESTION | {"rule": rule, "addresses": "Hash"})).json()
@@ -128,6 +141,8 @@ async def test_nobody_else_does(worker: WorkerProcess) -> None:
         ({"rule": RULE | {"spec": {}}}, "spec.match: is required"),
         ({"rule": []}, "not what is wanted"),
         ({"sql": "SELECT 1"}, "not what is wanted"),
+        ({"labels": [["user", ["u"], True, 9, False, 0.0]]}, "not what is wanted"),
+        ({"labels": [["address", ["192.0.2.1"], True]]}, "not what is wanted"),
     ],
 )
 async def test_what_makes_no_sense_is_refused_with_a_reason(worker: WorkerProcess, change: dict, says: str) -> None:
@@ -136,4 +151,4 @@ async def test_what_makes_no_sense_is_refused_with_a_reason(worker: WorkerProces
 
 
 async def test_a_rule_that_is_too_large_is_not_read(worker: WorkerProcess) -> None:
-    assert (await ask(worker, QUESTION | {"rule": RULE | {"more": "x" * (1 << 20)}})).status_code == 413
+    assert (await ask(worker, QUESTION | {"rule": RULE | {"more": "x" * (4 << 20)}})).status_code == 413
