@@ -12,7 +12,6 @@ the usual elector:
 """
 
 import asyncio
-import contextlib
 import logging
 import random
 from collections.abc import Callable
@@ -212,8 +211,17 @@ class LeaseElection(Leadership):
         """Give the Lease up, so that a standby takes over at once. Call it when no more writes are under way."""
         held = self._held
         self._stop()
-        if held is not None:
-            with contextlib.suppress(ApiError, TimeoutError):
-                async with asyncio.timeout(self._duration / 3):
-                    await self._lease.release(held, self._clock.now())
-                log.info("%s is released.", self._lease)
+        if held is None:
+            return
+        try:
+            async with asyncio.timeout(self._duration / 3):
+                await self._lease.release(held, self._clock.now())
+        except (ApiError, TimeoutError) as error:
+            log.warning(
+                "%s could not be released, so who comes next waits for up to %d s: %s",
+                self._lease,
+                self._duration,
+                str(error) or "no answer",
+            )
+        else:
+            log.info("%s is released.", self._lease)

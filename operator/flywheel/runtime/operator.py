@@ -34,8 +34,12 @@ from flywheel.workload.provider import OURS, Provider
 log = logging.getLogger(__name__)
 
 LEASE_NAME = "flywheel-operator"
-PATIENCE = 10.0
-"""Seconds that reconciles under way have to come to their end when the process is told to end."""
+PATIENCE = 3.0
+"""Seconds that reconciles under way have to come to their end when the process is told to end.
+
+Writes take milliseconds; what takes longer waits for an answer from elsewhere, and meanwhile nobody leads. A reconcile
+that is broken off is taken up by whoever leads next, as after a crash.
+"""
 PATIENCE_WITH_SERVER = 10.0
 """Seconds for which an API server that does not answer may be about to: it is restarted, or a connection was cut."""
 

@@ -179,6 +179,25 @@ async def test_a_released_lease_is_taken_at_once(lease: SharedLease) -> None:
     assert second.leading
 
 
+async def test_a_lease_that_cannot_be_released_is_told_and_left_to_run_out(
+    lease: SharedLease, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As when the operator is uninstalled: its rights go before its pod."""
+    first, second = elector(lease, "first"), elector(lease, "second")
+    await first.turn()
+    await second.turn()
+    lease.unreachable = True
+    await first.release()
+    assert not first.leading
+    assert "could not be released, so who comes next waits for up to 15 s: " in caplog.text
+    lease.unreachable = False
+    await second.turn()
+    assert not second.leading
+    clock.pass_(15.1)
+    await second.turn()
+    assert second.leading
+
+
 async def test_a_lease_that_was_deleted_by_hand_is_made_again(lease: SharedLease) -> None:
     only = elector(lease, "only")
     await only.turn()
