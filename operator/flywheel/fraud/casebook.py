@@ -95,9 +95,7 @@ class Casebook:
         parts = {name: desk.part(shard) for name, desk in self.desks.items()}
         states = {name: part for name, part in parts.items() if part is not None}
         lists, models = tuple(self.lists.values()), tuple(self.models)
-        return Snapshot(
-            0, self.rules, {}, states, lists=lists, models=models, shard=shard.number, of=shard.of
-        )
+        return Snapshot(0, self.rules, {}, states, lists=lists, models=models, shard=shard.number, of=shard.of)
 
     def beside(self, part: Snapshot, shard: Shard) -> "Casebook":
         """Make one that goes on with a part of the keys by the rules and lists of this one.
