@@ -107,6 +107,9 @@ class Casebook:
         made.lists, made.entries = self.lists, self.entries
         lists, models = tuple(self.lists.values()), tuple(self.models)
         made.restore(msgspec.structs.replace(part, rules=self.rules, lists=lists, models=models))
+        for name, desk in list(self.desks.items()):
+            pardons = made.desk(name).pardons
+            pardons.load([*pardons.dump(), *desk.pardons.dump()])
         return made
 
     def take_over(self, others: "Sequence[Casebook]", shard: Shard, *, complete: bool) -> None:
@@ -129,6 +132,7 @@ class Casebook:
             if self.desk(name).blocks.put(decision)
         }
         for other in others:
+            self.unfiled.dropped += other.unfiled.dropped
             for kept in other.unfiled.dump():
                 if self.unfiled.has_room():
                     self.unfiled.add(kept)

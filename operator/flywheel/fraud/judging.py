@@ -101,7 +101,8 @@ class Judging:
             log.info("%d records replayed in %.2f s.", self.replayed, time.monotonic() - began)
 
     def _restore(self) -> int:
-        for position in self._snapshots.positions():
+        positions = self._snapshots.positions()
+        for position in positions:
             data = self._snapshots.read(position)
             try:
                 if data is not None:
@@ -112,10 +113,10 @@ class Judging:
                 log.error("The snapshot at %d cannot be read: %s", position, error)  # noqa: TRY400
         if self.journal.first > 0:
             raise JournalBroken(f"There is no snapshot, and the journal begins at {self.journal.first} only.")
-        if self.journal.position:
+        if self.journal.position and not positions:
             # Versions that write none at the beginning knew one shard alone.
             self.casebook.use_shard(self.casebook.shard._replace(of=1))
-        else:
+        if not self.journal.position:
             # How the keys were shared when all began must be known after any end.
             self._write_snapshot(0)
         return 0

@@ -1,6 +1,7 @@
 """What other workers of the namespace ask of one: the secret that they share, and keys that move to them."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from flywheel.fraud.moving import moved
 from flywheel.fraud.peers import Layout
 from flywheel.fraud.serving import Serving
 from flywheel.fraud.shares import MOST
+
+log = logging.getLogger(__name__)
 
 SENDING = 300.0
 """Seconds in which keys have to be taken."""
@@ -115,12 +118,18 @@ class KinServer:
     async def _send(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/octet-stream", "Cache-Control": "no-store"})
         response.content_length = self._path.stat().st_size
-        async with asyncio.timeout(SENDING):
-            with self._path.open("rb") as file:
-                await response.prepare(request)
-                while piece := await asyncio.to_thread(file.read, PIECE):
-                    await response.write(piece)
-        await response.write_eof()
+        try:
+            async with asyncio.timeout(SENDING):
+                with self._path.open("rb") as file:
+                    await response.prepare(request)
+                    while piece := await asyncio.to_thread(file.read, PIECE):
+                        await response.write(piece)
+                await response.write_eof()
+        except (ConnectionError, TimeoutError) as error:
+            log.warning("Keys that move were not taken: %s: %s", type(error).__name__, error)
+            if request.transport is not None:
+                # Whoever asks must not take a part for the whole.
+                request.transport.abort()
         return response
 
 

@@ -59,13 +59,3 @@ def keep(path: Path, key: Key) -> Key:
 def new_key() -> Key:
     """Make a key that nobody else has."""
     return secrets.token_hex(6), secrets.token_bytes(32)
-
-
-def load_or_make(path: Path) -> Key:
-    """Give the key that is on the volume, or a new one that is there from now on.
-
-    Raises:
-        OSError: The file can neither be read nor written.
-        ValueError: What stands in it is no key.
-    """
-    return load(path) or keep(path, new_key())

@@ -106,6 +106,9 @@ class Worker:
         self._failure: str | None = None
         self._complaint: str | None = "The worker has not read its journal yet."
         self._admin: AdminServer | None = None
+        self._change: TakeOver | None = None
+        """What is done about keys of other workers; None until the journal has been read."""
+        self._peers = Peers(settings.peers or naming.worker_urls(settings.namespace, MOST), settings.token_file)
         self.ports: dict[str, int] = {}
         self.started = asyncio.Event()
 
@@ -145,6 +148,7 @@ class Worker:
             log.error("The worker cannot start: %s", error)  # noqa: TRY400 - the text is for people
             return 1
         finally:
+            await self._peers.close()
             if handle is not None:
                 os.close(handle)
             for each in (signal.SIGTERM, signal.SIGINT):
@@ -157,8 +161,6 @@ class Worker:
     async def _serve(self, judging: Judging, filing: Filing, key: tuple[str, bytes]) -> int:
         self._registry.register(StateFigures(self.settings.namespace, judging, self.subscriptions))
         self._registry.register(ProofFigures(self.settings.namespace, judging.casebook, filing))
-        # Until the journal has been read nobody knows what there is to do.
-        self._change: TakeOver | None = None
         application, people = self._applications(judging, filing, key)
         sites = {
             "metrics": Site(self._metrics(), None, self.settings.metrics_port),
@@ -213,14 +215,12 @@ class Worker:
         if recovered and self._failure is None:
             await judging.close()
         await sites["metrics"].stop()
-        await self._peers.close()
         if self._own_fetch:
             await self._own_fetch.close()
 
     async def _key(self, directory: Path) -> tuple[str, bytes] | None:
         """Come by the secret of all workers; None where the worker is to end meanwhile."""
-        settings, shard = self.settings, self.settings.shard
-        self._peers = Peers(settings.peers or naming.worker_urls(settings.namespace, MOST), settings.token_file)
+        shard = self.settings.shard
         asking = asyncio.ensure_future(shared_key(directory / "pass-key", shard.number, shard.of, self._peers))
         stopping = asyncio.ensure_future(self._stopping.wait())
         await asyncio.wait((asking, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -228,7 +228,6 @@ class Worker:
         if asking.done():
             return asking.result()
         asking.cancel()
-        await self._peers.close()
         return None
 
     def _take_over(self, judging: Judging) -> TakeOver:

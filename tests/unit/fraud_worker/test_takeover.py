@@ -50,11 +50,11 @@ class Member(Process):
 
     async def begin(self, shards: int, **environment: str) -> None:
         arguments = ("-m", "tests.unit.fraud_worker.worker_process", str(self.directory), str(self.port), *self.engine)
-        given = {"SHARD": str(self.number), "SHARDS": str(shards), "PEERS": ",".join(self.peers), **environment}
+        given = {"SHARD": str(self.number), "SHARDS": str(shards), "PEERS": ",".join(self.peers), "PATIENCE": "1e9"}
         with (self.directory / "log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, *arguments, stdout=log, stderr=log,
-                env={**os.environ, "PYTHONPATH": "operator:.", **given},
+                env={**os.environ, "PYTHONPATH": "operator:.", **given, **environment},
             )  # fmt: skip
 
     async def told(self) -> dict[str, Any]:
@@ -179,6 +179,9 @@ async def test_a_second_worker_takes_keys_over_and_gives_them_back_and_nothing_t
             if start == 400:
                 await second.kill()
                 await second.begin(2)
+            if start == 430:
+                await first.kill()
+                await first.begin(1)
         await second.is_one_of(2)
         # As a StatefulSet does: then the old one gets the number of shards.
         await first.kill()

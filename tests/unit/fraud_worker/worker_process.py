@@ -13,9 +13,13 @@ from typing import Any
 
 from tests.unit.fraud_worker.small_engine import SmallEngine
 
+from flywheel.fraud import serving, takeover
 from flywheel.fraud.rulings import Shard
 from flywheel.fraud.worker import Settings, Worker
 from flywheel.runtime.logs import configure
+
+# No test is about how long a machine takes for something.
+serving.HEARD = takeover.MEETING = float(os.environ.get("PATIENCE", "30"))
 
 
 async def run() -> int:
