@@ -9,6 +9,7 @@ import click
 from flywheel.commands.options import Duration, log_options
 from flywheel.edge.naming import TOKEN_FILE
 from flywheel.fraud import naming
+from flywheel.fraud.shares import MOST
 
 if TYPE_CHECKING:
     from flywheel.fraud.rulings import MakeEngine
@@ -34,7 +35,23 @@ _port = click.IntRange(0, 65535)
     help="The rules of all campaigns; looked at again and again.",
 )
 @click.option("--pod", default="", help="Name of this pod; the number at its end is that of its shard.")
-@click.option("--shards", type=click.IntRange(1, 64), default=1, show_default=True, help="Workers that share the keys.")
+@click.option(
+    "--shards", type=click.IntRange(1, MOST), default=1, show_default=True, help="Workers that share the keys."
+)
+@click.option(
+    "--take-over-seconds",
+    type=click.FloatRange(min=0, max=86_400),
+    default=600,
+    show_default=True,
+    help="How long keys are waited for that other workers do not give.",
+)
+@click.option(
+    "--token-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=TOKEN_FILE,
+    show_default=True,
+    help="The token that proves to other workers who this is.",
+)
 @click.option("--operator-account", default="", help="ServiceAccount of the operator, namespace:name, which may ask.")
 @click.option(
     "--token-file",
@@ -56,6 +73,8 @@ def fraud_worker(
     rules_file: Path,
     pod: str,
     shards: int,
+    take_over_seconds: float,
+    token_file: Path,
     operator_account: str,
     token_file: Path,
     snapshot_every: float,
@@ -81,7 +100,9 @@ def fraud_worker(
         namespace=namespace,
         data_directory=data_directory,
         rules_file=rules_file,
-        shard=Shard(_number(pod, shards), shards),
+        shard=Shard(_number(pod), shards),
+        take_over_seconds=take_over_seconds,
+        token_file=token_file,
         operator_account=operator_account,
         token_file=token_file,
         port=port,
@@ -107,10 +128,10 @@ def _made_by(engine: str) -> "MakeEngine":
     return made
 
 
-def _number(pod: str, shards: int) -> int:
-    """Read the shard from the name of a StatefulSet's pod."""
+def _number(pod: str) -> int:
+    """Read the shard from the name of a StatefulSet's pod. One beyond the number of shards is about to go."""
     ordinal = pod.rpartition("-")[2]
-    number = int(ordinal) if ordinal.isdigit() else 0
-    if number >= shards:
-        raise click.BadParameter(f"{pod!r} would be the shard {number} of {shards}.", param_hint="--pod")
+    number = int(ordinal) if ordinal.isascii() and ordinal.isdigit() and len(ordinal) <= 4 else 0
+    if number >= MOST:
+        raise click.BadParameter(f"{pod!r} would be the shard {number}; at most {MOST} are known.", param_hint="--pod")
     return number

@@ -47,10 +47,11 @@ class AdminServer:
         filing: Filing,
         complaint: Callable[[], str | None],
         latency: Callable[[str], float | None],
+        keys: Callable[[], Mapping[str, object]],
         models: Callable[[], Mapping[str, ModelFacts]] = dict,
     ) -> None:
         self._callers, self._judging, self._filing, self._complaint = callers, judging, filing, complaint
-        self._latency, self._models = latency, models
+        self._latency, self._keys, self._models = latency, keys, models
         self._handed_over = -math.inf
 
     def add_to(self, application: web.Application) -> None:
@@ -89,7 +90,7 @@ class AdminServer:
             for name, desk in book.desks.items()
         }
         return {
-            "ready": self._complaint() is None,
+            **self._keys(),
             "generation": book.generation,
             "position": judging.judged,
             "snapshot": judging.covered,

@@ -108,9 +108,7 @@ class Casebook:
         parts = {name: desk.part(shard) for name, desk in self.desks.items()}
         states = {name: part for name, part in parts.items() if part is not None}
         lists, models = tuple(self.lists.values()), tuple(self.models)
-        return Snapshot(
-            0, self.rules, {}, states, lists=lists, models=models, shard=shard.number, of=shard.of
-        )
+        return Snapshot(0, self.rules, {}, states, lists=lists, models=models, shard=shard.number, of=shard.of)
 
     def beside(self, part: Snapshot, shard: Shard) -> "Casebook":
         """Make one that goes on with a part of the keys by the rules and lists of this one.
@@ -122,6 +120,9 @@ class Casebook:
         made.lists, made.entries = self.lists, self.entries
         lists, models = tuple(self.lists.values()), tuple(self.models)
         made.restore(msgspec.structs.replace(part, rules=self.rules, lists=lists, models=models))
+        for name, desk in list(self.desks.items()):
+            pardons = made.desk(name).pardons
+            pardons.load([*pardons.dump(), *desk.pardons.dump()])
         return made
 
     def take_over(self, others: "Sequence[Casebook]", shard: Shard, *, complete: bool) -> None:
@@ -144,6 +145,7 @@ class Casebook:
             if self.desk(name).blocks.put(decision)
         }
         for other in others:
+            self.unfiled.dropped += other.unfiled.dropped
             for kept in other.unfiled.dump():
                 if self.unfiled.has_room():
                     self.unfiled.add(kept)

@@ -110,6 +110,10 @@ class WindowState:
         """Give how many keys there are, were evicted, how many events were refused, and what was truncated."""
         return self.window.keys, *self.window.counters()
 
+    def keep(self, choose: Chooser) -> None:
+        """Forget all keys but chosen ones."""
+        self.window.keep(choose(self.window.hashes))
+
     def adopt(self, other: "WindowState", choose: Chooser) -> None:
         """Take chosen keys of a state of the same condition over."""
         self.window.adopt(other.window, choose(other.window.hashes))

@@ -14,6 +14,8 @@ from flywheel.fraud.checking import read
 from flywheel.fraud.judging import Full, Judging
 from flywheel.fraud.packed import Packed, Reading
 from flywheel.fraud.records import Events
+from flywheel.fraud.serving import Serving
+from flywheel.fraud.shares import MOST
 from flywheel.fraud.subscriptions import Subscriptions
 from flywheel.fraud.words import Event
 
@@ -37,10 +39,26 @@ class EdgeServer:
         keys: dict[str, str],
         complaint: Callable[[], str | None],
         counted: Counted,
+        serving: Serving,
+        unread: Callable[[], str | None],
     ) -> None:
+        """Make it.
+
+        Args:
+            callers: Who may.
+            judging: Takes events.
+            subscriptions: Wakes those who wait for decisions.
+            epoch: Of this process.
+            keys: With which passes are signed.
+            complaint: Why nobody can be told of decisions now.
+            counted: Told of events.
+            serving: Told of those who send.
+            unread: Why no events can be taken now.
+        """
         self._callers, self._judging, self._subscriptions = callers, judging, subscriptions
         self._epoch, self._keys = epoch, keys
         self._complaint, self._counted = complaint, counted
+        self._serving, self._unread = serving, unread
 
     def add_to(self, application: web.Application) -> None:
         """Add the handlers."""
@@ -49,14 +67,20 @@ class EdgeServer:
 
     async def _take(self, request: web.Request) -> web.Response:
         campaign = await self._callers.campaign(request)
-        if complaint := self._complaint():
-            return refusal(503, "not_ready", complaint, {"Retry-After": "1"})
+        if unread := self._unread():
+            return refusal(503, "not_ready", unread, {"Retry-After": "1"})
         sent = _BATCH.fullmatch(request.headers.get("X-Flywheel-Batch", ""))
         if sent is None:
             return refusal(400, "bad_batch", "The header X-Flywheel-Batch has to be <sender>/<number>.")
         lost = request.headers.get("X-Flywheel-Lost", "0")
         if not (lost.isascii() and lost.isdigit() and len(lost) <= 15):
             return refusal(400, "bad_lost", "The header X-Flywheel-Lost has to be a number.")
+        workers = request.headers.get(naming.WORKERS_HEADER, "1")
+        if not (workers.isascii() and workers.isdigit() and len(workers) <= 4 and 0 < int(workers) <= MOST):
+            return refusal(
+                400, "bad_workers", f"The header {naming.WORKERS_HEADER} has to be a number from 1 to {MOST}."
+            )
+        self._serving.hear(sent[1])
         try:
             events = read(await read_body(request, MOST_BYTES))
         except TooLarge as error:
@@ -66,7 +90,8 @@ class EdgeServer:
         if len(events) > MOST_EVENTS:
             return refusal(413, "too_large", f"There are {len(events)} events; at most {MOST_EVENTS} fit.")
         try:
-            new = await self._judging.submit(Events(campaign, sent[1], int(sent[2]), events, int(lost)))
+            record = Events(campaign, sent[1], int(sent[2]), events, int(lost), int(workers))
+            new = await self._judging.submit(record)
         except Full as error:
             return refusal(429, "busy", str(error), {"Retry-After": "1"})
         except OSError as error:

@@ -67,6 +67,8 @@ def compile_once() -> None:
     other = Engine(rules, of=0)
     other.lacks(engine, 0)
     other.take_over([engine], Share(), complete=True)
+    other.use_share(Share(0, 2))
+    other.use_share(Share())
     other.judge(events)
     other.judge(events[:1])
 
@@ -279,14 +281,15 @@ class EmbeddedEngine:
 
     def lacks(self, other: MovingEngine, after: int) -> bool:
         """Say whether another engine has seen events after a moment that this one has not."""
-        return isinstance(other, EmbeddedEngine) and self._engine.lacks(other._engine, after)
+        return isinstance(other, EmbeddedEngine) and self._engine.lacks(other._engine, after)  # noqa: SLF001 - our kind
 
     def take_over(self, others: Sequence[MovingEngine], shard: Shard, *, complete: bool) -> None:
         """Take the keys of other engines over, and judge a share of all keys from now on."""
         embedded = [each for each in others if isinstance(each, EmbeddedEngine)]
-        self._engine.take_over([each._engine for each in embedded], shard.share, complete=complete)
+        engines = [each._engine for each in embedded]  # noqa: SLF001 - of our own kind
+        self._engine.take_over(engines, shard.share, complete=complete)
         for each in embedded:
-            self._blamed.join(each._blamed)
+            self._blamed.join(each._blamed)  # noqa: SLF001 - of our own kind
         self.use_shard(shard)
 
     def figures(self) -> Sequence[RuleFigures]:

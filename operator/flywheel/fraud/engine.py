@@ -243,7 +243,8 @@ class Engine:
             each.warmed()
 
     def use_share(self, share: Share) -> None:
-        """Judge these keys from now on. Windows of others fade away as their time is over."""
+        """Judge these keys from now on, and forget what is known of others."""
+        self._quick.flush()
         self._share = share
         for each in self._running:
             each.use(share)
@@ -263,7 +264,7 @@ class Engine:
 
     def lacks(self, other: "Engine", after: int) -> bool:
         """Say whether another engine has seen events after a moment that this one has not."""
-        return self._ids.lacks(other._ids, after)
+        return self._ids.lacks(other._ids, after)  # noqa: SLF001 - of our own kind
 
     def take_over(self, others: "Sequence[Engine]", share: Share, *, complete: bool) -> None:
         """Take the keys of other engines over that have seen the same events, and judge a share from now on.
@@ -273,14 +274,14 @@ class Engine:
             share: What is judged from now on.
             complete: Whether these are all keys that were to come. Else windows are warming again.
         """
-        self._quick.flush()
         begins = not self._share.of
         for other in others:
-            other._quick.flush()
-            self._ids.adopt(other._ids, np.ones(len(other._ids.hashes), np.bool_))
+            ids = other._ids  # noqa: SLF001 - of our own kind
+            self._ids.adopt(ids, np.ones(len(ids.hashes), np.bool_))
             self.clock = max(self.clock, other.clock)
+        running = [each for other in others for each in other._running]  # noqa: SLF001 - of our own kind
         for each in self._running:
-            theirs = [found for other in others for found in other._running if found.rule.name == each.rule.name]
+            theirs = [found for found in running if found.rule.name == each.rule.name]
             each.take_over(theirs, begins=begins, born=0 if complete else self.clock)
         self.use_share(share)
 

@@ -48,6 +48,9 @@ class State(Protocol):
     def counters(self) -> tuple[int, int, int, int]:
         """Give how many keys there are, were evicted, how many events were refused, and what was truncated."""
 
+    def keep(self, choose: Chooser) -> None:
+        """Forget all keys but chosen ones."""
+
     def adopt(self, other: Any, choose: Chooser) -> None:
         """Take chosen keys of a state of the same condition over."""
 
@@ -65,7 +68,7 @@ class Kept:
     """The part that conditions in plain Python share: some keepers, and what is counted."""
 
     def __init__(self, *keepers: Keeper, span: int, lateness: int) -> None:
-        self._keepers = keepers
+        self.keepers = keepers
         self.span, self._lateness = span, lateness
         self.born = self.unusable = self.truncated = 0
 
@@ -75,12 +78,12 @@ class Kept:
 
     def advance(self, clock: int) -> None:
         """Forget a little of what no event can need any more."""
-        for keeper in self._keepers:
+        for keeper in self.keepers:
             keeper.sweep(self.over(clock), 500)
 
     def counters(self) -> tuple[int, int, int, int]:
         """Give how many keys there are, were evicted, how many events were refused, and what was truncated."""
-        keepers = self._keepers
+        keepers = self.keepers
         return (
             sum(each.keys for each in keepers),
             sum(each.evicted for each in keepers),
@@ -88,9 +91,14 @@ class Kept:
             self.truncated,
         )
 
+    def keep(self, choose: Chooser) -> None:
+        """Forget all keys but chosen ones."""
+        for each in self.keepers:
+            each.keep(choose)
+
     def adopt(self, other: "Kept", choose: Chooser) -> None:
         """Take chosen keys of a state of the same condition over."""
-        for mine, theirs in zip(self._keepers, other._keepers, strict=True):
+        for mine, theirs in zip(self.keepers, other.keepers, strict=True):
             mine.adopt(theirs, choose)
 
     def extra(self) -> list[int]:
@@ -103,14 +111,14 @@ class Kept:
 
     def dump(self) -> list[bytes]:
         """Write the state."""
-        return [msgspec.msgpack.encode(self.extra()), *(each.dump() for each in self._keepers)]
+        return [msgspec.msgpack.encode(self.extra()), *(each.dump() for each in self.keepers)]
 
     def load(self, parts: list[bytes]) -> None:
         """Read it back. ValueError where it is no such state."""
-        if len(parts) != 1 + len(self._keepers):
+        if len(parts) != 1 + len(self.keepers):
             raise ValueError("a condition in the snapshot has another shape")
         self.set_extra(msgspec.msgpack.decode(parts[0], type=list[int]))
-        for keeper, part in zip(self._keepers, parts[1:], strict=True):
+        for keeper, part in zip(self.keepers, parts[1:], strict=True):
             keeper.load(part)
 
     def leave(self) -> list[Memory]:

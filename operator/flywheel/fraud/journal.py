@@ -8,9 +8,11 @@ next start. All of it blocks and belongs to one thread at a time.
 import os
 import re
 import struct
+import time
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 SEGMENT_BYTES = 64 << 20
 LARGEST_RECORD = 64 << 20
@@ -21,6 +23,16 @@ _NAME = re.compile(r"\d{20}")
 
 class JournalBroken(Exception):  # noqa: N818 - a state
     """A record in the middle cannot be read, or is missing: what follows it must not be judged without it."""
+
+
+class Retained(NamedTuple):
+    """What is kept of a journal though no restart needs it: the last so many seconds, as far as so many bytes go."""
+
+    seconds: float = 0.0
+    bytes: int = 0
+
+
+NOTHING = Retained()
 
 
 class Journal:
@@ -120,10 +132,14 @@ class Journal:
             self._path(each).unlink(missing_ok=True)
         self._starts, self.position = [], position
 
-    def forget(self, position: int) -> int:
-        """Remove the segments all of whose records are before a position; give how many."""
-        gone = 0
+    def forget(self, position: int, retained: Retained = NOTHING) -> int:
+        """Remove the segments all of whose records are before a position, and that are not retained; give how many."""
+        gone, size = 0, self.size if retained.bytes else 0
         while len(self._starts) > 1 and self._starts[1] <= position:
+            found = self._path(self._starts[0]).stat()
+            size -= found.st_size
+            if size < retained.bytes and time.time() - found.st_mtime < retained.seconds:
+                break
             self._path(self._starts.pop(0)).unlink(missing_ok=True)
             gone += 1
         return gone

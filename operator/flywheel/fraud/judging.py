@@ -11,7 +11,7 @@ import functools
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
@@ -20,7 +20,7 @@ import msgspec
 from flywheel.fraud import records
 from flywheel.fraud.casebook import Casebook
 from flywheel.fraud.forking import finished, fork
-from flywheel.fraud.journal import Journal, JournalBroken
+from flywheel.fraud.journal import Journal, JournalBroken, Retained
 from flywheel.fraud.records import Events, Record
 from flywheel.fraud.snapshots import Snapshots
 
@@ -71,6 +71,10 @@ class Judging:
         """Position up to which everything is judged."""
         self.covered = 0
         """Position of the newest snapshot."""
+        self.retained = Retained()
+        """What is kept of the journal though no restart needs it."""
+        self.holds_journal = False
+        """Whether nothing of the journal is let go of."""
         self.replayed = 0
         self.failures = 0
         """Writes that the disk did not take."""
@@ -98,7 +102,8 @@ class Judging:
             log.info("%d records replayed in %.2f s.", self.replayed, time.monotonic() - began)
 
     def _restore(self) -> int:
-        for position in self._snapshots.positions():
+        positions = self._snapshots.positions()
+        for position in positions:
             data = self._snapshots.read(position)
             try:
                 if data is not None:
@@ -109,6 +114,12 @@ class Judging:
                 log.error("The snapshot at %d cannot be read: %s", position, error)  # noqa: TRY400
         if self.journal.first > 0:
             raise JournalBroken(f"There is no snapshot, and the journal begins at {self.journal.first} only.")
+        if self.journal.position and not positions:
+            # Versions that write none at the beginning knew one shard alone.
+            self.casebook.use_shard(self.casebook.shard._replace(of=1))
+        if not self.journal.position:
+            # How the keys were shared when all began must be known after any end.
+            self._write_snapshot(0)
         return 0
 
     async def submit(self, record: Record) -> bool:
@@ -221,6 +232,41 @@ class Judging:
                 self.failures += 1
                 log.error("No snapshot could be written, so the journal grows: %s", error)  # noqa: TRY400
 
+    @contextlib.asynccontextmanager
+    async def standstill(self) -> AsyncIterator[None]:
+        """Have nothing judged meanwhile: `judged` stays where it is. What comes waits."""
+        async with self._record:
+            yield
+
+    async def copied(self, work: Callable[[], object], may: Callable[[], bool]) -> None:
+        """Work on a copy of this process, made between two records, if that may be done then.
+
+        Raises:
+            OSError: It has failed.
+        """
+        async with self._record:
+            child = fork(work) if may() else None
+        if child is not None and not await finished(child):
+            raise OSError("the process that writes it has failed")
+
+    async def read(self, position: int, most: int) -> list[tuple[int, bytes]]:
+        """Give about so many bytes of what has been judged, from a position on or from the oldest that is there.
+
+        Raises:
+            OSError: It cannot be read.
+            JournalBroken: It is damaged.
+        """
+        return await self._on_disk(functools.partial(self._read, position, self.judged, most))
+
+    def _read(self, position: int, end: int, most: int) -> list[tuple[int, bytes]]:
+        found = list[tuple[int, bytes]]()
+        for at, data in self.journal.read(max(position, self.journal.first)):
+            if at >= end or most <= 0:
+                break
+            found.append((at, data))
+            most -= len(data)
+        return found
+
     async def take_snapshot(self) -> None:
         """Write a snapshot beside what goes on, and remove what of the journal nobody needs any more.
 
@@ -254,7 +300,8 @@ class Judging:
     async def _cover(self, position: int) -> None:
         self.covered = position
         needed = await asyncio.to_thread(self._snapshots.forget)
-        await self._on_disk(functools.partial(self.journal.forget, needed))
+        if not self.holds_journal:
+            await self._on_disk(functools.partial(self.journal.forget, needed, self.retained))
 
     async def _on_disk(self, call: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._disk, call)

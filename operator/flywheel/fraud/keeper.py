@@ -4,7 +4,7 @@ Spread over many small tables, so that none of them ever grows for long.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -33,6 +33,10 @@ class Keeper:
         self._tables: list[OrderedDict[int, Entry]] = [OrderedDict() for _ in range(TABLES)]
         self._hand = 0
         self.keys = self.evicted = self.refused = 0
+
+    def __iter__(self) -> Iterator[tuple[int, Entry]]:
+        for table in self._tables:
+            yield from table.items()
 
     def get(self, key: int) -> Entry | None:
         """Give the entry of a key."""
@@ -84,11 +88,19 @@ class Keeper:
 
     def adopt(self, other: "Keeper", choose: Callable[[Numbers], Flags]) -> None:
         """Take the chosen entries of another one over. Keys that are here already stay as they are."""
-        for table in other._tables:
-            chosen = choose(np.array([*table], np.int64))
-            for (key, entry), is_meant in zip(table.items(), chosen.tolist(), strict=True):
-                if is_meant and self.get(key) is None:
-                    self.admit(key, entry)
+        entries = [*other]
+        chosen = choose(np.array([key for key, _ in entries], np.int64)).tolist()
+        for (key, entry), is_meant in zip(entries, chosen, strict=True):
+            if is_meant and self.get(key) is None:
+                self.admit(key, entry)
+
+    def keep(self, choose: Callable[[Numbers], Flags]) -> None:
+        """Forget all entries but the chosen ones."""
+        for table in self._tables:
+            keys = [*table]
+            for key, is_meant in zip(keys, choose(np.array(keys, np.int64)).tolist(), strict=True):
+                if not is_meant:
+                    self._forget(key)
 
     def dump(self) -> bytes:
         """Write all entries, in an order that what comes next depends on."""

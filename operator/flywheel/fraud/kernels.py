@@ -48,7 +48,7 @@ from flywheel.fraud.layout import (
 _TAG = np.int64(-(1 << 32))
 _SLOT = np.int64((1 << 32) - 1)
 """An entry of the table: the upper half of the key, which tells its home too, and the number of its record plus 1."""
-_NEVER = np.int64(-(1 << 62))
+_NEVER = -(1 << 62)
 
 
 @inlined
@@ -373,6 +373,14 @@ def adopt(memory: Numbers, row: Numbers, theirs: Numbers, their_row: Numbers, ch
             continue
         for field in (FILLED, FIRST, SIZE, TOTAL, LOST):
             memory[record + field] = theirs[source + field]
+
+
+@compiled
+def keep(memory: Numbers, row: Numbers, chosen: Flags) -> None:
+    """Forget all records but the chosen ones."""
+    for slot in range(row[HIGH]):
+        if memory[row[RECORDS] + slot * RECORD + HASH] != 0 and not chosen[slot]:
+            _forget(memory, row, slot)
 
 
 @compiled

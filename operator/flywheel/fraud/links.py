@@ -24,7 +24,7 @@ class LinkedState(Kept):
         self._condition, refuses = condition, rule.when_full == "Refuse"
         self._accounts = Keeper(rule.maximum_keys, refuses=refuses)
         self._things = Keeper(rule.maximum_keys, refuses=refuses)
-        self._newest = 0
+        self.newest = 0
         super().__init__(self._accounts, self._things, span=rule.window, lateness=rule.lateness)
 
     def judge(self, columns: Columns, keys: Numbers, chosen: Flags, usable: Flags) -> dict[int, Finding]:
@@ -39,7 +39,7 @@ class LinkedState(Kept):
             over = self.over(int(columns.clocks[i]))
             self._accounts.sweep(over)
             self._things.sweep(over)
-            self._newest = max(self._newest, time)
+            self.newest = max(self.newest, time)
             self._join(self._accounts, account, text(names[i]), int(things[i]), time)
             self._join(self._things, int(things[i]), "", account, time)
             linked = self._linked(account)
@@ -53,7 +53,7 @@ class LinkedState(Kept):
             keeper.admit(node, [time, name, [[other, time]]])
             return
         last = max([time, *(at for known, at in entry[2] if known == other)])
-        met = [each for each in entry[2] if each[0] != other and each[1] > self._newest - self.span - self._lateness]
+        met = [each for each in entry[2] if each[0] != other and each[1] > self.newest - self.span - self._lateness]
         met.append([other, last])
         if len(met) > self._condition.maximum_degree:
             met.remove(min(met, key=lambda each: each[1]))
@@ -77,24 +77,24 @@ class LinkedState(Kept):
 
     def _met(self, keeper: Keeper, node: int) -> list[int]:
         entry = keeper.get(node)
-        return [other for other, at in entry[2] if at > self._newest - self.span] if entry else []
+        return [other for other, at in entry[2] if at > self.newest - self.span] if entry else []
 
     def _finding(self, linked: list[int]) -> Finding:
         entries = [self._accounts.get(each) for each in linked[:NAMED]]
         names = ", ".join(entry[1] for entry in entries if entry)
-        since, limit = self._newest - self.span, float(self._condition.more_than)
+        since, limit = self.newest - self.span, float(self._condition.more_than)
         return Finding(float(len(linked)), limit, since, True, since < self.born, f"linked: {names}")
 
     def adopt(self, other: "LinkedState", choose: Chooser) -> None:  # type: ignore[override]
         """Take the graph over, where it is chosen: it is one shard's as a whole."""
         super().adopt(other, choose)
-        self._newest = max(self._newest, other._newest)
+        self.newest = max(self.newest, other.newest)
 
     def extra(self) -> list[int]:
         """Give the numbers that are to be kept beside the keepers' entries."""
-        return [self._newest, *super().extra()]
+        return [self.newest, *super().extra()]
 
     def set_extra(self, numbers: list[int]) -> None:
         """Take them back."""
-        self._newest = numbers[0]
+        self.newest = numbers[0]
         super().set_extra(numbers[1:])

@@ -40,10 +40,10 @@ class RunningRule:
     ) -> None:
         self.rule, self._version = rule, rule.version
         self._secret = secret
-        self.use(share)
         self.read_key = key_reader(rule.key, rule.prefix_ipv4, rule.prefix_ipv6)
         self.counted: RuleCounters = before.counted if before else RuleCounters()
         self.states: dict[str, State] = {}
+        self.use(share)
         self._new: list[State] = []
         self._seen_from = 0
         for name, condition in zip(rule.windows(), rule.conditions, strict=True):
@@ -56,8 +56,11 @@ class RunningRule:
         self._quick = all(isinstance(state, WindowState) for state in self.states.values())
 
     def use(self, share: Share) -> None:
-        """Judge these keys from now on."""
+        """Judge these keys from now on, and forget what is known of others: they may come back from elsewhere."""
         self._owned: Chooser | None = None if share.is_all else chooser(self.rule, share, self._secret)
+        if self._owned is not None:
+            for state in self.states.values():
+                state.keep(self._owned)
 
     def judge(self, columns: Columns, fresh: Flags) -> list[tuple[int, Verdict]]:
         """Take a batch in; give verdicts with the index of their event."""

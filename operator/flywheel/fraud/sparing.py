@@ -58,7 +58,7 @@ class Blamed:
 
     def join(self, other: "Blamed") -> None:
         """Remember what another one knows, too."""
-        known = {**self._known, **other._known}
+        known = {**self._known, **dict(other.dump())}
         self._known = OrderedDict(sorted(known.items(), key=lambda each: each[1].until)[-self._most :])
 
     def get(self, identity: str) -> Blame | None:

@@ -4,7 +4,7 @@ import numpy as np
 
 from flywheel.fraud import layout
 from flywheel.fraud.compiled import Flags, Numbers
-from flywheel.fraud.kernels import adopt, enter_all, lacking
+from flywheel.fraud.kernels import adopt, enter_all, keep, lacking
 from flywheel.fraud.memory import Memory
 
 
@@ -39,6 +39,10 @@ class Window:
     def adopt(self, other: "Window", chosen: Flags) -> None:
         """Take records of a window of the same shape over, those that are chosen by their places."""
         adopt(self.memory.words, self.row, other.memory.words, other.row, chosen)
+
+    def keep(self, chosen: Flags) -> None:
+        """Forget all records but those that are chosen by their places."""
+        keep(self.memory.words, self.row, chosen)
 
     def lacks(self, other: "Window", after: int) -> bool:
         """Say whether another window has keys that are newer than a moment and not in this one."""

@@ -9,7 +9,7 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,25 +32,34 @@ from flywheel.fraud.edge_server import EdgeServer
 from flywheel.fraud.erase_server import EraseServer
 from flywheel.fraud.eraser import Eraser
 from flywheel.fraud.filing import Filing
-from flywheel.fraud.journal import SEGMENT_BYTES, Journal, JournalBroken
+from flywheel.fraud.journal import SEGMENT_BYTES, Journal, JournalBroken, Retained
 from flywheel.fraud.judging import SNAPSHOT, Judging
+from flywheel.fraud.kin import shared_key
+from flywheel.fraud.kin_server import KinServer
 from flywheel.fraud.labels_server import LabelsServer
 from flywheel.fraud.lists_server import ListsServer
 from flywheel.fraud.model_server import ModelServer
 from flywheel.fraud.models import Models
-from flywheel.fraud.pass_key import load_or_make
+from flywheel.fraud.peers import Layout, Peers
 from flywheel.fraud.people_server import PeopleServer
 from flywheel.fraud.proof_figures import ProofFigures
 from flywheel.fraud.records import Rules
 from flywheel.fraud.rules_file import RulesFile
 from flywheel.fraud.rulings import ALONE, MakeEngine, Shard
+from flywheel.fraud.serving import Serving
+from flywheel.fraud.shares import MOST
 from flywheel.fraud.snapshots import Snapshots
 from flywheel.fraud.subscriptions import Subscriptions
+from flywheel.fraud.takeover import TakeOver
 from flywheel.fraud.volume_id import load_or_make as load_volume_id
 from flywheel.fraud.worker_figures import Figures, StateFigures
 
 log = logging.getLogger(__name__)
 
+TAKE_OVER = 600.0
+"""Seconds for which keys are waited for that other workers do not give."""
+RETAINED = Retained(seconds=600.0, bytes=256 << 20)
+"""What is kept of the journal where there are other workers: keys that come from them are judged by it."""
 EXPIRE = 1.0
 """Seconds between looks at decisions that have ended."""
 
@@ -72,6 +81,10 @@ class Settings:
     snapshot_every: float = SNAPSHOT
     segment_bytes: int = SEGMENT_BYTES
     lock_seconds: float = LOCK_TIMEOUT
+    token_file: Path = Path(TOKEN_FILE)
+    take_over_seconds: float = TAKE_OVER
+    peers: tuple[str, ...] = ()
+    """Addresses of all workers, by their shards; empty for those that their names give."""
 
 
 class Worker:
@@ -99,6 +112,9 @@ class Worker:
         self._failure: str | None = None
         self._complaint: str | None = "The worker has not read its journal yet."
         self._admin: AdminServer | None = None
+        self._change: TakeOver | None = None
+        """What is done about keys of other workers; None until the journal has been read."""
+        self._peers = Peers(settings.peers or naming.worker_urls(settings.namespace, MOST), settings.token_file)
         self.ports: dict[str, int] = {}
         self.started = asyncio.Event()
 
@@ -111,11 +127,16 @@ class Worker:
         try:
             # Before the journal is opened: that cuts off what another process may just be writing.
             handle = await lock(directory, socket.gethostname(), seconds=self.settings.lock_seconds)
-            key = load_or_make(directory / "pass-key")
+            key = await self._key(directory)
+            if key is None:
+                return 0
             # Not the key itself: what is derived may stand in snapshots.
             secret = hashlib.blake2b(key[1], person=b"fraud engine").digest()
             self._models = await asyncio.to_thread(Models, directory / "models")
             shard = self.settings.shard._replace(secret=secret)
+            if shard.number:
+                # Others may have had its keys. What is on the volume says more, where there is anything.
+                shard = shard._replace(of=0)
             self.casebook = Casebook(self._make_engine, shard, scorer=self._models.score)
             journal = await asyncio.to_thread(Journal, directory / "journal", self.settings.segment_bytes)
             snapshots = Snapshots(directory / "snapshots")
@@ -133,6 +154,7 @@ class Worker:
             log.error("The worker cannot start: %s", error)  # noqa: TRY400 - the text is for people
             return 1
         finally:
+            await self._peers.close()
             if handle is not None:
                 os.close(handle)
             for each in (signal.SIGTERM, signal.SIGINT):
@@ -160,6 +182,8 @@ class Worker:
             await asyncio.to_thread(self._make_engine, "", self.settings.shard)
             self.casebook.unfiled.on_full = filing.relieve
             await asyncio.to_thread(judging.recover)
+            self._serving.hear_known()
+            change = self._change = self._take_over(judging)
             await asyncio.to_thread(self._models.open, tuple(self.casebook.models))
             self.casebook.unfiled.on_full = None
             # Whoever asks right after a restart must not be told that there are no labels.
@@ -175,8 +199,8 @@ class Worker:
                 is_overtaken=lambda: self._admin is not None and self._admin.is_ahead_of_the_volume,
             )
             self._begin(rules.run(self.casebook.rules), "the watch on rules")
+            self._begin(self._change_keys(change), "the change of keys")
             self._complaint = None
-            self._figures.ready(works=True)
             self.started.set()
             log.info("Events of %s are judged, from the record %d on.", self.settings.namespace, judging.judged)
             await self._stopping.wait()
@@ -202,6 +226,45 @@ class Worker:
         if self._own_fetch:
             await self._own_fetch.close()
 
+    async def _key(self, directory: Path) -> tuple[str, bytes] | None:
+        """Come by the secret of all workers; None where the worker is to end meanwhile."""
+        shard = self.settings.shard
+        asking = asyncio.ensure_future(shared_key(directory / "pass-key", shard.number, shard.of, self._peers))
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        await asyncio.wait((asking, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if asking.done():
+            return asking.result()
+        asking.cancel()
+        return None
+
+    def _take_over(self, judging: Judging) -> TakeOver:
+        settings, before = self.settings, self.casebook.shard.of
+        if max(settings.shard.of, before) > 1:
+            judging.retained = RETAINED
+        wanted = (settings.shard.number, settings.shard.of)
+        return TakeOver(
+            judging,
+            self._peers,
+            wanted,
+            settings.data_directory,
+            self.subscriptions.tell,
+            seconds=settings.take_over_seconds,
+        )
+
+    async def _change_keys(self, change: TakeOver) -> None:
+        self._figures.ready(works=change.complaint is None)
+        await change.run()
+        self._figures.ready(works=True)
+
+    def _not_ready(self) -> str | None:
+        """Say why nobody can be told what holds; None where that is known."""
+        return self._complaint or (self._change.complaint if self._change else None)
+
+    def _layout(self) -> Layout:
+        shard = self.casebook.shard
+        return self._change.layout() if self._change else Layout(shard.number, shard.of, taking_over=True)
+
     def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
         self._tasks.append(task)
@@ -225,35 +288,60 @@ class Worker:
         identity = Identity(self.settings.namespace, self._fetch, operator=self.settings.operator_account)
         callers = Callers(identity)
 
-        def complaint() -> str | None:
+        def unread() -> str | None:
             return self._complaint
 
+        complaint = self._not_ready
+        serving = self._serving = Serving(self.casebook)
         made = web.Application(middlewares=[tell_refusals])
         keys = {key[0]: base64.b64encode(key[1]).decode()}
         # Of this process: versions of the one before mean nothing to it.
         epoch = load_volume_id(self.settings.data_directory / "volume-id") + secrets.token_hex(8)
-        EdgeServer(callers, judging, self.subscriptions, epoch, keys, complaint, self._figures.counted).add_to(made)
+        EdgeServer(
+            callers, judging, self.subscriptions, epoch, keys, complaint, self._figures.counted, serving, unread
+        ).add_to(made)
+        directory = self.settings.data_directory
+        KinServer(callers, judging, serving, key, directory, unread, self._layout).add_to(made)
         written = self.settings.rules_file.read_bytes
         CheckServer(callers, self.casebook, key, complaint, self._figures.question, written).add_to(made)
-        models = ModelServer(callers, judging, self._models, complaint)
+        models = ModelServer(callers, judging, self._models, unread)
         models.add_to(made)
-        self._admin = AdminServer(callers, judging, filing, complaint, self._figures.lags.p99, models.facts)
+        self._admin = AdminServer(
+            callers, judging, filing, unread, self._figures.lags.p99, self._told_of_keys, models.facts
+        )
         self._admin.add_to(made)
-        people = PeopleServer(callers, judging, filing, complaint, erasing=EraseServer(judging, self._eraser))
+        people = PeopleServer(callers, judging, filing, unread, erasing=EraseServer(judging, self._eraser))
         people.add_to(made)
-        ListsServer(callers, judging, complaint, self._admin.state).add_to(made)
+        ListsServer(callers, judging, unread, self._admin.state).add_to(made)
         by_hand = people.application()
-        LabelsServer(callers, judging, filing, complaint).add_to(made, by_hand)
+        LabelsServer(callers, judging, filing, unread).add_to(made, by_hand)
 
         async def alive(_request: web.Request) -> web.Response:
             return web.Response(text="ok\n")
 
         async def ready(_request: web.Request) -> web.Response:
-            return web.Response(text=f"{self._complaint or 'ok'}\n", status=503 if self._complaint else 200)
+            said = complaint()
+            return web.Response(text=f"{said or 'ok'}\n", status=503 if said else 200)
+
+        async def started(_request: web.Request) -> web.Response:
+            said = unread()
+            return web.Response(text=f"{said or 'ok'}\n", status=503 if said else 200)
 
         made.router.add_get("/healthz", alive)
+        made.router.add_get("/startz", started)
         made.router.add_get("/readyz", ready)
         return made, by_hand
+
+    def _told_of_keys(self) -> Mapping[str, object]:
+        layout = self._layout()
+        return {
+            "ready": self._not_ready() is None,
+            "shard": layout.shard,
+            # One that begins has no keys yet, and is one of so many all the same.
+            "shards": layout.shards or self.settings.shard.of,
+            "takingOver": layout.taking_over,
+            "warming": [] if self._change is None or layout.taking_over else [*self._change.missing],
+        }
 
     def _metrics(self) -> web.Application:
         async def answer(_request: web.Request) -> web.Response:

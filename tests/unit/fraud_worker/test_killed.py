@@ -105,7 +105,7 @@ async def test_whatever_moment_it_is_killed_at_the_verdicts_are_those_of_one_tha
 
 async def test_the_command_runs_a_worker_with_the_engine_that_it_is_given(tmp_path: Path):
     worker = Process(tmp_path, rules=RULES)
-    arguments = ["fraud-worker", "--namespace=shop", "--pod=flywheel-fraud-1", "--shards=2"]
+    arguments = ["fraud-worker", "--namespace=shop", "--pod=flywheel-fraud-0", "--shards=2"]
     arguments += [f"--data-directory={tmp_path / 'volume'}", f"--rules-file={tmp_path / 'rules.json'}"]
     arguments += [f"--port={worker.port}", f"--metrics-port={free_port()}", "--admin-port=0"]
     arguments += ["--engine=tests.unit.fraud_worker.small_engine:SmallEngine"]

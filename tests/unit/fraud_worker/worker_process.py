@@ -13,8 +13,13 @@ from typing import Any
 
 from tests.unit.fraud_worker.small_engine import SmallEngine
 
+from flywheel.fraud import serving, takeover
+from flywheel.fraud.rulings import Shard
 from flywheel.fraud.worker import Settings, Worker
 from flywheel.runtime.logs import configure
+
+# No test is about how long a machine takes for something.
+serving.HEARD = takeover.MEETING = float(os.environ.get("PATIENCE", "30"))
 
 
 async def run() -> int:
@@ -35,6 +40,10 @@ async def run() -> int:
         snapshot_every=float(os.environ.get("SNAPSHOT_EVERY", "0.15")),
         segment_bytes=int(os.environ.get("SEGMENT_BYTES", "50000")),
         lock_seconds=0.5,
+        shard=Shard(int(os.environ.get("SHARD", "0")), int(os.environ.get("SHARDS", "1"))),
+        token_file=directory / "worker-token",
+        take_over_seconds=float(os.environ.get("TAKE_OVER_SECONDS", "600")),
+        peers=tuple(filter(None, os.environ.get("PEERS", "").split(","))),
     )
     make_engine = resolve_name(sys.argv[3]) if len(sys.argv) > 3 else SmallEngine
     return await Worker(settings, make_engine, fetch).run()
