@@ -35,12 +35,14 @@ from flywheel.fraud.judging import SNAPSHOT, Judging
 from flywheel.fraud.lists_server import ListsServer
 from flywheel.fraud.model_server import ModelServer
 from flywheel.fraud.models import Models
+from flywheel.fraud.others import Others
 from flywheel.fraud.pass_key import load_or_make
 from flywheel.fraud.people_server import PeopleServer
 from flywheel.fraud.proof_figures import ProofFigures
 from flywheel.fraud.records import Rules
 from flywheel.fraud.rules_file import RulesFile
 from flywheel.fraud.rulings import ALONE, MakeEngine, Shard
+from flywheel.fraud.sending import Token
 from flywheel.fraud.snapshots import Snapshots
 from flywheel.fraud.subscriptions import Subscriptions
 from flywheel.fraud.volume_id import load_or_make as load_volume_id
@@ -63,6 +65,8 @@ class Settings:
     operator_account: str = ""
     token_file: Path = Path(TOKEN_FILE)
     """Proves to the other workers who this is."""
+    worker_urls: tuple[str, ...] = ()
+    """Addresses of all workers, by their numbers; those of the namespace's Service by default."""
     port: int = naming.PORT
     metrics_port: int = naming.METRICS_PORT
     admin_port: int = naming.ADMIN_PORT
@@ -96,6 +100,13 @@ class Worker:
         self._failure: str | None = None
         self._complaint: str | None = "The worker has not read its journal yet."
         self._admin: AdminServer | None = None
+        shard = settings.shard
+        urls = settings.worker_urls or naming.worker_urls(settings.namespace, shard.of)
+        self._others = Others(
+            {number: url for number, url in enumerate(urls) if number != shard.number},
+            Token(settings.token_file),
+            self._figures.unheard,
+        )
         self.ports: dict[str, int] = {}
         self.started = asyncio.Event()
 
@@ -194,6 +205,7 @@ class Worker:
         if recovered and self._failure is None:
             await judging.close()
         await sites["metrics"].stop()
+        await self._others.close()
         if self._own_fetch:
             await self._own_fetch.close()
 
@@ -229,12 +241,15 @@ class Worker:
         epoch = load_volume_id(self.settings.data_directory / "volume-id") + secrets.token_hex(8)
         EdgeServer(callers, judging, self.subscriptions, epoch, keys, complaint, self._figures.counted).add_to(made)
         written = self.settings.rules_file.read_bytes
-        CheckServer(callers, self.casebook, key, complaint, self._figures.question, written).add_to(made)
+        number = self.settings.shard.number
+        CheckServer(
+            callers, self.casebook, key, complaint, self._figures.question, written, self._others, number
+        ).add_to(made)
         models = ModelServer(callers, judging, self._models, complaint)
         models.add_to(made)
         self._admin = AdminServer(callers, judging, filing, complaint, self._figures.lags.p99, models.facts)
         self._admin.add_to(made)
-        people = PeopleServer(callers, judging, filing, complaint)
+        people = PeopleServer(callers, judging, filing, complaint, self._others)
         people.add_to(made)
         ListsServer(callers, judging, complaint, self._admin.state).add_to(made)
 
