@@ -177,7 +177,13 @@ async def pod(directory: Path, document: EdgeDocument) -> AsyncIterator[Pod]:
     (directory / "token").write_text(token())
     spool, meters = Spool(directory / "spool", 8 << 20), FraudMeters()
     async with stand.edge(directory, document, start=False) as edge:
-        link = Link("edge-0", directory / "token", lambda worker, line: edge.enforcer.take(worker, line), meters)
+        link = Link(
+            "edge-0",
+            directory / "token",
+            lambda worker, line: edge.enforcer.take(worker, line),
+            meters,
+            lambda workers: edge.enforcer.keep_to(workers),
+        )
         collector = Collector(spool, Meters(NAMESPACE, CAMPAIGN), script=Script(b"/**/"), on_taken=link.note)
         collector.use_document(document)
         runner = web.AppRunner(collector.application(), access_log=None, auto_decompress=False, shutdown_timeout=0.1)
