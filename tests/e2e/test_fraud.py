@@ -1,9 +1,11 @@
 """Bonus hunters through a real edge: judged, refused, remembered, and let in again."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -78,6 +80,18 @@ class JudgedShop(EntryShop):
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
         return done.stdout
+
+    def has_workers(self, count: int) -> bool:
+        """Whether so many workers judge by the latest spec, and no others are there."""
+        spec = self.get("statefulset", "flywheel-fraud")["spec"]
+        [container] = spec["template"]["spec"]["containers"]
+        is_asked = spec["replicas"] == count and f"--shards={count}" in container["args"]
+        return is_asked and self.is_loaded() and len(self.told().get("workers", [])) == count
+
+    def use_workers(self, count: int) -> None:
+        """Have so many workers judge in this namespace, and wait until they do."""
+        self.cluster.install("--set", f"fraud.workersByNamespace.{self.namespace}={count}")
+        eventually(lambda: self.has_workers(count), f"{count} workers judge", 6 * MINUTES, self.describe_rule)
 
     def friends(self, *visitors: str) -> None:
         """Write the list of visitors that the rule leaves alone."""
@@ -168,6 +182,97 @@ def test_a_hunter_is_refused_where_it_hurts_and_nobody_else(judged: JudgedShop) 
             ).strip()
 
         eventually(gone, "the worker is removed", MINUTES, shop.describe)
+
+
+class Refused(threading.Thread):
+    """Hunters who try again and again, and note each answer but a refusal."""
+
+    def __init__(self, hunters: list[httpx.Client]) -> None:
+        super().__init__(daemon=True)
+        self.hunters, self.asked = hunters, 0
+        self.others: list[str] = []
+        self.ended = threading.Event()
+
+    def run(self) -> None:
+        while not self.ended.wait(0.1):
+            for number, hunter in enumerate(self.hunters):
+                try:
+                    status = str(hunter.get("/browse").status_code)
+                except httpx.HTTPError as error:
+                    status = repr(error)
+                self.asked += 1
+                if status != "403":
+                    self.others.append(f"hunter {number}, request {self.asked}: {status}")
+
+
+@contextlib.contextmanager
+def refused_all_the_time(hunters: list[httpx.Client]) -> Iterator[None]:
+    """Fail where one of the hunters is let in meanwhile."""
+    watch = Refused(hunters)
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.ended.set()
+        watch.join(MINUTES)
+    assert watch.asked
+    assert not watch.others
+
+
+def test_workers_come_and_go_under_attack_and_no_hunter_gains_by_it(judged: JudgedShop) -> None:
+    shop = judged
+    with contextlib.ExitStack() as stack:
+        caught, at_the_limit, later = ([stack.enter_context(shop.visitor()) for _ in range(5)] for _ in range(3))
+        honest = stack.enter_context(shop.visitor())
+
+        def all_refused(hunters: list[httpx.Client]) -> bool:
+            return all(each.get("/browse").status_code == 403 for each in hunters)
+
+        # Given one worker, hunters whom it has caught, and others who have claimed as often as they may
+        shop.write(rule(window="2h", action={"block": {"for": "2h", "scope": ["/browse"]}}))
+        assert shop.has_workers(1)
+        claims(honest, 1)
+        for hunter in caught:
+            claims(hunter, LIMIT + 1)
+        for hunter in (*at_the_limit, *later):
+            claims(hunter, LIMIT)
+        eventually(lambda: all_refused(caught), "the hunters are refused", MINUTES, shop.describe_rule)
+        evaluated = 1 + 5 * (LIMIT + 1) + 10 * LIMIT
+        eventually(lambda: shop.told().get("evaluated") == evaluated, "all is judged", 2 * MINUTES, shop.describe_rule)
+
+        # When a second worker comes, then nobody who is refused is let in for a moment
+        with refused_all_the_time(caught):
+            shop.use_workers(2)
+            assert honest.get("/browse").status_code == 200
+        # And what was counted is still known, by whomever it is judged now
+        for hunter in at_the_limit:
+            claims(hunter, 1)
+        eventually(lambda: all_refused(at_the_limit), "windows have moved", MINUTES, shop.describe_rule)
+        assert {each["name"] for each in shop.told()["workers"]} == {WORKER, "flywheel-fraud-1"}
+        known = caught[0].cookies["fw_vid"]
+        found = at_the_limit[0].cookies["fw_vid"]
+        eventually(lambda: RULE in shop.command("explain", found), "it is told why", MINUTES, shop.describe_rule)
+        assert all(each.cookies["fw_vid"] in shop.command("list", "-o", "json") for each in caught)
+
+        # When it goes again, then the one that stays has taken over what it knew
+        with refused_all_the_time([*caught, *at_the_limit]):
+            shop.use_workers(1)
+        for hunter in later:
+            claims(hunter, 1)
+        eventually(lambda: all_refused(later), "windows have moved back", MINUTES, shop.describe_rule)
+        assert honest.get("/browse").status_code == 200
+        # And it alone can let go whoever was caught by whomever
+        for hunter in (caught[0], at_the_limit[0]):
+            shop.command("unblock", hunter.cookies["fw_vid"], "--of", "visitor")
+            eventually(
+                lambda hunter=hunter: hunter.get("/browse").status_code == 200, "let go", MINUTES, shop.describe_rule
+            )
+        assert known not in shop.command("list", "-o", "json")
+
+        def has_no_volume() -> bool:
+            return "flywheel-fraud-1" not in shop.cluster.kubectl("get", "pvc", "-n", shop.namespace, "-o", "name")
+
+        eventually(has_no_volume, "its volume is gone", MINUTES, shop.describe_rule)
 
 
 def test_a_rule_about_nobody_says_so(judged: JudgedShop) -> None:

@@ -16,7 +16,7 @@ from flywheel.api.fraudrule import FraudRule
 from flywheel.campaign.conditions import Condition
 from flywheel.fraud.backtest_precision import precision_in_the_past
 from flywheel.fraud.policy import Ruled, Rules
-from flywheel.fraud.proof import FEWEST, Evidence, Share, falls, precision_of, recall_of, total, what_lacks
+from flywheel.fraud.proof import FEWEST, Evidence, Share, falls, of_workers, precision_of, recall_of, total, what_lacks
 from flywheel.fraud.rulings import RuleFigures
 from flywheel.fraud.words import Mode
 from flywheel.plan import Manifest, Notice
@@ -90,6 +90,19 @@ def kept_of(status: Mapping[str, Any]) -> list[Manifest]:
 def as_it_works(ruled: Ruled, rule: FraudRule) -> Ruled:
     """Have the worker judge by a rule as it works now."""
     return replace(ruled, policy=replace(ruled.policy, mode=mode_of(rule)))
+
+
+def added(figures: Sequence[RuleFigures]) -> list[RuleFigures]:
+    """Have what labels say of one campaign stand with one worker of each version, as it is known by all of them.
+
+    Args:
+        figures: What the workers of the campaign say of one rule.
+    """
+    versions: dict[str, list[Evidence]] = {}
+    for each in figures:
+        versions.setdefault(each.version, []).append(each.evidence)
+    together = {version: of_workers(said) for version, said in versions.items()}
+    return [replace(each, evidence=together.pop(each.version, Evidence())) for each in figures]
 
 
 def figures_of(figures: Sequence[RuleFigures]) -> Manifest:

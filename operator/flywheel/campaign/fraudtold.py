@@ -10,7 +10,7 @@ import msgspec
 from flywheel.campaign.conditions import Condition, condition_list
 from flywheel.campaign.fraudlists import ListStates, lists_condition
 from flywheel.campaign.fraudplan import Judged
-from flywheel.campaign.fraudproof import figures_of, mode_of, precise
+from flywheel.campaign.fraudproof import added, figures_of, mode_of, precise
 from flywheel.campaign.fraudshadow import RECORD, digests_of, remembered
 from flywheel.campaign.fraudtrialproof import known_of_the_past
 from flywheel.campaign.fraudtrialtold import TrialTold
@@ -66,7 +66,7 @@ def status_of(
     tried = tried or TrialTold()
     rule = judged.rule
     states = [state for name in judged.campaigns for state in seen.workers.get(name, ())]
-    told_of = [state.figures[rule.name] for state in states if rule.name in state.figures]
+    told_of = [each for name in judged.campaigns for each in added(_told_of(seen.workers.get(name, ()), rule.name))]
     # Of some workers alone no sum is right: what all of them said last stays.
     figures = [] if seen.missing else told_of
     past = known_of_the_past(tried.record or {}, rule.metadata.generation)
@@ -93,6 +93,10 @@ def status_of(
     told |= {"workers": _workers(states, rule.name)} | _samples(figures)
     stands = "updatedAt" in held and {**told, "updatedAt": held["updatedAt"]}.items() <= held.items()
     return told | {"updatedAt": held["updatedAt"] if stands else moment(round(now.timestamp() * 1000))}
+
+
+def _told_of(states: Sequence[WorkerState], rule: str) -> list[RuleFigures]:
+    return [state.figures[rule] for state in states if rule in state.figures]
 
 
 def _conditions(

@@ -6,7 +6,7 @@ import select
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import click
@@ -54,13 +54,60 @@ def worker_address(namespace: str, url: str | None, target: Target = STORE) -> I
 
 
 @contextlib.contextmanager
-def _forwarding(namespace: str, target: Target = STORE) -> Iterator["subprocess.Popen[bytes]"]:
-    kubectl = shutil.which("kubectl")
-    if kubectl is None:
+def worker_addresses(namespace: str, targets: Sequence[Target]) -> Iterator[tuple[str, ...]]:
+    """Give addresses at which the admin ports of several workers answer, for as long as the context lasts.
+
+    Raises:
+        click.ClickException: There is no way to one of them; the message says why and what to do.
+    """
+    with contextlib.ExitStack() as stack:
+        # All begin before the first is waited for.
+        begun = [(target, stack.enter_context(_forwarding(namespace, target))) for target in targets]
+        yield tuple(f"http://127.0.0.1:{_port(process, namespace, target)}" for target, process in begun)
+
+
+def replicas_of(namespace: str, stateful_set: str, target: Target) -> int:
+    """Give how many workers there are of a kind.
+
+    Args:
+        namespace: Where they are.
+        stateful_set: What they belong to.
+        target: One of them.
+
+    Raises:
+        click.ClickException: That cannot be told; the message says why and what to do.
+    """
+    command = [_kubectl(target), "get", "statefulset", stateful_set, f"--namespace={namespace}"]
+    try:
+        done = subprocess.run(  # noqa: S603 - a list of arguments, no shell
+            [*command, "--output=jsonpath={.spec.replicas}"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=START_TIMEOUT,
+            check=False,
+        )
+        said = done.stdout.decode(errors="replace").strip()
+        reason = done.stderr.decode(errors="replace").strip() or f"kubectl says {said!r}"
+    except subprocess.TimeoutExpired:
+        said, reason = "", f"it said nothing for {START_TIMEOUT:g} s"
+    if not said.isdecimal():
+        raise click.ClickException(_unreached(namespace, target, reason))
+    return int(said)
+
+
+def _kubectl(target: Target) -> str:
+    found = shutil.which("kubectl")
+    if found is None:
         raise click.ClickException(
             "kubectl is not installed, which forwards the port of the worker. Install it, or forward port "
             f"{target.port} of the pod {target.pod} otherwise and give its address with --url."
         )
+    return found
+
+
+@contextlib.contextmanager
+def _forwarding(namespace: str, target: Target = STORE) -> Iterator["subprocess.Popen[bytes]"]:
+    kubectl = _kubectl(target)
     command = [kubectl, "port-forward", "--address=127.0.0.1", f"--namespace={namespace}", f"pod/{target.pod}"]
     process = subprocess.Popen(  # noqa: S603 - a list of arguments, no shell
         [*command, f":{target.port}"],
@@ -97,7 +144,11 @@ def _port(process: "subprocess.Popen[bytes]", namespace: str, target: Target = S
         if said := _SAID.search(words):
             return int(said[1])
     reason = words.decode(errors="replace").strip() or f"it said nothing for {START_TIMEOUT:g} s"
-    raise click.ClickException(
+    raise click.ClickException(_unreached(namespace, target, reason))
+
+
+def _unreached(namespace: str, target: Target, reason: str) -> str:
+    return (
         f"The {target.name} of the namespace {namespace} cannot be reached: {reason}\nIs there {target.needs} in it, "
         f"and is the pod {target.pod} running? (kubectl get pods -n {namespace})"
     )

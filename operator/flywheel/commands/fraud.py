@@ -53,13 +53,6 @@ _port = click.IntRange(0, 65535)
     help="The token that proves to other workers who this is.",
 )
 @click.option("--operator-account", default="", help="ServiceAccount of the operator, namespace:name, which may ask.")
-@click.option(
-    "--token-file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=TOKEN_FILE,
-    show_default=True,
-    help="Proves to the other workers who this is.",
-)
 @click.option("--snapshot-every", type=Duration(), default="60s", show_default=True, help="How often all is written.")
 @click.option("--engine", default=EMBEDDED, show_default=True, help="What makes the engine of a campaign: module:name.")
 @click.option("--port", type=_port, default=naming.PORT, show_default=True, help="Events, decisions and questions.")
@@ -76,7 +69,6 @@ def fraud_worker(
     take_over_seconds: float,
     token_file: Path,
     operator_account: str,
-    token_file: Path,
     snapshot_every: float,
     engine: str,
     port: int,
@@ -104,7 +96,6 @@ def fraud_worker(
         take_over_seconds=take_over_seconds,
         token_file=token_file,
         operator_account=operator_account,
-        token_file=token_file,
         port=port,
         metrics_port=metrics_port,
         admin_port=admin_port,

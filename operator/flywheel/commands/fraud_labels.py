@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import click
 
-from flywheel.commands.fraud_access import place_options, worker
+from flywheel.commands.fraud_access import place_options, workers
 from flywheel.commands.fraud_orders import myself
 from flywheel.commands.release_options import Name
 
@@ -36,7 +36,7 @@ Word = Literal["Dishonest", "Honest"]
 def label(
     namespace: str,
     campaign: str,
-    url: str | None,
+    urls: tuple[str, ...],
     *,
     event: str,
     visitor: str,
@@ -69,10 +69,10 @@ def label(
         given = {name: value for name, value in named.items() if value}
         labels = [{**given, "rule": rule, "label": said, "source": source, "by": by}]
     known = 0
-    with worker(namespace, url) as asked:
+    with workers(namespace, urls) as asked:
         for start in range(0, len(labels), AT_ONCE):
-            answer = asked.post("/labels", {"campaign": campaign, "labels": labels[start : start + AT_ONCE]})
-            known = answer["known"]
+            answers = asked.post("/labels", {"campaign": campaign, "labels": labels[start : start + AT_ONCE]})
+            known = max(each["known"] for each in answers)
     click.echo(f"{len(labels)} label{'s' if len(labels) != 1 else ''} taken; {known} are known of the campaign.")
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from flywheel.commands.fraud_access import place_options, worker
+from flywheel.commands import fraud_added
+from flywheel.commands.fraud_access import place_options, workers
 from flywheel.commands.fraud_views import moment, plain
 from flywheel.commands.options import Duration
 from flywheel.commands.release_options import Name
@@ -24,7 +25,7 @@ _of = click.option("--of", "kind", type=click.Choice(KINDS), help="What it is; a
 @click.option("--rule", type=Name(), default="", help="End everything that this rule decided.")
 @click.option("--decision", default="", help="End one decision, by its id in `list -o json`.")
 def unblock(
-    who: str, namespace: str, campaign: str, url: str | None, *, kind: str | None, rule: str, decision: str
+    who: str, namespace: str, campaign: str, urls: tuple[str, ...], *, kind: str | None, rule: str, decision: str
 ) -> None:
     """End what holds about WHO, or all of a rule. Whoever breaks the rule again is blocked again: see `allow`."""
     if sum(map(bool, (who, rule, decision))) != 1:
@@ -32,8 +33,8 @@ def unblock(
     body: dict[str, Any] = {"campaign": campaign, "rule": rule, "decision": decision}
     if who:
         body |= {"kind": kind or kind_of(who), "value": who}
-    with worker(namespace, url) as asked:
-        ended = asked.post("/unblock", body)
+    with workers(namespace, urls) as asked:
+        ended = fraud_added.ended(asked.post("/unblock", body))
     for each in ended:
         subject = f"{each['kind']} {plain(each['value'])}"
         click.echo(f"Ended: {each.get('action', 'Block')} of {subject} by {each.get('rule', '')}.")
@@ -55,7 +56,7 @@ def allow(
     who: str,
     namespace: str,
     campaign: str,
-    url: str | None,
+    urls: tuple[str, ...],
     *,
     kind: str | None,
     lasts: float,
@@ -70,8 +71,9 @@ def allow(
     until = 0 if end else int((time.time() + lasts) * 1000)
     kind = kind or kind_of(who)
     body = {"kind": kind, "value": who, "until": until, "rule": rule, "reason": reason, "by": by or myself()}
-    with worker(namespace, url) as asked:
-        done = asked.post("/allow", {"campaign": campaign, **body})
+    with workers(namespace, urls) as asked:
+        said = asked.post("/allow", {"campaign": campaign, **body})
+    done = said[0] | {"ended": sum(each["ended"] for each in said)}
     by_whom = f"by {rule}" if rule else "by all rules"
     if end:
         click.echo(f"The {kind} {plain(done['value'])} is no longer left alone {by_whom}.")

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import click
 
-from flywheel.commands.fraud_access import place_options, worker
+from flywheel.commands import fraud_added
+from flywheel.commands.fraud_access import place_options, workers
 from flywheel.commands.release_options import Name
 
 SHOWN = 40
@@ -23,14 +24,20 @@ _formats = click.option(
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Verdicts at most.")
 @_formats
 def explain(
-    who: tuple[str, ...], namespace: str, campaign: str, url: str | None, *, limit: int, output: Literal["text", "json"]
+    who: tuple[str, ...],
+    namespace: str,
+    campaign: str,
+    urls: tuple[str, ...],
+    *,
+    limit: int,
+    output: Literal["text", "json"],
 ) -> None:
     """Say why WHO was found: every verdict about an event, visitor, user, address or key, the latest first.
 
     Of a key with several values, give all of them in the order of the rule's key.
     """
-    with worker(namespace, url) as asked:
-        found: list[dict[str, Any]] = asked.get("/verdicts", campaign=campaign, of=list(who), limit=limit)
+    with workers(namespace, urls) as asked:
+        found = fraud_added.verdicts(asked.get("/verdicts", campaign=campaign, of=list(who), limit=limit), limit)
     if output == "json":
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
@@ -52,14 +59,14 @@ def explain(
 @click.option("--allowed", is_flag=True, help="Show who is left alone by hand instead.")
 @_formats
 def list_decisions(
-    namespace: str, campaign: str, url: str | None, *, rule: str, allowed: bool, output: Literal["text", "json"]
+    namespace: str, campaign: str, urls: tuple[str, ...], *, rule: str, allowed: bool, output: Literal["text", "json"]
 ) -> None:
     """Show what holds now: who is blocked, challenged, slowed down, reviewed or tagged, by which rule, until when."""
-    with worker(namespace, url) as asked:
+    with workers(namespace, urls) as asked:
         if allowed:
-            found: Any = asked.get("/allowed", campaign=campaign)
+            found: Any = fraud_added.allowed(asked.get("/allowed", campaign=campaign))
         else:
-            found = asked.get("/decisions", campaign=campaign, rule=rule)
+            found = fraud_added.decisions(asked.get("/decisions", campaign=campaign, rule=rule))
     if output == "json":
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
     elif allowed:

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from flywheel.events.http_answers import refusal
 from flywheel.events.identity import Identity, KeysUnavailable, NotAllowed, NotIdentified
+from flywheel.fraud.naming import WORKER
 
 BELIEVED_FOR = 30.0
 """Seconds. A token that is taken back is believed for as long at most."""
@@ -41,6 +42,18 @@ class Callers:
             KeysUnavailable: That cannot be told now.
         """
         return await self._ask("service", request, self._identity.account)
+
+    async def worker(self, request: web.Request) -> None:
+        """Let another worker of the namespace pass.
+
+        Raises:
+            NotIdentified: The token is not believed.
+            NotAllowed: It is not a worker's.
+            KeysUnavailable: That cannot be told now.
+        """
+        account = await self.service(request)
+        if account != WORKER:
+            raise NotAllowed(f"{account!r} is no fraud worker: its name would be {WORKER}.")
 
     async def operator(self, request: web.Request) -> None:
         """Let the operator pass.

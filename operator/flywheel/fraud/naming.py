@@ -17,6 +17,8 @@ EVENTS = "/v1/fraud/events"
 DECISIONS = "/v1/fraud/decisions"
 """Where sidecars hear of decisions."""
 CHECK = "/v1/fraud/check"
+HELD = "/v1/fraud/held"
+"""Where workers ask each other what they know of somebody."""
 EXT_AUTHZ = "/v1/fraud/ext-authz"
 PASSES = "/v1/fraud/passes"
 STATE = "/v1/fraud/state"
@@ -38,6 +40,11 @@ PASS_COOKIE = "fw_pass"  # noqa: S105 - a name
 """Of who has met a challenge: `<key>.<until>.<code>`, see `passes`."""
 
 
+def worker_name(number: int) -> str:
+    """Give the name of a worker's pod."""
+    return f"{WORKER}-{number}"
+
+
 def worker_urls(namespace: str, shards: int = 1) -> tuple[str, ...]:
     """Give the addresses of the workers of a namespace, one for each shard."""
-    return tuple(f"http://{WORKER}-{each}.{WORKER}.{namespace}.svc:{PORT}" for each in range(shards))
+    return tuple(f"http://{worker_name(each)}.{WORKER}.{namespace}.svc:{PORT}" for each in range(shards))

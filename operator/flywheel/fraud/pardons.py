@@ -82,6 +82,12 @@ class Pardons:
         fitting = (each for each in self._held.values() if each.kind == kind and each.rule in ("", rule))
         return next((each for each in fitting if each.until > now and _meets(kind, each.value, value)), None)
 
+    def meeting(self, kind: str, value: str, now: int) -> Iterator[Pardon]:
+        """Give all by which a subject is left alone at a moment, by whatever rules."""
+        for each in self._held.values():
+            if each.kind == kind and each.until > now and _meets(kind, each.value, value):
+                yield each
+
     def dump(self) -> tuple[Pardon, ...]:
         """Give all of them."""
         return tuple(self._held.values())

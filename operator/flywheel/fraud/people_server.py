@@ -24,6 +24,7 @@ from flywheel.fraud.desk import Desk
 from flywheel.fraud.erase_server import EraseServer
 from flywheel.fraud.filing import Filing
 from flywheel.fraud.judging import Full, Judging
+from flywheel.fraud.others import Others, Untold
 from flywheel.fraud.pardons import together
 from flywheel.fraud.records import Labelled, Pardoned, Record, Removal
 from flywheel.fraud.verdicts import JOINT, Kept
@@ -67,12 +68,13 @@ class PeopleServer:
         judging: Judging,
         filing: Filing,
         complaint: Callable[[], str | None],
+        others: Others | None = None,
         clock: Callable[[], int] = lambda: int(time.time() * 1000),
         erasing: EraseServer | None = None,
     ) -> None:
         self._erasing = erasing
         self._callers, self._judging, self._filing = callers, judging, filing
-        self._complaint, self._clock = complaint, clock
+        self._complaint, self._clock, self._others = complaint, clock, others
 
     def add_to(self, application: web.Application) -> None:
         """Add what services may: to label."""
@@ -158,10 +160,10 @@ class PeopleServer:
         return _answer({"ended": max(0, before - len(desk.blocks)), "value": pardon.value})
 
     async def _label_by_hand(self, request: web.Request) -> web.Response:
-        return await self._label(request, "")
+        return await self._label(request, "", pass_on=False)
 
     async def _label_as_service(self, request: web.Request) -> web.Response:
-        """Take labels of a service of the namespace, or of the operator."""
+        """Take labels of a service of the namespace, or of the operator; and of a worker to which they were said."""
         try:
             by = await self._callers.service(request)
         except (NotIdentified, NotAllowed) as refused:
@@ -173,7 +175,10 @@ class PeopleServer:
         if complaint := self._complaint():
             return refusal(503, "not_ready", complaint, {"Retry-After": "1"})
         try:
-            return await self._label(request, by)
+            from_worker = by == naming.WORKER
+            return await self._label(request, "" if from_worker else by, pass_on=not from_worker)
+        except Untold as error:
+            return refusal(503, "others", f"{error} Send them again: what is known counts once.", {"Retry-After": "1"})
         except (TooLarge, msgspec.DecodeError) as error:
             return refusal(400, "unreadable", f"The labels cannot be read: {error}")
         except BadWish as error:
@@ -181,7 +186,7 @@ class PeopleServer:
         except (Full, OSError) as error:
             return refusal(503, "busy", str(error), {"Retry-After": "1"})
 
-    async def _label(self, request: web.Request, by: str) -> web.Response:
+    async def _label(self, request: web.Request, by: str, *, pass_on: bool) -> web.Response:
         wish = msgspec.json.decode(await read_body(request, MOST_BYTES), type=LabelsWish)
         desk, book = self._desk(wish.campaign), self._judging.casebook
 
@@ -190,6 +195,11 @@ class PeopleServer:
 
         labels = labels_of([kept(each) for each in wish.labels], self._clock(), by)
         await self._submit([Labelled(desk.campaign, labels)])
+        if pass_on and self._others:
+            # Each finds in them whom it has found itself; and all have to know them as said at the same moment.
+            told = zip(wish.labels, labels, strict=True)
+            same = [msgspec.structs.replace(each, at=label.at, by=label.by) for each, label in told]
+            await self._others.tell(naming.LABELS, _encode(LabelsWish(campaign=desk.campaign, labels=same)))
         return _answer({"labels": len(labels), "known": len(desk.labels)})
 
     async def _submit(self, records: Iterable[Record]) -> None:

@@ -11,7 +11,7 @@ labels is Kish's effective sample size (L. Kish, "Survey Sampling", 1965): (sum 
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -58,9 +58,12 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Keys among them that were never stopped."""
     precision: Sums = Sums()
     recall: Sums = Sums()
+    dishonest: int = 0
+    """All persons who were labelled as dishonest: each worker knows them all, and meets some of them."""
 
     def __add__(self, other: "Evidence") -> "Evidence":
         return Evidence(
+            dishonest=self.dishonest + other.dishonest,
             found=self.found + other.found,
             alone=self.alone + other.alone,
             precision=self.precision + other.precision,
@@ -105,14 +108,16 @@ def evidence_of(found: int, alone: int, keys: Iterable[LabelledKey], dishonest: 
         keys: Those that were labelled.
         dishonest: All persons who were labelled as dishonest.
     """
+    persons = list(dishonest)
     kept = [each for each in keys if not each.stopped and each.chance > 0]
-    met = [each for each in dishonest if not (each.found and each.stopped) and each.chance > 0]
+    met = [each for each in persons if not (each.found and each.stopped) and each.chance > 0]
     return Evidence(
         found=found,
         alone=alone,
         precision=_sums((1 / each.chance, each.dishonest) for each in kept),
         # Who was not found could not have been stopped, and stands for nobody else.
         recall=_sums((1 / each.chance if each.found else 1.0, each.found) for each in met),
+        dishonest=len(persons),
     )
 
 
@@ -129,6 +134,29 @@ def _sums(weighed: Iterable[tuple[float, bool]]) -> Sums:
 def total(evidence: Iterable[Evidence]) -> Evidence:
     """Add up what several workers know, or what is known in several campaigns."""
     return sum(evidence, start=Evidence())
+
+
+def of_workers(said: Sequence[Evidence]) -> Evidence:
+    """Add up what the workers of a namespace know of one version of a rule in one campaign.
+
+    Keys are each one worker's, persons are known to all: whom one has met, the others have not missed. Somebody whom
+    several have found, by several keys, counts as found by each of them.
+    """
+    added = total(said)
+    if len(said) < 2 or any(each.recall.labels > each.dishonest for each in said):
+        return added
+    persons = max(each.dishonest for each in said)
+    # Who was missed weighs 1.
+    misses = [round(each.recall.total - each.recall.good) for each in said]
+    met = sum(each.dishonest - missed for each, missed in zip(said, misses, strict=True))
+    missed = max(0, persons - met)
+    recall = Sums(
+        good=added.recall.good,
+        total=added.recall.good + missed,
+        squares=added.recall.squares - sum(misses) + missed,
+        labels=added.recall.labels - sum(misses) + missed,
+    )
+    return msgspec.structs.replace(added, recall=recall, dishonest=persons)
 
 
 def precision_of(evidence: Evidence) -> Share | None:

@@ -40,12 +40,14 @@ from flywheel.fraud.labels_server import LabelsServer
 from flywheel.fraud.lists_server import ListsServer
 from flywheel.fraud.model_server import ModelServer
 from flywheel.fraud.models import Models
+from flywheel.fraud.others import Others
 from flywheel.fraud.peers import Layout, Peers
 from flywheel.fraud.people_server import PeopleServer
 from flywheel.fraud.proof_figures import ProofFigures
 from flywheel.fraud.records import Rules
 from flywheel.fraud.rules_file import RulesFile
 from flywheel.fraud.rulings import ALONE, MakeEngine, Shard
+from flywheel.fraud.sending import Token
 from flywheel.fraud.serving import Serving
 from flywheel.fraud.shares import MOST
 from flywheel.fraud.snapshots import Snapshots
@@ -73,8 +75,6 @@ class Settings:
     rules_file: Path
     shard: Shard = ALONE
     operator_account: str = ""
-    token_file: Path = Path(TOKEN_FILE)
-    """Proves to the other workers who this is."""
     port: int = naming.PORT
     metrics_port: int = naming.METRICS_PORT
     admin_port: int = naming.ADMIN_PORT
@@ -82,6 +82,7 @@ class Settings:
     segment_bytes: int = SEGMENT_BYTES
     lock_seconds: float = LOCK_TIMEOUT
     token_file: Path = Path(TOKEN_FILE)
+    """Proves to the other workers who this is."""
     take_over_seconds: float = TAKE_OVER
     peers: tuple[str, ...] = ()
     """Addresses of all workers, by their shards; empty for those that their names give."""
@@ -115,6 +116,13 @@ class Worker:
         self._change: TakeOver | None = None
         """What is done about keys of other workers; None until the journal has been read."""
         self._peers = Peers(settings.peers or naming.worker_urls(settings.namespace, MOST), settings.token_file)
+        shard = settings.shard
+        urls = settings.peers[: shard.of] or naming.worker_urls(settings.namespace, shard.of)
+        self._others = Others(
+            {number: url for number, url in enumerate(urls) if number != shard.number},
+            Token(settings.token_file),
+            self._figures.unheard,
+        )
         self.ports: dict[str, int] = {}
         self.started = asyncio.Event()
 
@@ -223,6 +231,7 @@ class Worker:
         if recovered and self._failure is None:
             await judging.close()
         await sites["metrics"].stop()
+        await self._others.close()
         if self._own_fetch:
             await self._own_fetch.close()
 
@@ -303,14 +312,18 @@ class Worker:
         directory = self.settings.data_directory
         KinServer(callers, judging, serving, key, directory, unread, self._layout).add_to(made)
         written = self.settings.rules_file.read_bytes
-        CheckServer(callers, self.casebook, key, complaint, self._figures.question, written).add_to(made)
+        number = self.settings.shard.number
+        CheckServer(
+            callers, self.casebook, key, complaint, self._figures.question, written, self._others, number
+        ).add_to(made)
         models = ModelServer(callers, judging, self._models, unread)
         models.add_to(made)
         self._admin = AdminServer(
             callers, judging, filing, unread, self._figures.lags.p99, self._told_of_keys, models.facts
         )
         self._admin.add_to(made)
-        people = PeopleServer(callers, judging, filing, unread, erasing=EraseServer(judging, self._eraser))
+        erasing = EraseServer(judging, self._eraser)
+        people = PeopleServer(callers, judging, filing, unread, self._others, erasing=erasing)
         people.add_to(made)
         ListsServer(callers, judging, unread, self._admin.state).add_to(made)
         by_hand = people.application()

@@ -45,6 +45,10 @@ class Figures:
             "flywheel_fraud_question_seconds", "Time of one answer, by kind.", ["namespace", "kind"], buckets=QUICK,
             registry=registry,
         )  # fmt: skip
+        self._unheard = Counter(
+            "flywheel_fraud_unheard_total", "Questions that another worker left without an answer, by its name.",
+            ["namespace", "worker"], registry=registry,
+        )  # fmt: skip
         self.lags = Lags()
         self._ready = Gauge("flywheel_fraud_ready", "1 while events are judged.", ["namespace"], registry=registry)
 
@@ -68,6 +72,10 @@ class Figures:
     def question(self, kind: str, seconds: float) -> None:
         """Note how long an answer took."""
         self._questions.labels(self._namespace, kind).observe(seconds)
+
+    def unheard(self, worker: str) -> None:
+        """Note that another worker did not answer."""
+        self._unheard.labels(self._namespace, worker).inc()
 
     def ready(self, *, works: bool) -> None:
         """Note whether events are judged."""

@@ -37,9 +37,12 @@ class FraudWorkers:
         addresses: Callable[[str, int], tuple[str, ...]] = worker_urls,
     ) -> None:
         self._client, self._get_token, self._addresses = client, get_token, addresses
+        self._counts: dict[str, int] = {}
+        """How many workers each namespace had when it was looked at last."""
 
     async def states(self, namespace: str, workers: int) -> Asked:
         """Give what each of so many workers says of itself, and who says nothing."""
+        self._counts[namespace] = workers
         addresses = self._addresses(namespace, workers)
         # All at once: one that hangs is waited for no longer than it alone takes.
         said = await asyncio.gather(
@@ -99,7 +102,8 @@ class FraudWorkers:
         Raises:
             NotAnswered: A worker cannot be reached, or refuses.
         """
-        told = [await self._labels(namespace, each, campaign, rule, most) for each in self._addresses(namespace)]
+        addresses = self._addresses(namespace, self._counts.get(namespace, 1))
+        told = [await self._labels(namespace, each, campaign, rule, most) for each in addresses]
         return together(told, most)
 
     async def _labels(self, namespace: str, address: str, campaign: str, rule: str, most: int) -> list[KnownLabel]:

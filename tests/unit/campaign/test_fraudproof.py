@@ -15,7 +15,7 @@ from flywheel.api.fraudrule_status import FraudRuleStatus
 from flywheel.campaign.fraudplan import FraudPlan
 from flywheel.campaign.fraudproof import is_falling
 from flywheel.campaign.fraudtold import Seen, status_of
-from flywheel.fraud.proof import Evidence, Sums
+from flywheel.fraud.proof import Evidence, Met, Sums, evidence_of, of_workers
 from flywheel.plan import Manifest
 
 MINE = {"mode": "Enforce", "minimumPrecision": "95%"}
@@ -136,3 +136,34 @@ def test_the_worker_is_told_how_long_verdicts_are_kept_and_with_what_of_addresse
     document = json.loads(found["data"]["rules.json"])[SHOP]
     assert document["keepFor"] == timedelta(days=30) / timedelta(milliseconds=1)
     assert document["addresses"] == "Drop"
+
+
+PERSONS = st.lists(
+    st.tuples(st.integers(0, 3), st.booleans(), st.booleans(), st.sampled_from([1.0, 0.5, 0.25])), max_size=40
+)
+
+
+@given(PERSONS)
+def test_recall_of_several_workers_is_that_of_one_that_sees_all(persons: list[tuple[int, bool, bool, float]]) -> None:
+    """Each person is found by one worker, or by none."""
+    met = [Met(found=found, stopped=stopped and found, chance=chance) for _, found, stopped, chance in persons]
+
+    def seen_by(number: int) -> Evidence:
+        mine = [each if who == number else Met(found=False) for (who, *_), each in zip(persons, met, strict=True)]
+        return evidence_of(0, 0, (), mine)
+
+    one, several = evidence_of(0, 0, (), met), of_workers([seen_by(number) for number in range(4)])
+    assert several.recall.labels == one.recall.labels
+    assert several.dishonest == one.dishonest
+    for name in ("good", "total", "squares"):
+        assert getattr(several.recall, name) == pytest.approx(getattr(one.recall, name))
+
+
+def test_recall_of_workers_is_told_with_their_rule_and_each_campaign_counts() -> None:
+    one = evidence_of(0, 0, (), [Met(found=True)] * 6 + [Met(found=False)] * 14)
+    two = evidence_of(0, 0, (), [Met(found=False)] * 14 + [Met(found=True)] * 6)
+    status = told(rule(**MINE), one, two)
+    assert (status["recall"]["value"], status["recall"]["labels"]) == ("60.0%", 20)
+    assert of_workers([one]) == one
+    older = Evidence(recall=one.recall)
+    assert of_workers([older, older]) == older + older, "of one that does not say how many there are"

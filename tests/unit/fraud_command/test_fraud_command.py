@@ -254,12 +254,68 @@ def test_a_worker_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.
     told = CliRunner().invoke(main, ["fraud", "list", "--url", f"http://127.0.0.1:{free_ports(1)[0]}"])
     assert told.exit_code == 1
     assert "does not answer" in told.output
-    (tmp_path / "kubectl").write_text('#!/bin/sh\necho "$@" > "$0.arguments"\necho "pods not found" >&2; exit 1\n')
+    kubectl = (
+        '#!/bin/sh\necho "$@" >> "$0.arguments"\n[ "$1" = get ] && [ -f "$0.workers" ] && cat "$0.workers" && exit\n'
+    )
+    (tmp_path / "kubectl").write_text(f'{kubectl}echo "$1 not found" >&2; exit 1\n')
     (tmp_path / "kubectl").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    told = CliRunner().invoke(main, ["fraud", "list", "-n", "shop"])
-    assert told.exit_code == 1
-    assert "The fraud worker of the namespace shop cannot be reached: pods not found" in told.output
-    said = (tmp_path / "kubectl.arguments").read_text().split()
-    assert said == ["port-forward", "--address=127.0.0.1", "--namespace=shop", "pod/flywheel-fraud-0", ":9107"]
+
+    def listed() -> str:
+        told = CliRunner().invoke(main, ["fraud", "list", "-n", "shop"])
+        assert told.exit_code == 1
+        return told.output
+
+    assert "The fraud worker of the namespace shop cannot be reached: get not found" in listed()
+    (tmp_path / "kubectl.workers").write_text("2")
+    assert "The fraud worker of the namespace shop cannot be reached: port-forward not found" in listed()
+    said = (tmp_path / "kubectl.arguments").read_text().splitlines()
+    asked = "get statefulset flywheel-fraud --namespace=shop --output=jsonpath={.spec.replicas}"
+    assert said[:2] == [asked, asked]
+    forwarded = "port-forward --address=127.0.0.1 --namespace=shop pod/flywheel-fraud-{} :9107"
+    assert set(said[2:]) <= {forwarded.format(number) for number in range(2)}
     assert forward.STORE.port != JUDGE.port
+
+
+@pytest.fixture
+def second(tmp_path: Path) -> Iterator[Worker]:
+    made = Worker(tmp_path)
+    yield made
+    made.kill()
+
+
+def test_all_workers_are_asked_and_told(worker: Worker, second: Worker) -> None:
+    """Two workers, one of which has found somebody in one place, one in the other, and both where a key has moved."""
+
+    def both(*arguments: str, status: int = 0) -> str:
+        return run(worker, *arguments, "--url", second.admin, status=status).output
+
+    worker.claim(3, address="198.51.100.21", user="u-21")
+    second.claim(3, address="198.51.100.22", user="u-21")
+    for each in (worker, second):
+        each.claim(3, address="198.51.100.23", user="u-23")
+        explained(each, "u-23", count=2)
+    listed = both("list", "--rule", "burst")
+    assert all(listed.count(f"198.51.100.{n} ") == 1 for n in (21, 22, 23)), listed
+    told = json.loads(both("list", "--rule", "burst", "-o", "json"))
+    assert told["total"] == len(told["decisions"])
+    explained(second, "u-21", count=2)
+    found = json.loads(both("explain", "u-21", "-o", "json"))
+    assert {each["rule"] for each in found} == {"burst", "pair"}
+    assert len(found) == 4
+    assert found == sorted(found, key=lambda each: -each["at"])
+    assert len(json.loads(both("explain", "u-21", "-o", "json", "--limit", "3"))) == 3
+    assert both("unblock", "198.51.100.23").count("Ended: Block of address 198.51.100.23 by burst.") == 1
+    assert "198.51.100.23" not in both("list")
+    assert "left alone by all rules" in both("allow", "198.51.100.20/30", "--for", "1h", "--reason", "an office")
+    assert both("list", "--allowed").count("an office") == 1
+    for each in (worker, second):
+        assert "an office" in run(each, "list", "--allowed").output
+    assert both("label", "--user", "u-23", "--as", "Honest").startswith("1 label taken;")
+    both("allow", "198.51.100.20/30", "--end")
+    second.kill()
+    said = both("unblock", "198.51.100.21", status=1)
+    assert "does not answer" in said
+    assert "The other workers have done it: do it again" in said
+    assert "198.51.100.21" not in run(worker, "list").output
+    second.start()

@@ -3,9 +3,12 @@
 import asyncio
 from pathlib import Path
 
+import aiohttp
 from tests.unit.edge.stand import until
 from tests.unit.fraud_worker.small_engine import rule
-from tests.unit.fraud_worker.world import ATTACKER, HONEST, site
+from tests.unit.fraud_worker.world import ATTACKER, HONEST, pod, shop, site, workers
+
+PATIENCE = 60.0
 
 
 async def test_whoever_claims_too_much_is_refused_and_nobody_else(tmp_path: Path):
@@ -79,3 +82,32 @@ async def test_a_decision_that_the_operator_ends_is_gone_at_the_edge(tmp_path: P
         await worker.stop()
         await worker.start()
         assert (await worker.state())["campaigns"]["spring"]["decisions"] == 0
+
+
+async def test_workers_come_and_go_without_a_restart_of_the_edge_and_no_block_is_lifted(tmp_path: Path):
+    async with workers(tmp_path, 2) as (one, two), pod(tmp_path, shop(one.url)) as edge:
+        await until(lambda: edge.meters.connected.values == {(one.url,): 1.0}, "one is followed", PATIENCE)
+        await edge.claim(ATTACKER, 21)
+        await edge.is_refused(ATTACKER)
+        # The other one comes, and hears of all that comes from then on.
+        edge.link.use_workers((one.url, two.url))
+        await until(lambda: edge.meters.connected.values.get((two.url,)) == 1.0, "the other is followed", PATIENCE)
+        await edge.claim("127.0.0.8", 21)
+        await edge.is_refused("127.0.0.8")
+
+        async def both_know() -> bool:
+            states = [(await each.state())["campaigns"].get("spring", {}) for each in (one, two)]
+            return [each.get("decisions") for each in states] == [2, 1]
+
+        await until(both_know, "both have judged it", PATIENCE)
+        # The first one goes: what it alone knew holds on, and what the other one knows, that one may lift.
+        assert await one.stop() == 0
+        edge.link.use_workers((two.url,))
+        await until(lambda: edge.meters.connected.values == {(two.url,): 1.0}, "one is left", PATIENCE)
+        assert (await edge.ask("/coupon", ATTACKER)).status == 403
+        assert (await edge.ask("/coupon", "127.0.0.8")).status == 403
+        wish = {"campaign": "spring", "kind": "address", "value": "127.0.0.8"}
+        async with aiohttp.ClientSession() as session, session.post(f"{two.admin}/unblock", json=wish) as response:
+            assert response.status == 200, await response.text()
+        await edge.is_refused("127.0.0.8", status=200)
+        assert (await edge.ask("/coupon", ATTACKER)).status == 403

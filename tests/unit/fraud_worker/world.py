@@ -25,7 +25,7 @@ from flywheel.events.meters import Meters
 from flywheel.events.script import Script
 from flywheel.events.spool import Spool
 from flywheel.fraud.link import Link
-from flywheel.fraud.rulings import MakeEngine
+from flywheel.fraud.rulings import ALONE, MakeEngine, Shard
 from flywheel.fraud.sending import Meters as FraudMeters
 from flywheel.fraud.worker import Settings, Worker
 
@@ -63,9 +63,12 @@ class RunningWorker:
         self.make_engine = make_engine
         self.directory = directory
         directory.mkdir(exist_ok=True)
+        (directory / "token").write_text(token("flywheel-fraud"))
         self.port, self.metrics_port = free_port(), free_port()
         self.worker: Worker | None = None
         self.task: asyncio.Task[int] | None = None
+        self.shard, self.urls = ALONE, ()
+        """Which of several workers it is, and where all of them are."""
         self.rules(rule())
 
     @property
@@ -87,6 +90,9 @@ class RunningWorker:
             metrics_port=self.metrics_port,
             admin_port=0,
             lock_seconds=0.2,
+            shard=self.shard,
+            token_file=self.directory / "token",
+            peers=self.urls,
         )
         self.worker = Worker(settings, self.make_engine, fetch)
         self.task = asyncio.create_task(self.worker.run())
@@ -148,12 +154,36 @@ class Pod:
 
 
 @contextlib.asynccontextmanager
+async def workers(
+    directory: Path, count: int, make_engine: MakeEngine = SmallEngine
+) -> AsyncIterator[list[RunningWorker]]:
+    """Run several workers that know each other."""
+    made = [RunningWorker(directory / f"worker-{number}", make_engine) for number in range(count)]
+    for number, each in enumerate(made):
+        each.shard, each.urls = Shard(number, count), tuple(other.url for other in made)
+    try:
+        for each in made:
+            await each.start()
+        yield made
+    finally:
+        for each in made:
+            if each.task and not each.task.done():
+                await each.stop()
+
+
+@contextlib.asynccontextmanager
 async def pod(directory: Path, document: EdgeDocument) -> AsyncIterator[Pod]:
     """Run an edge pod: HAProxy, agent, ingestion, and the link to the workers that the document names."""
     (directory / "token").write_text(token())
     spool, meters = Spool(directory / "spool", 8 << 20), FraudMeters()
     async with stand.edge(directory, document, start=False) as edge:
-        link = Link("edge-0", directory / "token", lambda worker, line: edge.enforcer.take(worker, line), meters)
+        link = Link(
+            "edge-0",
+            directory / "token",
+            lambda worker, line: edge.enforcer.take(worker, line),
+            meters,
+            lambda workers: edge.enforcer.keep_to(workers),
+        )
         collector = Collector(spool, Meters(NAMESPACE, CAMPAIGN), script=Script(b"/**/"), on_taken=link.note)
         collector.use_document(document)
         runner = web.AppRunner(collector.application(), access_log=None, auto_decompress=False, shutdown_timeout=0.1)
