@@ -13,6 +13,7 @@ from flywheel.api.fraudrule import FraudRule
 from flywheel.api.load import InvalidResource
 from flywheel.campaign.conditions import Condition, condition_list
 from flywheel.campaign.fraudasking import NotAnswered
+from flywheel.campaign.fraudjobs import apply_jobs, beyond_of
 from flywheel.campaign.fraudlistreader import Aside, ListReader
 from flywheel.campaign.fraudmodels import Offers, Takers, models_in, offer
 from flywheel.campaign.fraudplan import FraudPlan, Held, plan_fraud
@@ -24,6 +25,7 @@ from flywheel.campaign.loaded import Loaded
 from flywheel.campaign.stages import Stage
 from flywheel.events.state import is_serving
 from flywheel.fraud import naming
+from flywheel.fraud.outgrown import NOTHING, Outgrown
 from flywheel.fraud.policy import Rules
 from flywheel.kube.applier import Applier, SharedClaim
 from flywheel.kube.gateway import Gateway
@@ -101,7 +103,9 @@ class FraudReconciler:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         on_write_skipped: Callable[[str], None] = lambda kind: None,
         aside: Aside | None = None,
+        outgrown: Outgrown = NOTHING,
     ) -> None:
+        self._outgrown = outgrown
         self._gateway, self._world, self._workers = gateway, world, workers
         self._trials = trials or NoTrials()
         self._image, self._operator, self._clock = image, operator, clock
@@ -120,13 +124,15 @@ class FraudReconciler:
         plan = await self._plan(namespace, rules, now)
         if len(rules) < len(manifests):
             # What cannot be read may be what the worker judges by: it stays as it is.
-            plan = replace(plan, delete=(), apply=())
+            plan = replace(plan, delete=(), apply=(), jobs=())
         outcomes = [await self._applier.delete(deletion) for deletion in plan.delete]
         live, claim = self._world.fraud_children(namespace), SharedClaim(naming.COMPONENT, plan.references)
         for manifest in plan.apply:
             outcomes.append(await self._applier.apply(manifest, live.get(ObjectKey.of(manifest)), claim, PATH))  # noqa: PERF401
         troubles = [str(each.problem) for each in outcomes if each.problem and each.terminal]
+        refused = await apply_jobs(self._applier, self._world, namespace, plan.jobs)
         seen = await self._seen(namespace, plan, troubles)
+        seen = replace(seen, live=self._world.fraud_children(namespace), refused=refused)
         tried = self._tried(namespace, plan, manifests, now)
         for judged in plan.judged:
             manifest = manifests[judged.rule.name]
@@ -134,7 +140,7 @@ class FraudReconciler:
             status = status_of(judged, held, seen, now, tried[judged.rule.name])
             if status != held:
                 await self._write(manifest, status)
-        if troubles:
+        if troubles or refused:
             return now + REFUSED_AGAIN_AFTER
         if not plan.apply:
             return now + LOOK_SOON if any(each.problem for each in outcomes) else None
@@ -188,11 +194,13 @@ class FraudReconciler:
         }
         live = self._world.fraud_children(namespace)
         statuses = {each["metadata"]["name"]: each.get("status") or {} for each in self._world.fraud_rules(namespace)}
-        offers = await self._offers(namespace, rules)
+        offers, beyond = await self._offers(namespace, rules), await beyond_of(self._gateway, self._outgrown, rules)
 
         def planned(held: Held) -> FraudPlan:
             image, operator = self._image, self._operator
-            return plan_fraud(namespace, rules, campaigns, opened, live, image, held, now, operator, offers, statuses)
+            return plan_fraud(
+                namespace, rules, campaigns, opened, live, image, held, now, operator, offers, statuses, beyond
+            )
 
         plan = planned({})
         if not any(each.ruled is None for each in plan.judged):

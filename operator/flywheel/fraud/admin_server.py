@@ -48,9 +48,10 @@ class AdminServer:
         complaint: Callable[[], str | None],
         latency: Callable[[str], float | None],
         models: Callable[[], Mapping[str, ModelFacts]] = dict,
+        streams: Callable[[str], Mapping[str, object]] = lambda _: {},
     ) -> None:
         self._callers, self._judging, self._filing, self._complaint = callers, judging, filing, complaint
-        self._latency, self._models = latency, models
+        self._latency, self._models, self._streams = latency, models, streams
         self._handed_over = -math.inf
 
     def add_to(self, application: web.Application) -> None:
@@ -84,6 +85,7 @@ class AdminServer:
                 "active": desk.active(),
                 "lost": desk.lost,
                 "latency": self._latency(name),
+                "kafka": self._streams(name),
                 "rules": [msgspec.to_builtins(self._proven(name, each)) for each in desk.engine.figures()],
             }
             for name, desk in book.desks.items()

@@ -10,7 +10,19 @@ from flywheel.fraud.listed import Entries, PackedList
 from flywheel.fraud.modelfacts import MOST_MODELS
 from flywheel.fraud.packed import Packed, Reading
 from flywheel.fraud.policy import ListOf
-from flywheel.fraud.records import Events, Labelled, Lists, Model, Pardoned, Record, Removal, Rules, Sender, Snapshot
+from flywheel.fraud.records import (
+    Elsewhere,
+    Events,
+    Labelled,
+    Lists,
+    Model,
+    Pardoned,
+    Record,
+    Removal,
+    Rules,
+    Sender,
+    Snapshot,
+)
 from flywheel.fraud.rulings import Ahead, MakeEngine, RulesProblem, Ruling, ScoringEngine, Shard
 from flywheel.fraud.unfiled import Unfiled
 from flywheel.fraud.verdicts import Keeping, kept_of, known_as
@@ -23,6 +35,8 @@ AHEAD = 100
 """Events that models are asked about at once: they like many."""
 SPARED = 1_000
 """Decisions that are looked at without a pause when somebody is to be left alone."""
+HEARD = 50
+"""Verdicts of another engine that are acted on without a pause."""
 FORGET_SENDERS = 86_400_000
 """Milliseconds after which a sidecar's process that sends nothing is forgotten."""
 _keeping = msgspec.json.Decoder(Keeping)
@@ -53,6 +67,8 @@ class Casebook:
         """Digests of the models that may be asked, as far as the journal has been read: the oldest first."""
         self.unfiled = Unfiled()
         """Verdicts on their way to the archive."""
+        self.topics: dict[str, dict[int, int]] = {}
+        """By topic of verdicts of another engine and its partition: where to go on reading."""
         self._make_engine, self._shard, self._scorer = make_engine, shard, scorer
         self._senders: dict[str, Sender] = {}
         self._wanted: dict[str, bytes] = {}
@@ -104,10 +120,12 @@ class Casebook:
             desk = self.desk(record.campaign)
             if desk.pardon(record.pardon, record.at):
                 yield desk
-        elif record.batch.count:
-            yield from self._judge(record)
+        else:
+            yield from self._hear(record) if isinstance(record, Elsewhere) else self._judge(record)
 
     def _judge(self, record: Events) -> Iterator[Desk | Ahead | None]:
+        if not record.batch.count:
+            return
         desk, events = self.desk(record.campaign), Packed(Reading(record.batch))
         desk.lost += record.lost
         scoring, at_once = desk.engine if isinstance(desk.engine, ScoringEngine) else None, desk.engine.at_once
@@ -120,6 +138,12 @@ class Casebook:
                     yield ahead
             yield desk if desk.judge(events[start : start + at_once], self._ruled) else None
         self._senders[record.sender] = Sender(record.number, events[-1].arrived)
+
+    def _hear(self, record: Elsewhere) -> Iterator[Desk | None]:
+        self.topics[record.topic] = self.topics.get(record.topic, {}) | record.positions
+        desk = self.desk(record.campaign)
+        for start in range(0, len(record.heard), HEARD):
+            yield desk if desk.hear(record.heard[start : start + HEARD], self._ruled) else None
 
     def _ruled(self, campaign: str, ruling: Ruling) -> None:
         if self.unfiled.has_room():
@@ -142,7 +166,10 @@ class Casebook:
         states = {name: desk.state() for name, desk in self.desks.items()}
         lists, models = tuple(self.lists.values()), tuple(self.models)
         senders, unfiled = dict(self._senders), self.unfiled.dump()
-        return Snapshot(position, self.rules, senders, states, unfiled=unfiled, lists=lists, models=models)
+        topics = {topic: dict(each) for topic, each in self.topics.items()}
+        return Snapshot(
+            position, self.rules, senders, states, unfiled=unfiled, lists=lists, models=models, topics=topics
+        )
 
     def restore(self, snapshot: Snapshot) -> None:
         """Become what was written down.
@@ -155,6 +182,7 @@ class Casebook:
         self._take_lists({each.of: each for each in snapshot.lists})
         self._take_rules(snapshot.rules)
         self._senders = dict(snapshot.senders)
+        self.topics = {topic: dict(each) for topic, each in snapshot.topics.items()}
         for campaign, state in snapshot.campaigns.items():
             self.desk(campaign).restore(state)
         self.unfiled.load(snapshot.unfiled)

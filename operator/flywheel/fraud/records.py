@@ -9,6 +9,7 @@ from flywheel.fraud.listed import PackedList
 from flywheel.fraud.pardons import Pardon
 from flywheel.fraud.policy import ListOf
 from flywheel.fraud.verdicts import Kept
+from flywheel.fraud.words import Event, Verdict
 
 
 class Events(msgspec.Struct, frozen=True, tag="batch", array_like=True):
@@ -67,7 +68,26 @@ class Lists(msgspec.Struct, frozen=True, tag="lists", array_like=True):
     put: tuple[PackedList, ...] = ()
 
 
-Record = Events | Rules | Removal | Labelled | Pardoned | Lists | Model
+class Heard(msgspec.Struct, frozen=True, array_like=True):
+    """A verdict of another engine, and the event that it is about."""
+
+    verdict: Verdict
+    event: Event
+    lane: int
+    place: int
+
+
+class Elsewhere(msgspec.Struct, frozen=True, tag="elsewhere", array_like=True):
+    """Verdicts that another engine has written to a topic."""
+
+    campaign: str
+    topic: str
+    positions: dict[int, int]
+    """By partition of the topic: where to go on reading."""
+    heard: tuple[Heard, ...] = ()
+
+
+Record = Events | Rules | Removal | Labelled | Pardoned | Lists | Model | Elsewhere
 
 
 class Sender(msgspec.Struct, array_like=True):
@@ -105,6 +125,8 @@ class Snapshot(msgspec.Struct, array_like=True):
     lists: tuple[PackedList, ...] = ()
     models: tuple[str, ...] = ()
     """Digests of those that may be asked, the one that was handed over last at the end."""
+    topics: dict[str, dict[int, int]] = {}
+    """By topic of verdicts and its partition: where to go on reading."""
 
 
 encode = msgspec.msgpack.Encoder().encode

@@ -14,6 +14,7 @@ from flywheel.fraud.proof import Evidence
 from flywheel.fraud.words import Event, Mode, Verdict
 
 if TYPE_CHECKING:
+    from flywheel.fraud.records import Heard
     from flywheel.fraud.scores import Scorer
 
 
@@ -140,6 +141,14 @@ class ScoringEngine(FraudEngine, Protocol):
 
     def ahead(self, events: Sequence[Event]) -> Ahead | None:
         """Give the work that makes judging these events quick, if there is any; judging them is right without it."""
+
+
+@runtime_checkable
+class HearingEngine(FraudEngine, Protocol):
+    """An engine that lets another one judge by some rules, and acts on what that one finds."""
+
+    def hear(self, heard: "Sequence[Heard]") -> Sequence[Ruling]:
+        """Say what follows from verdicts of another engine: of each verdict once, and by the rules that hold now."""
 
 
 class Shard(NamedTuple):

@@ -12,7 +12,7 @@ import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, PlatformCollector, ProcessCollector
@@ -31,6 +31,7 @@ from flywheel.fraud.edge_server import EdgeServer
 from flywheel.fraud.filing import Filing
 from flywheel.fraud.journal import SEGMENT_BYTES, Journal, JournalBroken
 from flywheel.fraud.judging import SNAPSHOT, Judging
+from flywheel.fraud.kafka import DIRECTORY, Kafka
 from flywheel.fraud.lists_server import ListsServer
 from flywheel.fraud.model_server import ModelServer
 from flywheel.fraud.models import Models
@@ -43,6 +44,9 @@ from flywheel.fraud.rulings import ALONE, MakeEngine, Shard
 from flywheel.fraud.snapshots import Snapshots
 from flywheel.fraud.subscriptions import Subscriptions
 from flywheel.fraud.worker_figures import Figures, StateFigures
+
+if TYPE_CHECKING:
+    from flywheel.fraud.streams import Streams
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +69,10 @@ class Settings:
     snapshot_every: float = SNAPSHOT
     segment_bytes: int = SEGMENT_BYTES
     lock_seconds: float = LOCK_TIMEOUT
+    kafka: Kafka | None = None
+    """By which Flink judges; None: it judges by no rule."""
+    kafka_credentials: Path = Path(DIRECTORY)
+    kafka_partitions: int = 1
 
 
 class Worker:
@@ -92,6 +100,7 @@ class Worker:
         self._failure: str | None = None
         self._complaint: str | None = "The worker has not read its journal yet."
         self._admin: AdminServer | None = None
+        self._streams: Streams | None = None
         self.ports: dict[str, int] = {}
         self.started = asyncio.Event()
 
@@ -166,6 +175,7 @@ class Worker:
                 is_overtaken=lambda: self._admin is not None and self._admin.is_ahead_of_the_volume,
             )
             self._begin(rules.run(self.casebook.rules), "the watch on rules")
+            self._begin_streams(judging)
             self._complaint = None
             self._figures.ready(works=True)
             self.started.set()
@@ -177,6 +187,25 @@ class Worker:
             log.error("The worker ends: %s", self._failure)
         return 1 if self._failure else 0
 
+    def _begin_streams(self, judging: Judging) -> None:
+        """Begin with the ways to and from Kafka, where there is one."""
+        settings = self.settings
+        if settings.kafka is None or settings.shard.number != 0:
+            return
+        # Whoever judges without Flink needs no client of Kafka.
+        from flywheel.fraud.streams import Streams
+
+        self._streams = Streams(
+            judging,
+            settings.kafka,
+            settings.kafka_credentials,
+            settings.data_directory,
+            settings.namespace,
+            settings.kafka_partitions,
+        )
+        self._streams.register(self._registry)
+        self._begin(self._streams.run(), "the ways to and from Kafka")
+
     async def _end(self, sites: dict[str, Site], judging: Judging, filing: Filing) -> None:
         recovered, self._complaint = self._complaint is None, "The worker is ending."
         self._figures.ready(works=False)
@@ -186,6 +215,8 @@ class Worker:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._streams is not None:
+            await self._streams.close()
         await filing.close()
         if recovered and self._failure is None:
             await judging.close()
@@ -228,7 +259,9 @@ class Worker:
         CheckServer(callers, self.casebook, key, complaint, self._figures.question, written).add_to(made)
         models = ModelServer(callers, judging, self._models, complaint)
         models.add_to(made)
-        self._admin = AdminServer(callers, judging, filing, complaint, self._figures.lags.p99, models.facts)
+        self._admin = AdminServer(
+            callers, judging, filing, complaint, self._figures.lags.p99, models.facts, self._told_of_streams
+        )
         self._admin.add_to(made)
         people = PeopleServer(callers, judging, filing, complaint)
         people.add_to(made)
@@ -243,6 +276,9 @@ class Worker:
         made.router.add_get("/healthz", alive)
         made.router.add_get("/readyz", ready)
         return made, people.application()
+
+    def _told_of_streams(self, campaign: str) -> dict[str, object]:
+        return self._streams.state(campaign) if self._streams else {}
 
     def _metrics(self) -> web.Application:
         async def answer(_request: web.Request) -> web.Response:

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 
+from flywheel.fraud.outgrown import NOTHING, Outgrown
 from flywheel.kube.errors import LoginError
 from flywheel.kube.gateway import Gateway
 from flywheel.kube.leases import LeaseFile
@@ -38,7 +39,7 @@ PATIENCE = 10.0
 PATIENCE_WITH_SERVER = 10.0
 """Seconds for which an API server that does not answer may be about to: it is restarted, or a connection was cut."""
 
-MakeReconciler = Callable[[Gateway, Store, Clock, Metrics, Images, Provider, Receiver | None], Reconciler]
+MakeReconciler = Callable[[Gateway, Store, Clock, Metrics, Images, Provider, Receiver | None, Outgrown], Reconciler]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,8 @@ class Settings:
     """Who serves events and requests per second to autoscalers."""
     webhook: Receiver | None = None
     """Where Git servers tell of pushes."""
+    outgrown: Outgrown = NOTHING
+    """How rules on fraud run in Flink."""
     health_port: int = 8081
     metrics_port: int = 8080
 
@@ -124,7 +127,8 @@ class Operator:
         rules = Shelf(store.put_rule, store.remove_rule, store.retain_rules)
         self._rules = ManifestFeed(gateway, store, rules, FRAUD_RULE, namespaces)
         webhook = settings.webhook and replace(settings.webhook, leader=lambda: leadership.elsewhere)
-        reconciler = make_reconciler(gateway, self._store, clock, metrics, settings.images, settings.provider, webhook)
+        images, provider = settings.images, settings.provider
+        reconciler = make_reconciler(gateway, self._store, clock, metrics, images, provider, webhook, settings.outgrown)
         self._reconciler = reconciler
         self._workers = Workers(self._queue, reconciler, self._store, leadership, metrics, clock, settings.workers)
         metrics.follow_queue(lambda: self._queue.depth, lambda: self._queue.oldest)

@@ -8,6 +8,7 @@ from flywheel.campaign.reconcile import CampaignReconciler
 from flywheel.campaign.stages import beginning_of
 from flywheel.campaign.testreconcile import ABTestReconciler
 from flywheel.events.reconcile import WorkerReconciler
+from flywheel.fraud.outgrown import NOTHING, Outgrown
 from flywheel.kube.gateway import Gateway
 from flywheel.kube.tokens import own_account
 from flywheel.plan import Images
@@ -34,6 +35,7 @@ class Reconcilers:
         images: Images,
         provider: Provider,
         webhook: Receiver | None = None,
+        outgrown: Outgrown = NOTHING,
     ) -> None:
         self._releases = ReleaseProcess(gateway, store.touch, webhook)
         self._campaigns = CampaignReconciler(
@@ -78,6 +80,7 @@ class Reconcilers:
             clock=clock.now,
             on_write_skipped=metrics.observe_skipped,
             aside=asyncio.to_thread,
+            outgrown=outgrown,
         )
 
     async def reconcile(self, namespace: str, name: str) -> datetime | None:
