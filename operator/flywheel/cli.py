@@ -3,7 +3,7 @@
 import importlib.metadata
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -21,6 +21,10 @@ from flywheel.commands import (
     simulate,
 )
 from flywheel.commands.options import Duration, log_options, require_one_scope
+from flywheel.commands.outgrown_options import outgrown_options
+
+if TYPE_CHECKING:
+    from flywheel.fraud.outgrown import Outgrown
 
 SHORTEST_LEASE = 3
 
@@ -140,6 +144,7 @@ def _conclude(obstacle: str | None, otherwise: str) -> None:
 )
 @click.option("--health-port", type=click.IntRange(0, 65535), default=8081, show_default=True, help="Probes.")
 @click.option("--metrics-port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Prometheus.")
+@outgrown_options
 @log_options
 def operator(
     namespaces: tuple[str, ...],
@@ -162,6 +167,7 @@ def operator(
     fraud_workers_in: tuple[str, ...],
     health_port: int,
     metrics_port: int,
+    outgrown: "Outgrown",
     log_format: Literal["console", "json"],
     log_level: str,
 ) -> None:
@@ -199,6 +205,7 @@ def operator(
         workforce=Workforce(fraud_workers, _numbers(fraud_workers_in, namespaces)),
         health_port=health_port,
         metrics_port=metrics_port,
+        outgrown=outgrown,
     )
     sys.exit(asyncio.run(run(settings)))
 

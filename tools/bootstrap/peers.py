@@ -1,10 +1,11 @@
-"""Programs of others that the tests hold ours against: Segment's client libraries, Grafana's schema, Apache Flink."""
+"""Programs of others that the tests hold ours against: Segment's client libraries, Grafana's schema, Flink, Kafka."""
 
 import hashlib
 import sys
 from pathlib import Path
 
 from tools.bootstrap.environment import install
+from tools.bootstrap.maven import ensure_kafka_jars
 from tools.bootstrap.node import ensure_node_packages
 from tools.bootstrap.steps import REPOSITORY, cache_directory, locked, step
 
@@ -22,6 +23,7 @@ def ensure_peers() -> None:
     """
     ensure_segment_python()
     ensure_flink_python()
+    ensure_kafka_jars()
     ensure_node_packages(SEGMENT_PACKAGES)
     ensure_node_packages(GRAFANA_PACKAGES)
 

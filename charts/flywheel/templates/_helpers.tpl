@@ -72,6 +72,36 @@ app.kubernetes.io/component: operator
 {{- end }}
 {{- end -}}
 
+{{/* What the operator is told of Kafka and Flink. */}}
+{{- define "flywheel.fraudArgs" -}}
+{{- with .Values.fraud.kafka }}
+{{- if .servers }}
+- --fraud-kafka={{ .servers }}
+- --fraud-kafka-topic-prefix={{ .topicPrefix }}
+- --fraud-kafka-security={{ .security }}
+- --fraud-kafka-mechanism={{ .mechanism }}
+{{- with .secretName }}
+- --fraud-kafka-secret={{ . }}
+{{- end }}
+{{- if .clientCertificate }}
+- --fraud-kafka-certificate
+{{- end }}
+{{- end }}
+{{- end }}
+{{- with .Values.fraud.flink }}
+{{- with .image }}
+- --fraud-flink-image={{ . }}
+{{- end }}
+{{- with .directory }}
+- --fraud-flink-directory={{ . }}
+{{- end }}
+- --fraud-flink-parallelism={{ .parallelism }}
+- --fraud-flink-service-account={{ .serviceAccount }}
+- --fraud-flink-memory={{ .memory }}
+- --fraud-flink-disorder={{ .disorder }}
+{{- end }}
+{{- end -}}
+
 {{/* The parts of a pod that the operator, the uninstall check and the test share. */}}
 {{- define "flywheel.podBasics" -}}
 {{- with .Values.imagePullSecrets }}

@@ -79,6 +79,12 @@ tests/unit/chart holds this list against the kinds of the operator's children.
   resources: [scaledobjects]
   verbs: [get, list, watch, create, patch, delete]
 {{- end }}
+{{- if .Values.rbac.flink }}
+# Rules on fraud that Flink judges by.
+- apiGroups: [flink.apache.org]
+  resources: [flinkdeployments]
+  verbs: [get, list, watch, create, patch, delete]
+{{- end }}
 # Events on the Campaigns; listed by the search for leftovers as well.
 - apiGroups: ["", events.k8s.io]
   resources: [events]

@@ -1,5 +1,6 @@
 """What shall become of a namespace's fraud worker, and which rules it judges by. Pure."""
 
+import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,6 +12,7 @@ from msgspec.structs import replace
 from flywheel.api.campaign import Campaign
 from flywheel.api.fraudrule import FraudRule
 from flywheel.api.problem import Problem
+from flywheel.campaign.fraudflink import KIND, Beyond, Job, engine_of, flink_problems, job_name, job_of, leftovers
 from flywheel.campaign.fraudlists import Wanted, wanted_lists
 from flywheel.campaign.fraudmodels import Offers, unfit_models
 from flywheel.campaign.fraudproof import as_it_works, rules_of
@@ -20,12 +22,13 @@ from flywheel.campaign.fraudshards import Layout
 from flywheel.events.volumeclaim import VolumeClaim
 from flywheel.fraud import manifests
 from flywheel.fraud.compiling import ruled_of
+from flywheel.fraud.kafka_manifests import with_kafka
 from flywheel.fraud.naming import RULES_KEY
 from flywheel.fraud.policy import Ruled
 from flywheel.fraud.rule import problems as unfit
 from flywheel.plan import GROUP, Deletion, LiveObject, Manifest, ObjectKey
 
-KINDS = ("ServiceAccount", "ConfigMap", "NetworkPolicy", "Service", "PodDisruptionBudget", "StatefulSet")
+KINDS = ("ServiceAccount", "ConfigMap", "NetworkPolicy", "Service", "PodDisruptionBudget", "StatefulSet", KIND)
 """In the order of creation."""
 CLAIM = VolumeClaim("2Gi")
 ALONE = Layout(1, 1)
@@ -46,6 +49,8 @@ class Judged:
     """What the worker shall judge by; None where the rule cannot be carried out."""
     shadow: str = ""
     """Why it is in Shadow although it is to be enforced; empty where it is not."""
+    jobs: tuple[Job, ...] = ()
+    """What it needs in Flink, where that judges by it or is about to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,8 @@ class FraudPlan:
     """What the workers shall judge by, as the ConfigMap has it."""
     lists: Wanted = field(default_factory=dict)
     """What that names."""
+    jobs: tuple[Job, ...] = ()
+    """What rules need in Flink: applied after the worker, each owned by its rule."""
 
 
 def plan_fraud(
@@ -76,6 +83,7 @@ def plan_fraud(
     offers: Offers | None = None,
     statuses: Mapping[str, Mapping[str, Any]] | None = None,
     layout: Layout = ALONE,
+    beyond: Beyond = Beyond(),  # noqa: B008 - frozen
 ) -> FraudPlan:
     """Decide the next step for the fraud worker of one namespace.
 
@@ -94,12 +102,14 @@ def plan_fraud(
         offers: What has become of the models that rules ask.
         statuses: What was told last, by rule.
         layout: How many workers there are to be now, and how many of them are to share the keys.
+        beyond: What else decides about rules that Flink shall judge by.
     """
     told = statuses or {}
     judged = tuple(
-        judge(rule, campaigns, opened, now, offers or {}, told.get(rule.name) or {})
+        in_flink(each, namespace, opened, live, told.get(each.rule.name) or {}, beyond)
         for rule in rules
         if not rule.metadata.deletion_timestamp
+        for each in [judge(rule, campaigns, opened, now, offers or {}, told.get(rule.name) or {}, beyond)]
     )
     orders = {campaign: each for campaign, each in _orders(judged, held).items() if campaign in opened}
     staying = [each for each in campaigns if each.name in orders and not each.metadata.deletion_timestamp]
@@ -113,13 +123,18 @@ def plan_fraud(
         written,
         *manifests.network_manifests(namespace, operator),
         manifests.disruption_budget(namespace),
-        manifests.stateful_set(
-            namespace, image, CLAIM, shards=layout.shards, workers=layout.workers, operator=operator
+        with_kafka(
+            manifests.stateful_set(
+                namespace, image, CLAIM, shards=layout.shards, workers=layout.workers, operator=operator
+            ),
+            beyond.outgrown,
         ),
     )
+    jobs = tuple(job for each in judged for job in each.jobs)
+    kept = {job_name(each.rule.name, name) for each in judged if each.ruled is None for name in known}
     references = tuple(_reference(each) for each in staying)
     lists = wanted_lists(each for rules in orders.values() for each in rules)
-    return FraudPlan((), apply, references, judged, written["data"][RULES_KEY], lists)
+    return FraudPlan(leftovers(live, jobs, kept), apply, references, judged, written["data"][RULES_KEY], lists, jobs)
 
 
 def judge(
@@ -129,9 +144,10 @@ def judge(
     now: datetime,
     offers: Offers,
     status: Mapping[str, Any],
+    beyond: Beyond,
 ) -> Judged:
     """Say what is wrong with a rule, whom it is about, and what the worker is to judge by."""
-    found = (*problems_of(rule, campaigns), *_not_yet(rule), *unfit_models(rule, offers))
+    found = (*problems_of(rule, campaigns), *flink_problems(rule, beyond), *unfit_models(rule, offers))
     about = tuple(each.name for each in campaigns_of(rule, campaigns))
     waits = not set(about) & set(opened)
     if found:
@@ -141,6 +157,23 @@ def judge(
         ruled = replace(ruled, policy=replace(ruled.policy, mode="Shadow"))
     found = tuple(Problem("spec", each) for each in unfit(ruled.rule))
     return Judged(rule, found, about, waits, None if found else ruled, shadow)
+
+
+def in_flink(
+    judged: Judged,
+    namespace: str,
+    opened: Collection[str],
+    live: Mapping[ObjectKey, LiveObject],
+    status: Mapping[str, Any],
+    beyond: Beyond,
+) -> Judged:
+    """Add what a rule needs in Flink, and whether Flink judges by it already."""
+    rule, ruled = judged.rule, judged.ruled
+    if ruled is None or rule.spec.engine != "Flink":
+        return judged
+    about = [name for name in judged.campaigns if name in opened]
+    jobs = tuple(job_of(rule, namespace, name, beyond.outgrown) for name in about)
+    return dataclasses.replace(judged, jobs=jobs, ruled=replace(ruled, engine=engine_of(rule, jobs, live, status)))
 
 
 def is_judged(campaign: Manifest, rules: Iterable[Manifest]) -> bool:
@@ -154,16 +187,6 @@ def _means(spec: Manifest, campaign: Manifest) -> bool:
         return bool(spec.get("campaign") == campaign["name"])
     wanted = (spec["selector"] or {}).get("matchLabels") or {}
     return bool(wanted) and wanted.items() <= (campaign.get("labels") or {}).items()
-
-
-def _not_yet(rule: FraudRule) -> tuple[Problem, ...]:
-    """What the grammar has and no worker carries out yet: refused aloud rather than left out in silence."""
-    found = []
-    if rule.spec.engine == "Flink":
-        found.append(
-            Problem("spec.engine", "nothing here runs Flink: use Embedded, and run what flywheel fraud flink prints")
-        )
-    return tuple(found)
 
 
 def _orders(judged: Iterable[Judged], held: Held) -> dict[str, tuple[Ruled, ...]]:

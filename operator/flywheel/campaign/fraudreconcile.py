@@ -12,6 +12,7 @@ from flywheel.api.fraudrule import FraudRule
 from flywheel.api.load import InvalidResource
 from flywheel.campaign.conditions import Condition, condition_list
 from flywheel.campaign.fraudasking import Asked, NotAnswered, by_pod, number_of, pod_of
+from flywheel.campaign.fraudjobs import apply_jobs, beyond_of
 from flywheel.campaign.fraudlistreader import Aside, ListReader
 from flywheel.campaign.fraudmodels import Offers, Takers, models_in, offer
 from flywheel.campaign.fraudplan import FraudPlan, Held, plan_fraud
@@ -24,6 +25,7 @@ from flywheel.campaign.loaded import Loaded
 from flywheel.campaign.stages import Stage
 from flywheel.events.state import is_serving
 from flywheel.fraud import naming
+from flywheel.fraud.outgrown import NOTHING, Outgrown
 from flywheel.fraud.policy import Rules
 from flywheel.fraud.workforce import ONE, Workforce
 from flywheel.kube.applier import Applier, SharedClaim
@@ -99,7 +101,9 @@ class FraudReconciler:
         on_write_skipped: Callable[[str], None] = lambda kind: None,
         aside: Aside | None = None,
         workforce: Workforce = ONE,
+        outgrown: Outgrown = NOTHING,
     ) -> None:
+        self._outgrown = outgrown
         self._gateway, self._world, self._workers = gateway, world, workers
         self._trials = trials or NoTrials()
         self._image, self._operator, self._clock, self._workforce = image, operator, clock, workforce
@@ -118,13 +122,15 @@ class FraudReconciler:
         plan = await self._plan(namespace, rules, now)
         if len(rules) < len(manifests):
             # What cannot be read may be what the worker judges by: it stays as it is.
-            plan = replace(plan, delete=(), apply=())
+            plan = replace(plan, delete=(), apply=(), jobs=())
         outcomes = [await self._applier.delete(deletion) for deletion in plan.delete]
         live, claim = self._world.fraud_children(namespace), SharedClaim(naming.COMPONENT, plan.references)
         for manifest in plan.apply:
             outcomes.append(await self._applier.apply(manifest, live.get(ObjectKey.of(manifest)), claim, PATH))  # noqa: PERF401
         troubles = [str(each.problem) for each in outcomes if each.problem and each.terminal]
+        refused = await apply_jobs(self._applier, self._world, namespace, plan.jobs)
         seen = await self._seen(namespace, plan, troubles)
+        seen = replace(seen, live=self._world.fraud_children(namespace), refused=refused)
         tried = self._tried(namespace, plan, manifests, now)
         for judged in plan.judged:
             manifest = manifests[judged.rule.name]
@@ -135,7 +141,7 @@ class FraudReconciler:
                 await self._gateway.record_event(manifest, notice, now)
             if status != held:
                 await self._write(manifest, status)
-        if troubles:
+        if troubles or refused:
             return now + REFUSED_AGAIN_AFTER
         if not plan.apply:
             return now + LOOK_SOON if any(each.problem for each in outcomes) else None
@@ -190,12 +196,12 @@ class FraudReconciler:
         live = self._world.fraud_children(namespace)
         statuses = {each["metadata"]["name"]: each.get("status") or {} for each in self._world.fraud_rules(namespace)}
         layout = await self._layout(namespace)
-        offers = await self._offers(namespace, rules)
+        offers, beyond = await self._offers(namespace, rules), await beyond_of(self._gateway, self._outgrown, rules)
 
         def planned(held: Held) -> FraudPlan:
             image, operator = self._image, self._operator
             return plan_fraud(
-                namespace, rules, campaigns, opened, live, image, held, now, operator, offers, statuses, layout
+                namespace, rules, campaigns, opened, live, image, held, now, operator, offers, statuses, layout, beyond
             )
 
         plan = planned({})

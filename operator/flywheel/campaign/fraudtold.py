@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from flywheel.campaign.conditions import Condition, condition_list
+from flywheel.campaign.fraudflink import ran_record, told_of_flink
 from flywheel.campaign.fraudlists import ListStates, lists_condition
 from flywheel.campaign.fraudplan import Judged
 from flywheel.campaign.fraudproof import added, figures_of, mode_of, precise
@@ -19,7 +20,7 @@ from flywheel.fraud.modelfacts import ModelFacts
 from flywheel.fraud.rulings import RuleFigures
 from flywheel.fraud.subjects import network_of
 from flywheel.fraud.words import Verdict
-from flywheel.plan import Manifest
+from flywheel.plan import LiveObject, Manifest, ObjectKey
 
 MOST_CAMPAIGNS = 64
 MESSAGE = 1_000
@@ -44,6 +45,8 @@ class WorkerState:
     """Seconds from the edge to the verdict, p99."""
     models: frozenset[str] = frozenset()
     """Digests of those that it can ask."""
+    kafka: str = ""
+    """Why it does not reach Kafka; empty where it does, or need not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,10 @@ class Seen:
     lists: ListStates = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
     """Which workers said nothing while others did, by name, and why."""
+    live: Mapping[ObjectKey, LiveObject] = field(default_factory=dict)
+    """The objects of the namespace's rules."""
+    refused: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """By rule: why the API server has not taken what it needs in Flink."""
 
 
 def status_of(
@@ -85,6 +92,7 @@ def status_of(
         evaluated = sum(each.evaluated for each in figures) if works else None
         record = held.get("record") if tried.record is None else tried.record
         told["record"] = {**(record or {}), RECORD: remembered(rule, held, evaluated, now)}
+    told |= ran_record(judged.ruled, {**held, **told})
     if not figures:
         kept = {name: value for name, value in held.items() if name not in {*told, "loadedGeneration", *TrialTold.own}}
         return kept | told | _with_those_away(_workers(states, rule.name), held, seen.missing)
@@ -133,7 +141,8 @@ def _conditions(
         Condition("Reconciling", "True" if waits else "False", loaded.reason, loaded.message),
         Condition("Stalled", "True" if refused else "False", loaded.reason, loaded.message),
     ]
-    if figures and judged.rule.spec.mode != "Off":
+    found += _in_flink(judged, states, seen)
+    if figures and judged.rule.spec.mode != "Off" and judged.rule.spec.engine == "Embedded":
         warm = all(each.warm for each in figures)
         told = "each window is full" if warm else "windows fill: there may have been more than is counted"
         found.append(Condition("Warm", "True" if warm else "False", "Full" if warm else "Filling", told))
@@ -144,6 +153,14 @@ def _conditions(
     if judged.ruled and (lists := lists_condition(judged.ruled.policy.lists, seen.lists, seen.unseen)):
         found.append(lists)
     return found
+
+
+def _in_flink(judged: Judged, states: Sequence[WorkerState], seen: Seen) -> list[Condition]:
+    if judged.ruled is None or judged.rule.spec.engine != "Flink":
+        return []
+    trouble = next((state.kafka for state in states if state.kafka), "")
+    refused, ran = seen.refused.get(judged.rule.name, ()), judged.ruled.engine == "Flink"
+    return [told_of_flink(judged.rule, judged.jobs, seen.live, refused, trouble, ran=ran)]
 
 
 def _is_newest(judged: Judged, states: Sequence[WorkerState], figures: Sequence[RuleFigures]) -> bool:
@@ -270,6 +287,7 @@ def read_state(name: str, body: bytes) -> dict[str, WorkerState]:
             told.lost,
             told.latency,
             frozenset(found.models),
+            told.kafka.problem,
         )
         for campaign, told in found.campaigns.items()
     }
@@ -287,6 +305,10 @@ def generation_of(body: bytes) -> str:
         raise ValueError(f"the fraud worker says what cannot be read: {error}") from error
 
 
+class _Kafka(msgspec.Struct, frozen=True):
+    problem: str = ""
+
+
 class _Told(msgspec.Struct):
     problem: str = ""
     decisions: int = 0
@@ -294,6 +316,7 @@ class _Told(msgspec.Struct):
     lost: int = 0
     latency: float | None = None
     rules: tuple[RuleFigures, ...] = ()
+    kafka: _Kafka = _Kafka()
 
 
 class _State(msgspec.Struct):

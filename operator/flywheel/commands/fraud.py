@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from flywheel.commands.options import Duration, log_options
+from flywheel.commands.outgrown_options import kafka_options
 from flywheel.edge.naming import TOKEN_FILE
 from flywheel.fraud import naming
+from flywheel.fraud.kafka import DIRECTORY
 from flywheel.fraud.shares import MOST
 
 if TYPE_CHECKING:
+    from flywheel.fraud.kafka import Kafka
     from flywheel.fraud.rulings import MakeEngine
 
 EMBEDDED = "flywheel.fraud.embedded:make_engine"
@@ -58,6 +61,17 @@ _port = click.IntRange(0, 65535)
 @click.option("--port", type=_port, default=naming.PORT, show_default=True, help="Events, decisions and questions.")
 @click.option("--metrics-port", type=_port, default=naming.METRICS_PORT, show_default=True, help="Prometheus.")
 @click.option("--admin-port", type=_port, default=naming.ADMIN_PORT, show_default=True, help="People, on loopback.")
+@kafka_options()
+@click.option(
+    "--kafka-credentials",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=DIRECTORY,
+    show_default=True,
+    help="The Secret's files.",
+)
+@click.option(
+    "--kafka-partitions", type=click.IntRange(1, 128), default=1, show_default=True, help="Of topics that are made."
+)
 @log_options
 def fraud_worker(
     *,
@@ -74,6 +88,9 @@ def fraud_worker(
     port: int,
     metrics_port: int,
     admin_port: int,
+    kafka: "Kafka | None",
+    kafka_credentials: Path,
+    kafka_partitions: int,
     log_format: Literal["console", "json"],
     log_level: str,
 ) -> None:
@@ -100,6 +117,9 @@ def fraud_worker(
         metrics_port=metrics_port,
         admin_port=admin_port,
         snapshot_every=snapshot_every,
+        kafka=kafka,
+        kafka_credentials=kafka_credentials,
+        kafka_partitions=kafka_partitions,
     )
 
     async def run() -> int:

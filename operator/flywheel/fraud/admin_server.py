@@ -49,9 +49,10 @@ class AdminServer:
         latency: Callable[[str], float | None],
         keys: Callable[[], Mapping[str, object]],
         models: Callable[[], Mapping[str, ModelFacts]] = dict,
+        streams: Callable[[str], Mapping[str, object]] = lambda _: {},
     ) -> None:
         self._callers, self._judging, self._filing, self._complaint = callers, judging, filing, complaint
-        self._latency, self._keys, self._models = latency, keys, models
+        self._latency, self._keys, self._models, self._streams = latency, keys, models, streams
         self._handed_over = -math.inf
 
     def add_to(self, application: web.Application) -> None:
@@ -85,6 +86,7 @@ class AdminServer:
                 "active": desk.active(),
                 "lost": desk.lost,
                 "latency": self._latency(name),
+                "kafka": self._streams(name),
                 "rules": [msgspec.to_builtins(self._proven(name, each)) for each in desk.engine.figures()],
             }
             for name, desk in book.desks.items()

@@ -9,8 +9,11 @@ from flywheel.fraud.desk import Desk
 from flywheel.fraud.fields import key_reader
 from flywheel.fraud.pardons import Pardon, Pardons
 from flywheel.fraud.policy import Ruled
+from flywheel.fraud.rulings import Shard
 from flywheel.fraud.scopes import holds
 from flywheel.fraud.sharding import is_whole, owner
+from flywheel.fraud.shares import Share
+from flywheel.fraud.snapshot import key_of_secret
 from flywheel.fraud.words import Event
 
 KINDS: tuple[SubjectKind, ...] = ("address", "visitor", "user", "device")
@@ -82,25 +85,26 @@ def together(said: Iterable[Held], question: Question, now: int) -> list[Decisio
     return sorted(held, key=lambda each: -STRENGTH[each.action])
 
 
-def unheard(rules: Sequence[Ruled], question: Question, missing: Collection[int], of: int) -> Sequence[Ruled]:
+def unheard(rules: Sequence[Ruled], question: Question, missing: Collection[int], shard: Shard) -> Sequence[Ruled]:
     """Give the rules by which workers that say nothing may have decided something about somebody.
 
     Args:
         rules: All of the campaign.
         question: Who is meant.
         missing: The numbers of those workers.
-        of: How many workers share the keys.
+        shard: The one that asks: the workers share keys and secret.
     """
     fields: dict[str, str | float | bool] = {"device": question.device} if question.device else {}
     event = Event(
         id="", time=0, arrived=0, address=question.address, visitor=question.visitor, user=question.user, fields=fields
     )
-    return [each for each in rules if _may_be_theirs(each, event, missing, of)]
+    return [each for each in rules if _may_be_theirs(each, event, missing, shard)]
 
 
-def _may_be_theirs(ruled: Ruled, event: Event, missing: Collection[int], of: int) -> bool:
+def _may_be_theirs(ruled: Ruled, event: Event, missing: Collection[int], shard: Shard) -> bool:
     rule = ruled.rule
     if not is_whole(rule) and not all(key_reader(rule.key, rule.prefix_ipv4, rule.prefix_ipv6)(event)):
         # What is asked does not tell the key.
         return True
-    return any(owner(rule, number, of)(event) for number in missing)
+    secret = key_of_secret(shard.secret)
+    return any(owner(rule, Share(number, shard.of), secret)(event) for number in missing)

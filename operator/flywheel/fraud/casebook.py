@@ -11,6 +11,7 @@ from flywheel.fraud.modelfacts import MOST_MODELS
 from flywheel.fraud.packed import Packed, Reading
 from flywheel.fraud.policy import ListOf
 from flywheel.fraud.records import (
+    Elsewhere,
     Erased,
     ErasureStep,
     Events,
@@ -36,6 +37,8 @@ AHEAD = 100
 """Events that models are asked about at once: they like many."""
 SPARED = 1_000
 """Decisions that are looked at without a pause when somebody is to be left alone."""
+HEARD = 50
+"""Verdicts of another engine that are acted on without a pause."""
 FORGET_SENDERS = 86_400_000
 """Milliseconds after which a sidecar's process that sends nothing is forgotten."""
 _keeping = msgspec.json.Decoder(Keeping)
@@ -66,6 +69,8 @@ class Casebook:
         """Digests of the models that may be asked, as far as the journal has been read: the oldest first."""
         self.unfiled = Unfiled()
         """Verdicts on their way to the archive."""
+        self.topics: dict[str, dict[int, int]] = {}
+        """By topic of verdicts of another engine and its partition: where to go on reading."""
         self._make_engine, self._shard, self._scorer = make_engine, shard, scorer
         self._senders: dict[str, Sender] = {}
         self._wanted: dict[str, bytes] = {}
@@ -188,6 +193,8 @@ class Casebook:
         elif isinstance(record, Events):
             if record.batch.count:
                 yield from self._judge(record)
+        elif isinstance(record, Elsewhere):
+            yield from self._hear(record)
         else:
             desk = self.desk(record.campaign)
             if self._is_other(desk, record):
@@ -226,6 +233,12 @@ class Casebook:
                     yield ahead
             yield desk if desk.judge(events[start : start + at_once], self._ruled) else None
 
+    def _hear(self, record: Elsewhere) -> Iterator[Desk | None]:
+        self.topics[record.topic] = self.topics.get(record.topic, {}) | record.positions
+        desk = self.desk(record.campaign)
+        for start in range(0, len(record.heard), HEARD):
+            yield desk if desk.hear(record.heard[start : start + HEARD], self._ruled) else None
+
     def _ruled(self, campaign: str, ruling: Ruling) -> None:
         desk = self.desk(campaign)
         if not self._is_erased(desk, ruling) and self.unfiled.has_room():
@@ -256,9 +269,10 @@ class Casebook:
         states = {name: desk.state() for name, desk in self.desks.items()}
         lists, models = tuple(self.lists.values()), tuple(self.models)
         senders, unfiled = dict(self._senders), self.unfiled.dump()
+        topics = {topic: dict(each) for topic, each in self.topics.items()}
         shard = self._shard
         return Snapshot(
-            position, self.rules, senders, states, unfiled=unfiled, lists=lists, models=models,
+            position, self.rules, senders, states, unfiled=unfiled, lists=lists, models=models, topics=topics,
             shard=shard.number, of=shard.of,
         )  # fmt: skip
 
@@ -274,6 +288,7 @@ class Casebook:
         self._take_lists({each.of: each for each in snapshot.lists})
         self._take_rules(snapshot.rules)
         self._senders = dict(snapshot.senders)
+        self.topics = {topic: dict(each) for topic, each in snapshot.topics.items()}
         for campaign, state in snapshot.campaigns.items():
             self.desk(campaign).restore(state)
         self.unfiled.load(snapshot.unfiled)

@@ -161,7 +161,7 @@ class CheckServer:
         complaint = self._complaint()
         text = await asyncio.to_thread(self._written_rules) if complaint else self._casebook.rules
         rules, of = unavailable.rules_in(text, question.campaign), 1 + len(self._others or ())
-        theirs = unheard(rules, question, missing, of) if of > 1 else rules
+        theirs = unheard(rules, question, missing, self._casebook.shard._replace(of=of)) if of > 1 else rules
         if of > 1 and not theirs:
             return answer
         away = (

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -10,8 +10,8 @@ from flywheel.fraud.blocks import AT_THE_EDGE, Blocks
 from flywheel.fraud.erasing import Erasure, Erasures, ForgettingEngine, People
 from flywheel.fraud.labels import Labels
 from flywheel.fraud.pardons import Pardon, Pardons, ended_by
-from flywheel.fraud.records import CampaignState
-from flywheel.fraud.rulings import FraudEngine, MovingEngine, Ruling, Shard
+from flywheel.fraud.records import CampaignState, Heard
+from flywheel.fraud.rulings import FraudEngine, HearingEngine, MovingEngine, Ruling, Shard
 from flywheel.fraud.verdicts import Keeping
 from flywheel.fraud.words import Event
 
@@ -39,8 +39,15 @@ class Desk:
     def judge(self, events: Sequence[Event], on_ruling: OnRuling | None = None) -> bool:
         """Judge events; tell whether other decisions hold than before."""
         self.events += len(events)
+        return self._carry_out(self.engine.judge(events), on_ruling)
+
+    def hear(self, heard: Sequence[Heard], on_ruling: OnRuling | None = None) -> bool:
+        """Act on verdicts of another engine; tell whether other decisions hold than before."""
+        return isinstance(self.engine, HearingEngine) and self._carry_out(self.engine.hear(heard), on_ruling)
+
+    def _carry_out(self, rulings: Iterable[Ruling], on_ruling: OnRuling | None) -> bool:
         changed = False
-        for ruled in self.engine.judge(events):
+        for ruled in rulings:
             ruling = self._pardoned(ruled)
             self.verdicts += 1
             said = _encode((ruling.verdict, ruling.decisions, ruling.done))

@@ -15,7 +15,9 @@ from flywheel.fraud.erasing import People
 from flywheel.fraud.explain import explain, outcome
 from flywheel.fraud.foresight import Foresight
 from flywheel.fraud.listed import Lists
+from flywheel.fraud.once import Once, named
 from flywheel.fraud.policy import Ruled, Rules, read_rules
+from flywheel.fraud.records import Heard
 from flywheel.fraud.roll import Roll
 from flywheel.fraud.rule import AccountAge, Changes, Condition, Count, Distinct, Match, Rule, Score, Sum
 from flywheel.fraud.rule import Sequence as Ordered
@@ -76,6 +78,8 @@ def compile_once() -> None:
 class Tally(msgspec.Struct):
     """What was done about the verdicts of one rule."""
 
+    heard: int = 0
+    """Verdicts of another engine, and those from before it judged."""
     acted: int = 0
     would: int = 0
     held_out: int = 0
@@ -111,6 +115,7 @@ class _State(msgspec.Struct, array_like=True):
     windows: bytes
     tallies: dict[str, Tally]
     blamed: list[tuple[str, Blame]] = []
+    heard: bytes = b""
 
 
 _states = msgspec.msgpack.Decoder(_State)
@@ -126,7 +131,7 @@ class EmbeddedEngine:
         self._tallies: dict[str, Tally] = {}
         self._foresight: Foresight | None = None
         self._scored: tuple[Rule, ...] = ()
-        self._blamed = Blamed()
+        self._blamed, self._heard = Blamed(), Once()
         self._lists: Lists = {}
         self._roll = Roll((), {}, shard)
         self._engine = self._fresh()
@@ -156,15 +161,24 @@ class EmbeddedEngine:
         """
         try:
             wanted = read_rules(rules).rules if rules else Rules().rules
+            handed_over = {each.rule.name: self._hits(each.rule.name) for each in wanted if each.engine == "Flink"}
             # The engine's own clock: a replay has no other.
-            self._engine.replace([each.rule for each in wanted if each.policy.mode != "Off"], self._engine.clock)
+            self._engine.replace([each.rule for each in wanted if _is_ours(each)], self._engine.clock)
         except ValueError as error:
             raise RulesProblem(f"the rules of {self._campaign} cannot be taken: {error}") from error
         self._ruled = {each.rule.name: each for each in wanted}
         self._scored = tuple(rule for rule in self._engine.rules if any(isinstance(e, Score) for e in rule.conditions))
         self._tallies = {name: self._tallies.get(name, Tally()) for name in self._ruled}
+        for name, hits in handed_over.items():
+            # What this engine has counted stays, though its windows go.
+            self._tallies[name].heard += hits
         self._roll = Roll(wanted, self._lists, self._shard)
         self.generation = content_hash(rules.decode("utf-8", "replace"))
+
+    def _hits(self, name: str) -> int:
+        """Count what was found by a rule, if it is this engine that judges by it."""
+        ruled = self._ruled.get(name)
+        return self._engine.counters_of(name).hits if ruled is not None and _is_ours(ruled) else 0
 
     def use_lists(self, lists: Lists) -> None:
         """Take other entries of the lists that rules name."""
@@ -191,10 +205,29 @@ class EmbeddedEngine:
         verdicts = self._engine.judge_by_place(events)
         if self._roll:
             verdicts = self._roll.joined(events, self._engine.fresh.tolist(), verdicts)
+            self._note_listed(events, verdicts)
         by_place: dict[int, list[Verdict]] = {}
         for place, verdict in verdicts:
             by_place.setdefault(place, []).append(verdict)
         return [ruling for place, found in by_place.items() for ruling in self._rulings(events[place], found)]
+
+    def hear(self, heard: Sequence[Heard]) -> Sequence[Ruling]:
+        """Say what follows from verdicts of another engine: of each verdict once, and by the rules that hold now."""
+        found: list[Ruling] = []
+        for each in heard:
+            ruled = self._ruled.get(each.verdict.rule)
+            if ruled is None or ruled.engine != "Flink" or ruled.rule.version != each.verdict.version:
+                continue
+            if ruled.policy.mode != "Off" and self._heard.add(named(each.verdict, each.lane, each.place)):
+                self._tallies[each.verdict.rule].heard += 1
+                found += self._rulings(each.event, [each.verdict])
+        return found
+
+    def _note_listed(self, events: Sequence[Event], verdicts: Sequence[tuple[int, Verdict]]) -> None:
+        """Remember whom a list has found already: the other engine may find the same event."""
+        for place, verdict in verdicts:
+            if verdict.listed and self._ruled[verdict.rule].engine == "Flink" and events[place].id:
+                self._heard.add(named(verdict, 0, 0))
 
     def _rulings(self, event: Event, verdicts: Sequence[Verdict]) -> Iterator[Ruling]:
         """All that is decided about one event is carried out: rules may be about different subjects of it.
@@ -231,7 +264,8 @@ class EmbeddedEngine:
 
     def snapshot(self) -> bytes:
         """Write down all windows."""
-        return msgspec.msgpack.encode(_State(self._engine.snapshot(b""), self._tallies, self._blamed.dump()))
+        heard = self._heard.dump()
+        return msgspec.msgpack.encode(_State(self._engine.snapshot(b""), self._tallies, self._blamed.dump(), heard))
 
     def restore(self, state: bytes) -> None:
         """Become what was written down; a snapshot of another share of the keys is left, and windows begin empty.
@@ -251,9 +285,10 @@ class EmbeddedEngine:
             )  # fmt: skip
             engine = self._fresh()
         engine.use_share(self._shard.share)
-        engine.replace([each.rule for each in self._ruled.values() if each.policy.mode != "Off"], engine.clock)
+        engine.replace([each.rule for each in self._ruled.values() if _is_ours(each)], engine.clock)
         self._engine = engine
         self._blamed.load(kept.blamed)
+        self._heard.load(kept.heard)
         self._tallies = {name: kept.tallies.get(name, Tally()) for name in self._ruled}
 
     @property
@@ -297,7 +332,7 @@ class EmbeddedEngine:
         return [self._figures(ruled) for ruled in self._ruled.values()]
 
     def _figures(self, ruled: Ruled) -> RuleFigures:
-        name, tally, judged = ruled.rule.name, self._tallies[ruled.rule.name], ruled.policy.mode != "Off"
+        name, tally, judged = ruled.rule.name, self._tallies[ruled.rule.name], _is_ours(ruled)
         met = self._engine.counters_of(name) if judged else RuleCounters()
         return RuleFigures(
             rule=name,
@@ -306,7 +341,7 @@ class EmbeddedEngine:
             mode=ruled.policy.mode,
             warm=judged and not self._engine.warming(name),
             evaluated=met.matched,
-            hits=met.hits + tally.denied,
+            hits=met.hits + tally.heard + tally.denied,
             acted=tally.acted,
             would=tally.would,
             held_out=tally.held_out,
@@ -328,6 +363,11 @@ class EmbeddedEngine:
         engine = Engine((), secret=shard.secret, shard=shard.number, of=shard.of, scorer=self._foresight)
         engine.use_share(shard.share)
         return engine
+
+
+def _is_ours(ruled: Ruled) -> bool:
+    """Say whether this engine judges by a rule itself."""
+    return ruled.policy.mode != "Off" and ruled.engine != "Flink"
 
 
 def _decision(

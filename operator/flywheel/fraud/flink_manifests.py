@@ -7,10 +7,12 @@ Flink Kubernetes operator 1.15, reference of FlinkDeployment.
 
 import hashlib
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from flywheel.api.problem import Problem
+from flywheel.fraud import kafka
 from flywheel.plan import Manifest
 from flywheel.workload.template import CONTAINER_SECURITY, POD_SECURITY
 
@@ -41,6 +43,14 @@ class Deployment:
     """One that may keep ConfigMaps: the Flink Kubernetes operator's chart makes it in each namespace it watches."""
     memory: str = "2g"
     """Of each pod."""
+    name: str = ""
+    """Of the FlinkDeployment; empty for the rule's."""
+    marks: Mapping[str, str] = field(default_factory=dict)
+    """Labels of both objects, and not of pods."""
+    secret: str = ""
+    """The Secret by which Kafka is reached, if there is one; see `kafka`."""
+    suspended: bool = False
+    """Whether it is stopped, with a savepoint from which it goes on later."""
 
 
 def problems(deployment: Deployment) -> tuple[Problem, ...]:
@@ -75,7 +85,7 @@ def manifests(rule: str, script: str, deployment: Deployment) -> tuple[Manifest,
         deployment: How it is to run.
     """
     digest = hashlib.sha256(script.encode()).hexdigest()[:8]
-    name = name_of(rule)
+    name = deployment.name or name_of(rule)
     # Not those by which our operator knows its own objects: it would take these for left-overs.
     labels = {
         "app.kubernetes.io/name": name,
@@ -85,7 +95,7 @@ def manifests(rule: str, script: str, deployment: Deployment) -> tuple[Manifest,
     }
 
     def metadata(title: str) -> Manifest:
-        return {"name": title, "namespace": deployment.namespace, "labels": dict(labels)}
+        return {"name": title, "namespace": deployment.namespace, "labels": {**labels, **deployment.marks}}
 
     sql = f"{name}-{digest}"
     return (
@@ -117,14 +127,14 @@ def _spec(sql: str, name: str, deployment: Deployment, labels: dict[str, str]) -
         "mode": "standalone",
         "serviceAccount": deployment.service_account,
         "flinkConfiguration": _configuration(name, deployment),
-        "podTemplate": _pod_template(sql, labels),
+        "podTemplate": _pod_template(sql, labels, deployment.secret),
         "jobManager": {"replicas": 1, "resource": dict(resource)},
         "taskManager": {"resource": dict(resource)},
         "job": {
             "entryClass": DRIVER,
             "args": ["--scriptUri", f"file://{DIRECTORY}/{FILE}"],
             "parallelism": deployment.parallelism,
-            "state": "running",
+            "state": "suspended" if deployment.suspended else "running",
             "upgradeMode": "savepoint",
             # A condition that is gone takes what it has kept with it.
             "allowNonRestoredState": True,
@@ -148,8 +158,12 @@ def _configuration(name: str, deployment: Deployment) -> dict[str, str]:
     }
 
 
-def _pod_template(sql: str, labels: dict[str, str]) -> Manifest:
-    mount = {"name": "rule", "mountPath": DIRECTORY, "readOnly": True}
+def _pod_template(sql: str, labels: dict[str, str], secret: str) -> Manifest:
+    mounts = [{"name": "rule", "mountPath": DIRECTORY, "readOnly": True}]
+    volumes: list[Manifest] = [{"name": "rule", "configMap": {"name": sql}}]
+    if secret:
+        mounts.append({"name": "kafka", "mountPath": kafka.DIRECTORY, "readOnly": True})
+        volumes.append({"name": "kafka", "secret": {"secretName": secret}})
     return {
         "metadata": {"labels": dict(labels)},
         "spec": {
@@ -160,9 +174,9 @@ def _pod_template(sql: str, labels: dict[str, str]) -> Manifest:
                     # The operator knows its own container by this name.
                     "name": "flink-main-container",
                     "securityContext": dict(CONTAINER_SECURITY),
-                    "volumeMounts": [mount],
+                    "volumeMounts": mounts,
                 }
             ],
-            "volumes": [{"name": "rule", "configMap": {"name": sql}}],
+            "volumes": volumes,
         },
     }

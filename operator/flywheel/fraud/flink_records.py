@@ -66,6 +66,22 @@ def record_of(event: Event) -> Record:
     )
 
 
+def event_of(record: Record) -> Event:
+    """Read an event back from its record, typed as it was; what was infinite is as large as numbers get."""
+    fields: dict[str, Value] = dict(record.fields)
+    return Event(
+        id=record.id,
+        type=record.type,
+        name=record.name,
+        time=record.time,
+        arrived=record.arrived,
+        address=record.address,
+        visitor=record.visitor,
+        user=record.user,
+        fields=fields | record.numbers | record.truths,
+    )
+
+
 def _is_number(value: Value) -> bool:
     return isinstance(value, float | int) and not isinstance(value, bool) and value == value
 

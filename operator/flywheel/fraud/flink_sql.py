@@ -36,6 +36,8 @@ _EVENT_COLUMNS = (
 _VERDICT_COLUMNS = (
     *("`rule` STRING", "`version` STRING", "`event` STRING", "`at` BIGINT", "`key` ARRAY<STRING>"),
     *("`observed` DOUBLE", "`limit` DOUBLE", "`since` BIGINT", "`saturated` BOOLEAN"),
+    # Where the event stands on its topic: whoever acts on the verdict reads it there.
+    *("`lane` INT", "`place` BIGINT"),
 )
 
 
@@ -214,5 +216,6 @@ def _insert(rule: Rule, asked: List[Asked]) -> str:
     keys = ", ".join(map(name, asked[0].keys))
     return (
         f"INSERT INTO {name(VERDICTS)}\nSELECT {literal(rule.name)}, {literal(rule.version)}, `id`, `happened`, "
-        f"ARRAY[{keys}], `observed`, `limit`, `since`, `saturated` = 1\nFROM {name(source)}"
+        f"ARRAY[{keys}], `observed`, `limit`, `since`, `saturated` = 1, "
+        f"`lane`, `place`\nFROM {name(source)}"
     )

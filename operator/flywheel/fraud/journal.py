@@ -116,7 +116,7 @@ class Journal:
             if end <= position:
                 continue
             at = start
-            for record, _ in _records(self._path(start)):
+            for record, _ in records_of(self._path(start)):
                 if at >= end:
                     break
                 if at >= position:
@@ -143,6 +143,16 @@ class Journal:
             self._path(self._starts.pop(0)).unlink(missing_ok=True)
             gone += 1
         return gone
+
+    def segment_of(self, position: int) -> tuple[int, Path] | None:
+        """Give where the segment of a record begins, and its file; None where the record is not here any more."""
+        starts = [each for each in tuple(self._starts) if each <= position]
+        return (starts[-1], self._path(starts[-1])) if starts else None
+
+    def beginning_of_last(self, segments: int) -> int:
+        """Give the position at which the last so many segments begin."""
+        starts = tuple(self._starts[-segments:])
+        return starts[0] if starts else self.position
 
     def close(self) -> None:
         """Have the disk keep what was appended, and close the file."""
@@ -179,7 +189,7 @@ class Journal:
         if not self._starts:
             return 0
         path, count, end = self._path(self._starts[-1]), 0, 0
-        for _, after in _records(path):
+        for _, after in records_of(path):
             count, end = count + 1, after
         size = path.stat().st_size
         if end < size:
@@ -190,10 +200,10 @@ class Journal:
         return self._starts[-1] + count
 
 
-def _records(path: Path) -> Iterator[tuple[bytes, int]]:
-    """Give the whole records of a file and where each ends, up to the first that is not whole."""
+def records_of(path: Path, begin: int = 0) -> Iterator[tuple[bytes, int]]:
+    """Give the whole records of a file from a byte on, and where each ends, up to the first that is not whole."""
     with path.open("rb") as file:
-        end = 0
+        end = file.seek(begin)
         while len(head := file.read(_HEAD.size)) == _HEAD.size:
             length, checksum = _HEAD.unpack(head)
             if length > LARGEST_RECORD:

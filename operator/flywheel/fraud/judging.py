@@ -79,6 +79,8 @@ class Judging:
         self.failures = 0
         """Writes that the disk did not take."""
         self.snapshot_seconds = 0.0
+        self.needed_from: Callable[[], int] | None = None
+        """Gives the position from which on somebody else still reads the journal."""
 
     def recover(self) -> None:
         """Become what the process before was: the newest snapshot that can be read, and the journal after it.
@@ -300,6 +302,8 @@ class Judging:
     async def _cover(self, position: int) -> None:
         self.covered = position
         needed = await asyncio.to_thread(self._snapshots.forget)
+        if self.needed_from is not None:
+            needed = min(needed, self.needed_from())
         if not self.holds_journal:
             await self._on_disk(functools.partial(self.journal.forget, needed, self.retained))
 

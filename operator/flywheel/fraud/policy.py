@@ -79,6 +79,8 @@ class Ruled(Struct, frozen=True, kw_only=True):
 
     rule: Rule
     policy: Policy
+    engine: Literal["Embedded", "Starting", "Flink"] = "Embedded"
+    """Who judges by it. With Starting that is the worker still, while events go out for Flink to begin with."""
     generation: int = 0
     """Of the FraudRule that it was made from."""
 

@@ -10,6 +10,7 @@ from flywheel.fraud.listed import PackedList
 from flywheel.fraud.pardons import Pardon
 from flywheel.fraud.policy import ListOf
 from flywheel.fraud.verdicts import Kept
+from flywheel.fraud.words import Event, Verdict
 
 
 class Events(msgspec.Struct, frozen=True, tag="batch", array_like=True):
@@ -86,7 +87,26 @@ class ErasureStep(msgspec.Struct, frozen=True, tag="erasureStep", array_like=Tru
     """Nothing on the volume names them any more."""
 
 
-Record = Events | Rules | Removal | Labelled | Pardoned | Lists | Model | Erased | ErasureStep
+class Heard(msgspec.Struct, frozen=True, array_like=True):
+    """A verdict of another engine, and the event that it is about."""
+
+    verdict: Verdict
+    event: Event
+    lane: int
+    place: int
+
+
+class Elsewhere(msgspec.Struct, frozen=True, tag="elsewhere", array_like=True):
+    """Verdicts that another engine has written to a topic."""
+
+    campaign: str
+    topic: str
+    positions: dict[int, int]
+    """By partition of the topic: where to go on reading."""
+    heard: tuple[Heard, ...] = ()
+
+
+Record = Events | Rules | Removal | Labelled | Pardoned | Lists | Model | Erased | ErasureStep | Elsewhere
 
 
 class Sender(msgspec.Struct, array_like=True):
@@ -130,6 +150,8 @@ class Snapshot(msgspec.Struct, array_like=True):
     shard: int = 0
     of: int = 1
     """Of how many shards this is one; 0 where it has no keys yet. Older versions knew one alone."""
+    topics: dict[str, dict[int, int]] = {}
+    """By topic of verdicts and its partition: where to go on reading."""
 
 
 encode = msgspec.msgpack.Encoder().encode

@@ -15,6 +15,7 @@ from flywheel.fraud.shares import Share
 from flywheel.fraud.words import Event, Mode, Verdict
 
 if TYPE_CHECKING:
+    from flywheel.fraud.records import Heard
     from flywheel.fraud.scores import Scorer
 
 
@@ -168,6 +169,14 @@ class MovingEngine(FraudEngine, Protocol):
             shard: What is judged from now on.
             complete: Whether these are all keys that were to come. Else windows are warming again.
         """
+
+
+@runtime_checkable
+class HearingEngine(FraudEngine, Protocol):
+    """An engine that lets another one judge by some rules, and acts on what that one finds."""
+
+    def hear(self, heard: "Sequence[Heard]") -> Sequence[Ruling]:
+        """Say what follows from verdicts of another engine: of each verdict once, and by the rules that hold now."""
 
 
 class Shard(NamedTuple):

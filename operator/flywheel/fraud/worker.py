@@ -12,7 +12,7 @@ import time
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, PlatformCollector, ProcessCollector
@@ -34,6 +34,7 @@ from flywheel.fraud.eraser import Eraser
 from flywheel.fraud.filing import Filing
 from flywheel.fraud.journal import SEGMENT_BYTES, Journal, JournalBroken, Retained
 from flywheel.fraud.judging import SNAPSHOT, Judging
+from flywheel.fraud.kafka import DIRECTORY, Kafka
 from flywheel.fraud.kin import shared_key
 from flywheel.fraud.kin_server import KinServer
 from flywheel.fraud.labels_server import LabelsServer
@@ -55,6 +56,9 @@ from flywheel.fraud.subscriptions import Subscriptions
 from flywheel.fraud.takeover import TakeOver
 from flywheel.fraud.volume_id import load_or_make as load_volume_id
 from flywheel.fraud.worker_figures import Figures, StateFigures
+
+if TYPE_CHECKING:
+    from flywheel.fraud.streams import Streams
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +90,10 @@ class Settings:
     take_over_seconds: float = TAKE_OVER
     peers: tuple[str, ...] = ()
     """Addresses of all workers, by their shards; empty for those that their names give."""
+    kafka: Kafka | None = None
+    """By which Flink judges; None: it judges by no rule."""
+    kafka_credentials: Path = Path(DIRECTORY)
+    kafka_partitions: int = 1
 
 
 class Worker:
@@ -123,6 +131,7 @@ class Worker:
             Token(settings.token_file),
             self._figures.unheard,
         )
+        self._streams: Streams | None = None
         self.ports: dict[str, int] = {}
         self.started = asyncio.Event()
 
@@ -208,6 +217,7 @@ class Worker:
             )
             self._begin(rules.run(self.casebook.rules), "the watch on rules")
             self._begin(self._change_keys(change), "the change of keys")
+            self._begin_streams(judging)
             self._complaint = None
             self.started.set()
             log.info("Events of %s are judged, from the record %d on.", self.settings.namespace, judging.judged)
@@ -218,6 +228,25 @@ class Worker:
             log.error("The worker ends: %s", self._failure)
         return 1 if self._failure else 0
 
+    def _begin_streams(self, judging: Judging) -> None:
+        """Begin with the ways to and from Kafka, where there is one."""
+        settings = self.settings
+        if settings.kafka is None or settings.shard.number != 0:
+            return
+        # Whoever judges without Flink needs no client of Kafka.
+        from flywheel.fraud.streams import Streams
+
+        self._streams = Streams(
+            judging,
+            settings.kafka,
+            settings.kafka_credentials,
+            settings.data_directory,
+            settings.namespace,
+            settings.kafka_partitions,
+        )
+        self._streams.register(self._registry)
+        self._begin(self._streams.run(), "the ways to and from Kafka")
+
     async def _end(self, sites: dict[str, Site], judging: Judging, filing: Filing) -> None:
         recovered, self._complaint = self._complaint is None, "The worker is ending."
         self._figures.ready(works=False)
@@ -227,6 +256,8 @@ class Worker:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._streams is not None:
+            await self._streams.close()
         await filing.close()
         if recovered and self._failure is None:
             await judging.close()
@@ -319,7 +350,14 @@ class Worker:
         models = ModelServer(callers, judging, self._models, unread)
         models.add_to(made)
         self._admin = AdminServer(
-            callers, judging, filing, unread, self._figures.lags.p99, self._told_of_keys, models.facts
+            callers,
+            judging,
+            filing,
+            unread,
+            self._figures.lags.p99,
+            self._told_of_keys,
+            models.facts,
+            self._told_of_streams,
         )
         self._admin.add_to(made)
         erasing = EraseServer(judging, self._eraser)
@@ -355,6 +393,9 @@ class Worker:
             "takingOver": layout.taking_over,
             "warming": [] if self._change is None or layout.taking_over else [*self._change.missing],
         }
+
+    def _told_of_streams(self, campaign: str) -> dict[str, object]:
+        return self._streams.state(campaign) if self._streams else {}
 
     def _metrics(self) -> web.Application:
         async def answer(_request: web.Request) -> web.Response:

@@ -35,6 +35,7 @@ _COUNTS = (
     "failed",
 )
 _CONDITION_FIELDS = ("type", "status", "reason", "message", "observedGeneration")
+_LONGEST_ERROR = 1000
 _SHAPES: dict[str, str] = {}
 _MOST_SHAPES = 4096
 
@@ -103,8 +104,21 @@ def _status(manifest: Manifest, labels: Mapping[str, str]) -> Mapping[str, Any]:
         # What other ConfigMaps hold is large, and is our own anyway.
         return {"data": dict(manifest.get("data") or {})} if APPLIED_LABEL in labels else {}
     trimmed = _trim_status(manifest.get("status") or {})
+    if manifest["kind"] == "FlinkDeployment":
+        return {**trimmed, **_job(manifest.get("status") or {})}
     claims = (manifest.get("spec") or {}).get("volumeClaimTemplates")
     return {**trimmed, "volumeClaims": tuple(_claim(each) for each in claims)} if claims else trimmed
+
+
+def _job(status: Mapping[str, Any]) -> dict[str, str]:
+    """What the Flink Kubernetes operator says of a job."""
+    told = {
+        "jobState": (status.get("jobStatus") or {}).get("state"),
+        "lifecycleState": status.get("lifecycleState"),
+        "reconciled": (status.get("reconciliationStatus") or {}).get("state"),
+    }
+    error = str(status.get("error") or "")[:_LONGEST_ERROR]
+    return {name: _intern(str(value)) for name, value in told.items() if value} | ({"error": error} if error else {})
 
 
 def _claim(template: Manifest) -> dict[str, str]:

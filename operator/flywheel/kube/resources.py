@@ -65,7 +65,9 @@ PERSISTENT_VOLUME_CLAIM = Resource("", "v1", "PersistentVolumeClaim", "persisten
 POD = Resource("", "v1", "Pod", "pods")
 JOB = Resource("batch", "v1", "Job", "jobs")
 
-OPTIONAL = frozenset({HTTP_ROUTE, POD_MONITOR, PROMETHEUS_RULE, SCALED_OBJECT})
+FLINK_DEPLOYMENT = Resource("flink.apache.org", "v1beta1", "FlinkDeployment", "flinkdeployments")
+
+OPTIONAL = frozenset({HTTP_ROUTE, POD_MONITOR, PROMETHEUS_RULE, SCALED_OBJECT, FLINK_DEPLOYMENT})
 """The kinds that a cluster need not know."""
 CHILDREN = (
     DEPLOYMENT,
@@ -83,6 +85,7 @@ CHILDREN = (
     POD_MONITOR,
     PROMETHEUS_RULE,
     SCALED_OBJECT,
+    FLINK_DEPLOYMENT,
 )
 """The kinds that are watched: what is made for a Campaign, and what the Campaigns of a namespace share."""
 

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 
+from flywheel.fraud.outgrown import NOTHING, Outgrown
 from flywheel.fraud.workforce import ONE, Workforce
 from flywheel.kube.errors import LoginError
 from flywheel.kube.gateway import Gateway
@@ -43,7 +44,9 @@ that is broken off is taken up by whoever leads next, as after a crash.
 PATIENCE_WITH_SERVER = 10.0
 """Seconds for which an API server that does not answer may be about to: it is restarted, or a connection was cut."""
 
-MakeReconciler = Callable[[Gateway, Store, Clock, Metrics, Images, Provider, Receiver | None, Workforce], Reconciler]
+MakeReconciler = Callable[
+    [Gateway, Store, Clock, Metrics, Images, Provider, Receiver | None, Workforce, Outgrown], Reconciler
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,8 @@ class Settings:
     """Where Git servers tell of pushes."""
     workforce: Workforce = ONE
     """How many fraud workers each namespace has."""
+    outgrown: Outgrown = NOTHING
+    """How rules on fraud run in Flink."""
     health_port: int = 8081
     metrics_port: int = 8080
 
@@ -132,8 +137,9 @@ class Operator:
         self._rules = ManifestFeed(gateway, store, rules, FRAUD_RULE, namespaces)
         webhook = settings.webhook and replace(settings.webhook, leader=lambda: leadership.elsewhere)
         reconciler = make_reconciler(
-            gateway, self._store, clock, metrics, settings.images, settings.provider, webhook, settings.workforce
-        )
+            gateway, self._store, clock, metrics, settings.images, settings.provider, webhook, settings.workforce,
+            settings.outgrown,
+        )  # fmt: skip
         self._reconciler = reconciler
         self._workers = Workers(self._queue, reconciler, self._store, leadership, metrics, clock, settings.workers)
         metrics.follow_queue(lambda: self._queue.depth, lambda: self._queue.oldest)

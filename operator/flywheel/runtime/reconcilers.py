@@ -8,6 +8,7 @@ from flywheel.campaign.reconcile import CampaignReconciler
 from flywheel.campaign.stages import beginning_of
 from flywheel.campaign.testreconcile import ABTestReconciler
 from flywheel.events.reconcile import WorkerReconciler
+from flywheel.fraud.outgrown import NOTHING, Outgrown
 from flywheel.fraud.workforce import ONE, Workforce
 from flywheel.kube.gateway import Gateway
 from flywheel.kube.tokens import own_account
@@ -37,6 +38,7 @@ class Reconcilers:
         provider: Provider,
         webhook: Receiver | None = None,
         workforce: Workforce = ONE,
+        outgrown: Outgrown = NOTHING,
     ) -> None:
         self._releases = ReleaseProcess(gateway, store.touch, webhook)
         self._campaigns = CampaignReconciler(
@@ -84,6 +86,7 @@ class Reconcilers:
             on_write_skipped=metrics.observe_skipped,
             aside=asyncio.to_thread,
             workforce=workforce,
+            outgrown=outgrown,
         )
 
     async def reconcile(self, namespace: str, name: str) -> datetime | None:
