@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rehearsal.fraud_trial import TrialView
+
 Manifest = dict[str, Any]
 STOPPED = re.compile(r"([0-9,]+) of ([0-9,]+) (dishonest|honest) visits stopped")
 LEAST_STOPPED = 0.5
@@ -103,6 +105,8 @@ class FraudSeen:
 
     shadow: tuple[RuleView, ...] = ()
     """The rules while they only looked, at their end."""
+    tried: tuple[TrialView, ...] = ()
+    """The rules on what was until then."""
     enforced: tuple[RuleView, ...] = ()
     before: Stopped = Stopped()
     """Those who were stopped until the rules were enforced: nobody."""
@@ -118,6 +122,8 @@ class FraudSeen:
         found = [f"rules on fraud: {each}" for each in self.amiss]
         if self.after is None:
             return found or ["rules on fraud: they did not come to their end while the campaign was live"]
+        if not any(each.hits for each in self.tried):
+            found.append("rules on fraud: they were not tried on the past, or would have hit nobody there")
         if self.before.dishonest or self.before.honest:
             found.append(f"rules on fraud: somebody was stopped while they were in Shadow: {self.before}")
         if self.after.dishonest < LEAST_STOPPED * max(1, self.after.of_dishonest):

@@ -1,4 +1,4 @@
-"""The rules of `fraudrules.yaml` before the hunters of `hunters.yaml`: in Shadow first, then enforced."""
+"""The rules of `fraudrules.yaml` before the hunters of `hunters.yaml`: in Shadow, tried on the past, then enforced."""
 
 import asyncio
 import json
@@ -11,6 +11,7 @@ import yaml
 from tests.lab.cluster.client import Cluster, CommandFailedError
 
 from flywheel.simulation.read import read_behaviour
+from rehearsal.books import FLYWHEEL
 from rehearsal.crowd import crowd, read_report
 from rehearsal.fraud import (
     FraudSeen,
@@ -22,24 +23,27 @@ from rehearsal.fraud import (
     stopped_in_all,
     stopped_so_far,
 )
+from rehearsal.fraud_trial import TrialView, have_hit, trials_told
 from rehearsal.observer import Observer
 from rehearsal.screen import Screen
 
 EXAMPLE = Path(__file__).resolve().parents[1]
 RULES_FILE, HUNTERS_FILE = EXAMPLE / "fraudrules.yaml", EXAMPLE / "hunters.yaml"
 NAME = "hunters"
-HUNT_SECONDS = 80
+HUNT_SECONDS = 90
 SINGLES_RATE = 0.2
 """Single shoppers a second beside the groups: the crowd is there as well."""
 LOADED_SECONDS = 120.0
 """How long the worker may take from the first rule until it judges, on a node that is busy with a sale."""
 FOUND_SECONDS = 60.0
+TRIED_SECONDS = 40.0
+"""How long the event store may take until it has those whom the worker has found."""
 ENFORCED_SECONDS = 30.0
 GOING_HOME_SECONDS = 60.0
 LOOK_SECONDS = 1.0
 LINES = 400
 FINDING = ("coupon-burst", "device-farm")
-"""Rules that must have found somebody before they are enforced."""
+"""Rules that must have found somebody, and would have found somebody in the past, before they are enforced."""
 
 
 class FraudRun:
@@ -63,13 +67,14 @@ class FraudRun:
         self._say(f"kubectl apply -f fraudrules.yaml: {names}; nobody is stopped yet")
 
     async def perform(self, observer: Observer, seen: FraudSeen) -> None:
-        """Let hunters and crowds come, enforce the rules half way, and write down what was seen."""
+        """Let hunters and crowds come, try the rules on them, enforce them half way, and write down what was seen."""
         try:
             await self._until(observer, _all_loaded, LOADED_SECONDS, "rules on fraud that are judged by")
             await self._send()
             seen.shadow = await self._until(observer, _have_found, FOUND_SECONDS, "hunters that were found in Shadow")
             for view in seen.shadow:
                 self._say(str(view))
+            seen.tried = await self._try()
             await self._enforce(observer, seen)
             await self._look_back(observer, seen)
         except (TimeoutError, httpx.HTTPError, CommandFailedError, KeyError, ValueError) as problem:
@@ -84,6 +89,25 @@ class FraudRun:
             f"flywheel simulate hunters.yaml, from a Job, seed {self.seed}: a school, an office, a phone network, a"
             " family, a library; a hundred accounts, a device all night, claims in haste, a botnet, a patient one"
         )
+
+    async def _try(self) -> tuple[TrialView, ...]:
+        """Try the rules on what the event store has of this sale: whom they would have hit."""
+        asked = [FLYWHEEL, "fraud", "backtest", str(RULES_FILE), "-n", self._namespace, "--since", "1h", "-o", "json"]
+        deadline = time.monotonic() + TRIED_SECONDS
+        # Events are at the worker at once, and in the store some seconds later.
+        while not have_hit(
+            tried := trials_told(await asyncio.to_thread(self._cluster.run, asked), self.written), FINDING
+        ):
+            if time.monotonic() > deadline:
+                stand = "; ".join(map(str, tried))
+                raise TimeoutError(f"not seen within {TRIED_SECONDS:g} s: hunters in the past; {stand}")
+            await asyncio.sleep(LOOK_SECONDS)
+        self._say(
+            "flywheel fraud backtest fraudrules.yaml --since 1h: whom the rules would have hit in this sale so far"
+        )
+        for view in tried:
+            self._screen.say(f"          {view}")
+        return tried
 
     async def _enforce(self, observer: Observer, seen: FraudSeen) -> None:
         began = time.monotonic()

@@ -22,6 +22,7 @@ from rehearsal.fraud import (
     stopped_so_far,
 )
 from rehearsal.fraud_run import FINDING, HUNT_SECONDS, HUNTERS_FILE, RULES_FILE, SINGLES_RATE
+from rehearsal.fraud_trial import TrialView
 from rehearsal.play import CAMPAIGN_FILE, GOING_HOME_SECONDS
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
@@ -30,6 +31,9 @@ LOG = """
 5 s: 12 here, 30 came, 40 requests, 0 failed, 0 orders, 0.00; 0 of 9 dishonest visits stopped, 0 of 11 honest visits stopped
 10 s: 9 here, 60 came, 90 requests, 0 failed, 0 orders, 0.00; 1,002 of 1,020 dishonest visits stopped, 3 of 31 honest visits stopped
 """  # noqa: E501 - as it is printed
+
+
+TRIED = (TrialView("device-farm", "device", 40, 12, 2, 30),)
 
 
 def report(dishonest: int, honest: int) -> dict[str, Any]:
@@ -97,14 +101,16 @@ def test_whom_the_edge_stopped_is_read_from_log_and_report() -> None:
         (FraudSeen(after=Stopped(0, 0, 0, 100)), "most hunters went free"),
         (FraudSeen(after=Stopped(90, 100, 1, 100)), "the honest were harmed"),
         (FraudSeen(after=Stopped(90, 100, 0, 5)), "too few honest ones"),
+        (FraudSeen(after=Stopped(90, 100, 0, 100)), "they were not tried on the past"),
+        (FraudSeen(tried=(TrialView("burst", "address", 9),), after=Stopped(90, 100, 0, 100)), "hit nobody there"),
     ],
 )
 def test_what_was_not_seen_is_named(seen: FraudSeen, words: str) -> None:
     assert words in "; ".join(seen.problems())
 
 
-def test_all_was_seen_where_hunters_were_blocked_and_nobody_else() -> None:
-    assert FraudSeen(after=Stopped(60, 100, 0, 100)).problems() == []
+def test_all_was_seen_where_hunters_were_tried_and_blocked_and_nobody_else() -> None:
+    assert FraudSeen(tried=TRIED, after=Stopped(60, 100, 0, 100)).problems() == []
 
 
 def test_the_demos_own_hunt_shows_what_the_demo_claims() -> None:
@@ -117,7 +123,7 @@ def test_the_demos_own_hunt_shows_what_the_demo_claims() -> None:
     met.run(HUNT_SECONDS)
     fates = met.fates.report()
     counted = Stopped(fates["dishonest"]["blocked"], fates["dishonest"]["visits"], fates["honest"]["blocked"], 100)
-    assert FraudSeen(after=counted).problems() == [], fates["groups"]
+    assert FraudSeen(tried=TRIED, after=counted).problems() == [], fates["groups"]
 
 
 def test_hunters_have_their_time_while_the_sale_is_open() -> None:

@@ -11,6 +11,7 @@ from rehearsal.abtest import ABTestSeen, ABTestView, Arm
 from rehearsal.accounts import Account, Accounts
 from rehearsal.crowd import Sighting, crowd, read_progress, read_report
 from rehearsal.fraud import FraudSeen, Stopped
+from rehearsal.fraud_trial import TrialView
 from rehearsal.releases import Told
 from rehearsal.snapshot import STAGES, Autoscaler, Load, ServiceView, Snapshot
 from rehearsal.verdict import Seen
@@ -54,7 +55,7 @@ def perfect(**differently: Any) -> Seen:
     seen.accounts = Accounts(sold, Account(), sold, sold, {"orders": 4, "revenue": "4.00"})
     seen.releases = {"fix": Told("coupon 1.0.1", "coupon 1.0.1 live", asked=7)}
     seen.abtest = promoted()
-    seen.fraud = FraudSeen(after=Stopped(90, 100, 0, 80))
+    seen.fraud = FraudSeen(tried=(TrialView("burst", "address", 9, 4),), after=Stopped(90, 100, 0, 80))
     for name, value in differently.items():
         setattr(seen, name, value)
     return seen
