@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 import pytest
 from tests.bad_campaigns.table import good_campaign, read_yaml
+from tests.patience import PATIENCE
 from tests.unit.docs.pages import PAGES, ROOT, campaigns
 
 from flywheel.api import analytics, edge, route, web
@@ -28,7 +29,9 @@ def what_haproxy_says(manifest: dict[str, Any], folder: Path) -> str:
     assert campaign.spec.edge
     rendered = render(compose(campaign, campaign.spec.edge), {}, layout=Layout(run_directory=str(folder)))
     path = write_structure(rendered)
-    done = subprocess.run(["haproxy", "-c", "-f", str(path)], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(
+        ["haproxy", "-c", "-f", str(path)], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
     return done.stderr if done.returncode else ""
 
 

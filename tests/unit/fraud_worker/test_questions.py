@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
+from tests.patience import PATIENCE
 from tests.unit.edge.stand import until
 from tests.unit.fraud_worker.small_engine import SmallEngine, rule
 from tests.unit.fraud_worker.world import CAMPAIGN, KEYS, NAMESPACE, RunningWorker, bearer, fetch, operator
@@ -237,7 +238,7 @@ async def test_a_second_worker_does_not_start(worker, tmp_path):
         admin_port=0,
         lock_seconds=0.1,
     )
-    assert await asyncio.wait_for(Worker(settings, SmallEngine, fetch).run(), 10) == 1
+    assert await asyncio.wait_for(Worker(settings, SmallEngine, fetch).run(), PATIENCE) == 1
 
 
 async def test_the_figures_can_be_scraped(worker, session):

@@ -13,6 +13,7 @@ import duckdb
 import httpx
 import pytest
 from click.testing import CliRunner
+from tests.patience import PATIENCE
 from tests.ports import free_ports
 from tests.unit.store.material import DEADLINE, ROOT
 
@@ -103,7 +104,7 @@ def test_a_table_is_exported(admin: str, tmp_path: Path) -> None:
 
 
 def test_the_key_figures_are_at_hand(admin: str) -> None:
-    figures = httpx.post(f"{admin}/kpis", json={"campaign": "618", "window": "1h"}, trust_env=False, timeout=60)
+    figures = httpx.post(f"{admin}/kpis", json={"campaign": "618", "window": "1h"}, trust_env=False, timeout=PATIENCE)
     assert figures.status_code == 200, figures.text
     assert "618" in figures.text
     unknown = httpx.post(f"{admin}/kpis", json={"campaign": "nobody"}, trust_env=False)
