@@ -197,14 +197,14 @@ async def test_whoever_is_challenged_is_sent_to_the_page_until_they_have_a_pass(
         assert (await ask(stand, "/prove")).status == 200
         assert (await ask(stand, "/prove/script.js")).status == 200
         assert (await ask(stand, "/v1/p", method="POST", body=b"x")).status == 200
-        later = int(time.time()) + 60
+        later = int(time.time()) + 600
         good = sign("k1", KEY, later, SCRIPT, "")
         visitor = str(uuid.uuid4())
         assert (await ask(stand, "/coupon", Cookie=f"fw_pass={good}")).status == 200
         bad = {
             "of another address": sign("k1", KEY, later, "127.0.0.1", ""),
             "of another visitor": sign("k1", KEY, later, SCRIPT, visitor),
-            "ended": sign("k1", KEY, later - 120, SCRIPT, ""),
+            "ended": sign("k1", KEY, later - 1200, SCRIPT, ""),
             "of another key": sign("k1", b"other", later, SCRIPT, ""),
             "of an unknown key": sign("k2", KEY, later, SCRIPT, ""),
             "forged": f"k1.{later}.",

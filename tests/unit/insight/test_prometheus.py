@@ -25,7 +25,7 @@ from flywheel.insight.rules import rules
 
 HERE = Path(__file__).parent
 VARIABLES = {
-    "$__rate_interval": "10s",
+    "$__rate_interval": "20s",
     "$__range": "1m",
     "$window": "1h",
     "$service": ".*",
@@ -73,7 +73,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Clien
             "static_configs": [{"targets": [f"127.0.0.1:{exporter}"]}],
         }
         settings = {
-            "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+            "global": {"scrape_interval": "5s", "scrape_timeout": "5s", "evaluation_interval": "1s"},
             "rule_files": ["rules.yaml"],
             "scrape_configs": [scrape],
         }
@@ -92,7 +92,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Clien
                 yield client
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(20)
+            process.wait(PATIENCE)
 
 
 def answer(prometheus: httpx.Client, expression: str) -> list[dict[str, Any]]:

@@ -166,7 +166,7 @@ class WorkerProcess:
     def stop(self) -> int:
         assert self.process
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
+        return self.process.wait(PATIENCE)
 
     def engine_pid(self) -> int | None:
         """The engine's process, by its parent."""

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 from tests.patience import PATIENCE
 from tests.ports import free_ports
-from tests.unit.store.material import DEADLINE, ROOT
+from tests.unit.store.material import ROOT
 
 from flywheel.cli import main
 from flywheel.commands import forward, query_prompt
@@ -44,11 +44,11 @@ def admin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        assert process.wait(60) == 0, (directory / "log").read_text()
+        assert process.wait(PATIENCE) == 0, (directory / "log").read_text()
 
 
 def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + DEADLINE
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()
         try:
