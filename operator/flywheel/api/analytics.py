@@ -8,7 +8,7 @@ from pydantic import Field
 
 from flywheel.api.autoscaling import EventName
 from flywheel.api.durations import between
-from flywheel.api.edge import PropertyName
+from flywheel.api.edge_events import PropertyName
 from flywheel.api.kubernetes import Labels, ResourcesManifest, well_formed_keys
 from flywheel.api.model import Distinct, KeyedBy, Model, Rule
 from flywheel.api.pod_template import reserved_labels

@@ -19,6 +19,7 @@ from flywheel.campaign.fraudproof import as_it_works, rules_of
 from flywheel.campaign.fraudrules import campaigns_of, problems_of
 from flywheel.campaign.fraudshadow import watched
 from flywheel.campaign.fraudshards import Layout
+from flywheel.events.owners import deletions, owner_reference
 from flywheel.events.volumeclaim import VolumeClaim
 from flywheel.fraud import manifests
 from flywheel.fraud.compiling import ruled_of
@@ -26,7 +27,7 @@ from flywheel.fraud.kafka_manifests import with_kafka
 from flywheel.fraud.naming import RULES_KEY
 from flywheel.fraud.policy import Ruled
 from flywheel.fraud.rule import problems as unfit
-from flywheel.plan import GROUP, Deletion, LiveObject, Manifest, ObjectKey
+from flywheel.plan import Deletion, LiveObject, Manifest, ObjectKey
 
 KINDS = ("ServiceAccount", "ConfigMap", "NetworkPolicy", "Service", "PodDisruptionBudget", "StatefulSet", KIND)
 """In the order of creation."""
@@ -114,7 +115,8 @@ def plan_fraud(
     orders = {campaign: each for campaign, each in _orders(judged, held).items() if campaign in opened}
     staying = [each for each in campaigns if each.name in orders and not each.metadata.deletion_timestamp]
     if not staying:
-        return FraudPlan(delete=_deletions(live), judged=judged)
+        there = [each.metadata.uid for each in campaigns]
+        return FraudPlan(delete=deletions(there, live, KINDS), judged=judged)
     known = {each.name: each for each in campaigns}
     document = {name: msgspec.to_builtins(rules_of(known.get(name), orders[name])) for name in sorted(orders)}
     written = manifests.rules_manifest(namespace, document)
@@ -132,7 +134,7 @@ def plan_fraud(
     )
     jobs = tuple(job for each in judged for job in each.jobs)
     kept = {job_name(each.rule.name, name) for each in judged if each.ruled is None for name in known}
-    references = tuple(_reference(each) for each in staying)
+    references = tuple(owner_reference(each.name, each.metadata.uid) for each in staying)
     lists = wanted_lists(each for rules in orders.values() for each in rules)
     return FraudPlan(leftovers(live, jobs, kept), apply, references, judged, written["data"][RULES_KEY], lists, jobs)
 
@@ -202,13 +204,3 @@ def _orders(judged: Iterable[Judged], held: Held) -> dict[str, tuple[Ruled, ...]
             if last is not None:
                 orders.setdefault(campaign, {})[each.rule.name] = last
     return {campaign: tuple(rules[name] for name in sorted(rules)) for campaign, rules in orders.items()}
-
-
-def _reference(campaign: Campaign) -> Manifest:
-    uid = campaign.metadata.uid
-    return {"apiVersion": f"{GROUP}/v1alpha1", "kind": "Campaign", "name": campaign.name, "uid": uid}
-
-
-def _deletions(live: Mapping[ObjectKey, LiveObject]) -> tuple[Deletion, ...]:
-    order = sorted(live, key=lambda key: (KINDS.index(key.kind) if key.kind in KINDS else -1, key), reverse=True)
-    return tuple(Deletion(key, live[key].uid) for key in order if not live[key].deleting)

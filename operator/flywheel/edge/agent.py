@@ -13,18 +13,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from flywheel.edge import files, naming
+from flywheel.edge.bringing import Bringing
 from flywheel.edge.document import Applied, EdgeDocument, Trouble, encode
 from flywheel.edge.endpoints import Endpoints, Slots, place_all
 from flywheel.edge.enforcer import Enforcer
-from flywheel.edge.leaving import Leaving
-from flywheel.edge.livemaps import ACTIVE, LIVE_MAPS, Maps
 from flywheel.edge.quoting import DocumentProblem
 from flywheel.edge.render import Layout, Rendered, render
 from flywheel.edge.reporter import Reporter
-from flywheel.edge.runtime_api import LiveServer, Master, ReloadRefused, RuntimeApi, RuntimeApiError
-from flywheel.edge.servers import ServerState
+from flywheel.edge.runtime_api import ReloadRefused, RuntimeApiError
 from flywheel.edge.sources import TRUST_VOLUME_AFTER, Sources, parse_document
-from flywheel.edge.testmaps import RANGES, SEGMENTS
 from flywheel.kube.gateway import Gateway
 
 log = logging.getLogger(__name__)
@@ -90,18 +87,13 @@ class Agent:
             patience=TRUST_VOLUME_AFTER if gateway is not None and self._good is not None else 0.0,
         )
         self._reporter = Reporter(namespace, campaign, pod)
-        self._api = RuntimeApi(layout.stats_socket)
-        self._master = Master(layout.master_socket)
+        self._haproxy = Bringing(self.layout, enforcer, self._observer.on_reload)
         self._began = time.monotonic()
         self._endpoints: Endpoints = files.load_endpoints(self._endpoints_file)
         self._parsed: tuple[str, EdgeDocument] | None = None
         self._checked = ""
         """Text of the configuration that HAProxy's own check took last."""
         self._refused: dict[str, str] = {}
-        self._certificate_in_use: tuple[int, str] | None = None
-        self._known_maps: tuple[int, Maps] = (0, {})
-        """Process, and what its maps hold as far as we know."""
-        self._leaving = Leaving()
         self._reached = False
         self._applied_generation = ""
         self._applied_at = ""
@@ -170,11 +162,11 @@ class Agent:
                 everything = True
             self._changed.clear()
             if everything:
-                self._known_maps = (0, {})
+                self._haproxy.forget()
             pause = self._next_look() if await self._turn() else RETRY
 
     def _next_look(self) -> float:
-        left = self._leaving.ends_in(time.monotonic())
+        left = self._haproxy.leaves_in(time.monotonic())
         return LOOK if left is None else min(LOOK, left)
 
     def _remembered(self) -> EdgeDocument | None:
@@ -190,7 +182,7 @@ class Agent:
         try:
             await self._converge()
         except RuntimeApiError as error:
-            self._known_maps = (0, {})
+            self._haproxy.forget()
             self._say_of_haproxy(error)
         except OSError as error:
             self._say(Trouble(reason="VolumeUnusable", message=f"{self._run_directory} cannot be written: {error}"))
@@ -217,6 +209,7 @@ class Agent:
             self.started = True
             self._observer.on_document(document)
         await self._bring(rendered, document)
+        files.forget_structures(self.layout, rendered.structure)
         self._reached = True
         self._remember(document)
         self._done(document, problem or self._certificate_trouble(document))
@@ -304,84 +297,12 @@ class Agent:
         return Trouble(reason="CertificateUnusable", message=self.sources.certificate_problem)
 
     async def _bring(self, rendered: Rendered, document: EdgeDocument) -> None:
-        """Bring the running HAProxy to a configuration whose files are written."""
-        process = await self._api.process()
-        if process.description != rendered.structure:
-            await self._reload(rendered)
-            process = await self._api.process()
-        if process.description != rendered.structure:
-            raise RuntimeApiError(f"HAProxy runs {process.description!r} after a reload, not {rendered.structure!r}")
-        await self._bring_maps(rendered, process.pid)
-        if self._enforcer is not None:
-            await self._bring_decisions(self._enforcer, rendered, process.pid)
-        await self._bring_servers(rendered)
-        if document.tls is not None:
-            await self._bring_certificate(process.pid)
-        files.forget_structures(self.layout, rendered.structure)
-
-    async def _bring_decisions(self, enforcer: Enforcer, rendered: Rendered, pid: int) -> None:
-        if rendered.decided:
-            await enforcer.bring(Path(rendered.directory), pid)
-        else:
-            enforcer.rest()
-
-    async def _reload(self, rendered: Rendered) -> None:
-        began = time.monotonic()
+        certificate = self.sources.certificate if document.tls is not None else None
         try:
-            await self._master.reload()
+            await self._haproxy.bring(rendered, certificate)
         except ReloadRefused as error:
-            self._observer.on_reload("refused")
             self._refused[rendered.structure] = str(error)
             raise
-        except RuntimeApiError:
-            self._observer.on_reload("failed")
-            raise
-        self._observer.on_reload("ok")
-        log.info("HAProxy has the structure %s after %.2f s.", rendered.structure, time.monotonic() - began)
-
-    async def _bring_maps(self, rendered: Rendered, pid: int) -> None:
-        """Bring the maps up to date, so that no request meets a test whose ranges are not there."""
-        known = self._known_maps[1] if self._known_maps[0] == pid else {}
-        names = [name for name in LIVE_MAPS if name in rendered.maps]
-        found = {name: known[name] if name in known else await self._api.map(rendered.map_path(name)) for name in names}
-        # Until all is done, what is known is not certain.
-        self._known_maps = (0, {})
-        for name in names:
-            wanted = rendered.maps[name]
-            if name in (RANGES, SEGMENTS):
-                # Buckets of tests that go stay until nothing points to them any more.
-                wanted = {**found[name], **wanted}
-            await self._change_map(rendered, name, found, wanted)
-        for name in (SEGMENTS, RANGES):
-            await self._change_map(rendered, name, found, rendered.maps[name])
-        self._known_maps = (pid, found)
-
-    async def _change_map(self, rendered: Rendered, name: str, found: Maps, wanted: dict[str, str]) -> None:
-        if found[name] != wanted:
-            await self._api.change_map(rendered.map_path(name), found[name], wanted)
-            found[name] = dict(wanted)
-
-    async def _bring_servers(self, rendered: Rendered) -> None:
-        running = await self._api.servers()
-        active = {where.partition("|")[0] for where in rendered.maps[ACTIVE].values()}
-        changes = [
-            (backend, name, state, running.get(backend, {}).get(name))
-            for backend, servers in self._leaving.held_back(rendered.servers, running, active, time.monotonic()).items()
-            for name, state in servers.items()
-            if not _is_as_wanted(state, running.get(backend, {}).get(name))
-        ]
-        # Who comes is let in before anybody goes, or else there would be a moment with nobody.
-        for backend, name, state, found in sorted(changes, key=lambda each: not (each[2].enabled and each[2].weight)):
-            wanted = LiveServer(state.address, state.port, state.weight, state.enabled, state.watched)
-            await self._api.set_server(backend, name, wanted, found)
-
-    async def _bring_certificate(self, pid: int) -> None:
-        certificate = self.sources.certificate
-        if certificate is None or self._certificate_in_use == (pid, certificate):
-            return
-        # Also after a start of our own or of HAProxy: which certificate it has read then is not known.
-        await self._api.set_certificate(self.layout.certificate, certificate)
-        self._certificate_in_use = (pid, certificate)
 
     def _done(self, document: EdgeDocument, problem: Trouble | None) -> None:
         generation = document.generation
@@ -408,13 +329,3 @@ class Agent:
             else:
                 log.info("All is well again.")
         self._reporter.tell(self.applied)
-
-
-def _is_as_wanted(wanted: ServerState, found: LiveServer | None) -> bool:
-    if found is None or found.enabled != wanted.enabled:
-        return False
-    same_place = (found.address, found.port) == (wanted.address, wanted.port)
-    # Who is watched may be out just now. Who no longer is would stay out for ever.
-    heeded = bool(found.watched) if wanted.watched else found.up and not found.watched
-    # A free place may keep the address of the pod that left it: nobody is sent there.
-    return not wanted.enabled or (same_place and found.weight == wanted.weight and heeded)

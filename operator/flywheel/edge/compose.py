@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from flywheel.api.analytics import Analytics
 from flywheel.api.campaign import Campaign
-from flywheel.api.edge import Edge, EdgeRoute, EventDeclaration
+from flywheel.api.edge import Edge, EdgeRoute
+from flywheel.api.edge_events import EventDeclaration
 from flywheel.api.service import Service
 from flywheel.edge import document as wire
 from flywheel.edge.document import EdgeDocument

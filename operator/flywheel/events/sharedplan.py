@@ -13,10 +13,11 @@ from flywheel.events.manifests import (
     stateful_set,
 )
 from flywheel.events.naming import WORKER
+from flywheel.events.owners import deletions, owner_reference
 from flywheel.events.sharing import Read, Sharer, sharers
 from flywheel.events.volumeclaim import VolumeClaim, held_claim, is_other, wanted_claim
 from flywheel.insight.scraping import worker_monitor_manifest
-from flywheel.plan import GROUP, Deletion, LiveObject, Manifest, ObjectKey
+from flywheel.plan import Deletion, LiveObject, Manifest, ObjectKey
 
 KINDS = (
     "ServiceAccount",
@@ -81,7 +82,7 @@ def plan_worker(
     sharing = sharers(campaigns, read)
     staying = [each for each in sharing if not each.deleting]
     if not sharing:
-        return SharedPlan(delete=_deletions(campaigns, live))
+        return SharedPlan(delete=deletions([each["metadata"]["uid"] for each in campaigns], live, KINDS))
     if not staying:
         return SharedPlan()
     if held is None and any(each.settings is None for each in sharing):
@@ -94,7 +95,7 @@ def plan_worker(
         disruption_budget(namespace),
         *([worker_monitor_manifest(namespace, staying[0].monitor_labels)] if monitored else []),
     ]
-    references = tuple(owner_reference(each) for each in staying)
+    references = tuple(owner_reference(each.name, each.uid) for each in staying)
     trouble = (
         f"there is no room for the settings of {', '.join(left_out[:3])}: delete old Campaigns" if left_out else ""
     )
@@ -116,11 +117,6 @@ def stateful_set_key(namespace: str) -> ObjectKey:
 def settings_key(namespace: str) -> ObjectKey:
     """Return the address of its settings."""
     return ObjectKey("", "ConfigMap", namespace, WORKER)
-
-
-def owner_reference(sharer: Sharer) -> Manifest:
-    """Refer to one of several owners: Kubernetes deletes what they share with the last of them, us or not."""
-    return {"apiVersion": f"{GROUP}/v1alpha1", "kind": "Campaign", "name": sharer.name, "uid": sharer.uid}
 
 
 def newcomers(plan: SharedPlan, live: Mapping[ObjectKey, LiveObject]) -> tuple[str, ...]:
@@ -153,16 +149,3 @@ def _worker(
         return stateful_set(namespace, store, image, held, operator), None
     meanwhile = stateful_set(namespace, store, image, held, operator)
     return wanted, Replacement(Deletion(live.key, live.uid), claim, meanwhile)
-
-
-def _deletions(campaigns: Sequence[Manifest], live: Mapping[ObjectKey, LiveObject]) -> tuple[Deletion, ...]:
-    """Remove the worker when the Campaigns it was made for are there and do without it.
-
-    When they are gone, Kubernetes removes it. What has lost all its owners was left behind on purpose, with a Campaign
-    deleted with --cascade=orphan: its edge still delivers.
-    """
-    there = {each["metadata"]["uid"] for each in campaigns}
-    if not any(there & set(shared.sharers) for shared in live.values()):
-        return ()
-    order = sorted(live, key=lambda key: (KINDS.index(key.kind) if key.kind in KINDS else -1, key), reverse=True)
-    return tuple(Deletion(key, live[key].uid) for key in order if not live[key].deleting)

@@ -7,6 +7,8 @@ import os
 import time
 from pathlib import Path
 
+from flywheel.durable import write_durably
+
 LOCK_TIMEOUT = 15.0
 """Seconds to wait for a predecessor: its engine ends a moment after it was killed."""
 _RETRY = 0.1
@@ -78,16 +80,4 @@ def _open(directory: Path) -> int:
 def write_secret(path: Path, text: str) -> None:
     """Write a file that only we may read, whole or not at all, and on the disk when this returns."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.new")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(handle, text.encode())
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    write_durably(path, text.encode())

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from flywheel.durable import sync_directory
+
 SEGMENT_BYTES = 64 << 20
 LARGEST_RECORD = 64 << 20
 SUFFIX = ".journal"
@@ -175,11 +177,7 @@ class Journal:
         self._size = os.fstat(self._file).st_size
         if start not in self._starts:
             self._starts.append(start)
-        folder = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_directory(self._directory)
 
     def _path(self, start: int) -> Path:
         return self._directory / f"{start:020d}{SUFFIX}"

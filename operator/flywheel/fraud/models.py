@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import logging
-import os
 import threading
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from flywheel.durable import UNFINISHED, write_durably
 from flywheel.fraud.modelfacts import DIGEST, LARGEST, ModelFacts
 from flywheel.fraud.modelfile import UnfitModel
 
@@ -36,7 +36,7 @@ class Models:
         """
         self._directory = directory
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for unfinished in directory.glob("*.new"):
+        for unfinished in directory.glob(f"*{UNFINISHED}"):
             unfinished.unlink()
         self._loaded: dict[str, LoadedModel] = {}
         self._failed: set[str] = set()
@@ -68,22 +68,7 @@ class Models:
         Raises:
             OSError: It could not be written.
         """
-        path = self._path(digest)
-        temporary = path.with_suffix(".new")
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            rest = memoryview(data)
-            while rest:
-                rest = rest[os.write(handle, rest) :]
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        temporary.replace(path)
-        folder = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_durably(self._path(digest), data)
         self._failed.discard(digest)
         self._forget({digest, *wanted})
         self.open([digest])

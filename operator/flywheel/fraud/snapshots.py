@@ -1,9 +1,10 @@
 """The snapshots of a worker on its volume: whole or not there, and the last two are kept. All of it blocks."""
 
-import os
 import re
 import zlib
 from pathlib import Path
+
+from flywheel.durable import UNFINISHED, write_durably
 
 KEPT = 2
 """The last may be damaged by a disk that loses what it has confirmed."""
@@ -23,7 +24,7 @@ class Snapshots:
         """
         self._directory = directory
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for unfinished in directory.glob("*.new"):
+        for unfinished in directory.glob(f"*{UNFINISHED}"):
             unfinished.unlink()
 
     def positions(self) -> list[int]:
@@ -47,23 +48,7 @@ class Snapshots:
         Raises:
             OSError: It could not be written; those before it are as they were.
         """
-        path = self._path(position)
-        temporary = path.with_suffix(".new")
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            for part in (zlib.crc32(content).to_bytes(_CHECKSUM, "little"), content):
-                rest = memoryview(part)
-                while rest:
-                    rest = rest[os.write(handle, rest) :]
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        temporary.replace(path)
-        folder = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_durably(self._path(position), zlib.crc32(content).to_bytes(_CHECKSUM, "little"), content)
 
     def forget(self) -> int:
         """Forget all but the last ones; give the position from which on the journal is needed.

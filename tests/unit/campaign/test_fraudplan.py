@@ -94,10 +94,22 @@ def test_without_rules_the_worker_goes_the_last_made_first() -> None:
         ObjectKey("", "Service", "shop", "flywheel-fraud"),
         ObjectKey("apps", "StatefulSet", "shop", "flywheel-fraud"),
     ]
-    live = {key: LiveObject(key, f"uid-{key.kind}", 1, 1, "", "", "", "", False) for key in keys}
+    live = {key: made_for(key, f"uid-of-{SHOP}") for key in keys}
     plan = plan_fraud("shop", (), (campaign(),), {SHOP}, live, "image", {}, NOW)
     assert [each.key.kind for each in plan.delete] == ["StatefulSet", "Service"]
     assert plan.apply == ()
+
+
+def made_for(key: ObjectKey, *campaigns: str) -> LiveObject:
+    return LiveObject(key, f"uid-{key.kind}", 1, 1, "", "", "", "", False, sharers=campaigns)
+
+
+def test_a_worker_that_was_left_behind_on_purpose_stays() -> None:
+    """With --cascade=orphan its owners are gone, and its edge still sends."""
+    key = ObjectKey("apps", "StatefulSet", "shop", "flywheel-fraud")
+    for owners in ((), ("uid-of-one-that-is-gone",)):
+        plan = plan_fraud("shop", (), (campaign(),), {SHOP}, {key: made_for(key, *owners)}, "image", {}, NOW)
+        assert (plan.delete, plan.apply) == ((), ())
 
 
 def test_for_a_campaign_that_goes_no_worker_is_made() -> None:

@@ -77,9 +77,15 @@ async def test_a_rule_that_cannot_be_read_takes_the_worker_from_nobody(whole: bo
     rule["metadata"] |= {"uid": "uid-of-rule"}
     if not whole:
         rule["spec"]["condition"] = {"unheard": {"of": 1}}
-    world = World(rule)
+    other = {
+        "apiVersion": "flywheel.dev/v1alpha1",
+        "kind": "Campaign",
+        "metadata": {"name": "other", "namespace": "shop", "uid": "uid"},
+        "spec": {"services": [{"name": "web", "image": "shop/web:1", "port": 8080}]},
+    }
+    world = World(rule, campaigns=(other,))
     await reconcile(world)
-    assert (WORKER in world.deleted) is whole, "without a campaign a rule that can be read needs no worker"
+    assert (WORKER in world.deleted) is whole, "without its campaign a rule that can be read needs no worker"
     [status] = world.statuses
     [stalled] = [each for each in status["conditions"] if each["type"] == "Stalled"]
     assert stalled["status"] == "True"

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 import urllib3
+from tests.patience import PATIENCE
 
 from flywheel.net import (
     AddressRefusedError,
@@ -200,19 +201,18 @@ def drip() -> Iterator[int]:
 
 
 def test_urllib3_is_cut_off_when_time_is_up_whatever_the_server_does(drip: int) -> None:
-    pools = CheckedPools(deadline=time.monotonic() + 60, allow_loopback=True)
+    # The deadline itself is far away, and the server never ends.
+    pools = CheckedPools(deadline=time.monotonic() + 86_400, allow_loopback=True)
     response = pools.urlopen("GET", f"http://127.0.0.1:{drip}/", preload_content=False)
     threading.Timer(0.2, pools.abort).start()
-    before = time.monotonic()
     with pytest.raises(urllib3.exceptions.HTTPError):
         response.read(1_000_000)
-    assert time.monotonic() - before < 5
     pools.close()
 
 
 def test_urllib3_connects_to_the_address_that_was_checked(drip: int, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = _answer_with(monkeypatch, ["127.0.0.1"], ["169.254.169.254"])
-    pools = CheckedPools(deadline=time.monotonic() + 60, allow_loopback=True)
+    pools = CheckedPools(deadline=time.monotonic() + PATIENCE, allow_loopback=True)
     response = pools.urlopen("GET", f"http://git.example:{drip}/", preload_content=False)
     assert response.status == 200
     assert asked == ["git.example"]
@@ -222,7 +222,7 @@ def test_urllib3_connects_to_the_address_that_was_checked(drip: int, monkeypatch
 
 def test_urllib3_refuses_before_it_connects(monkeypatch: pytest.MonkeyPatch) -> None:
     _answer_with(monkeypatch, ["169.254.169.254"])
-    pools = CheckedPools(deadline=time.monotonic() + 60, allow_loopback=True)
+    pools = CheckedPools(deadline=time.monotonic() + PATIENCE, allow_loopback=True)
     with pytest.raises(AddressRefusedError):
         pools.urlopen("GET", "http://git.example/")
     pools.close()

@@ -55,7 +55,7 @@ def name(content: bytes) -> bytes:
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).digest()
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     contents=st.lists(st.binary(max_size=200), min_size=1, max_size=8),
     repeats=st.integers(1, 300),
@@ -167,7 +167,7 @@ def test_orders_that_are_a_bomb_themselves_are_refused(tmp_path: Path) -> None:
         unpack(pack_of(blob(BASE), entry), tmp_path, PackLimits(10, 1 << 20))
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(place=st.integers(12, 10_000), byte=st.integers(0, 255))
 def test_any_other_byte_gives_an_error_or_the_same_names(
     place: int, byte: int, tmp_path_factory: pytest.TempPathFactory

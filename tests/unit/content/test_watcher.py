@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.git_server import GitServer
+from tests.patience import PATIENCE
 from tests.unit.content.repositories import Repository
 
 from flywheel.release.content.resolve import Resolver
@@ -18,7 +19,6 @@ from flywheel.release.content.source import GitSource
 from flywheel.release.content.watcher import ContentWatcher, repository_key
 
 HOUR = 3600.0
-PATIENCE = 15.0
 
 
 async def no_secret(_: str, __: str) -> Mapping[str, bytes] | None:
@@ -58,7 +58,9 @@ def clock() -> Clock:
 
 @pytest.fixture
 def watcher(clock: Clock) -> ContentWatcher:
-    return ContentWatcher(no_secret, Resolver(seconds=5, allow_loopback=True), clock=clock, dice=random.Random(1))
+    return ContentWatcher(
+        no_secret, Resolver(seconds=PATIENCE, allow_loopback=True), clock=clock, dice=random.Random(1)
+    )
 
 
 def commit_of(watcher: ContentWatcher, source: GitSource, interval: float = HOUR) -> str | None:

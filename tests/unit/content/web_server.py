@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.patience import PATIENCE
 from tests.ports import free_port
 
 from flywheel.release.content.serve import ServeOptions
 
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin") or "nginx"
-PATIENCE = 20.0
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Site:
         self.options = options
 
     def ask(self, path: str, method: str = "GET", body: bytes | None = None, **headers: str) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.options.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.options.port, timeout=PATIENCE)
         with contextlib.closing(connection):
             connection.putrequest(method, path, skip_accept_encoding=True)
             for name, value in headers.items():

@@ -14,6 +14,7 @@ import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from tests.patience import PATIENCE
 from tests.ports import free_port
 
 from flywheel.edge.agent import Agent, Observer
@@ -33,8 +34,6 @@ from flywheel.edge.document import Test as Trial
 from flywheel.edge.enforcer import Enforcer
 from flywheel.edge.render import Layout
 from flywheel.edge.runtime_api import RuntimeApi
-
-PATIENCE = 45.0
 
 
 async def until(holds: Callable[[], bool | Awaitable[bool]], what: str, patience: float = PATIENCE) -> None:

@@ -6,6 +6,7 @@ import uuid
 from pathlib import Path
 
 import pytest
+from tests.patience import PATIENCE
 from tests.unit.edge.stand import Connection, Edge, document, edge, live, until
 
 from flywheel.edge.document import Block, Limits
@@ -217,8 +218,7 @@ async def test_a_websocket_may_still_be_opened(tmp_path: Path) -> None:
 
 
 async def test_slow_clients_are_shown_out_and_slow_services_are_waited_for(tmp_path: Path) -> None:
-    limits = Limits(client_timeout=0.4, server_timeout=2.0)
-    async with edge(tmp_path, document(limits=limits)) as stand:
+    async with edge(tmp_path, document(limits=Limits(client_timeout=0.4, server_timeout=PATIENCE))) as stand:
         service = stand.services["web-blue"]
 
         async def trickle(head: bytes) -> int:
@@ -240,8 +240,10 @@ async def test_slow_clients_are_shown_out_and_slow_services_are_waited_for(tmp_p
         assert service.requests == 0
         service.delay = 1.0
         assert (await stand.ask("/", method="POST", body=b"x")).status == 200, "the client had nothing more to say"
-        service.delay = 3.0
+        await stand.give(document(limits=Limits(client_timeout=0.4, server_timeout=0.5)))
+        service.hold = asyncio.Event()
         assert (await stand.ask("/")).status == 504
+        service.hold.set()
 
 
 async def _status(connection: Connection, visitor: str = "") -> int:
@@ -256,21 +258,28 @@ def bad_visitor() -> str:
 async def test_blocks_come_and_go_on_open_connections(tmp_path: Path, bad_visitor: str) -> None:
     async with edge(tmp_path) as stand:
         mine, other = await stand.connect(), await stand.connect(source="127.0.5.9")
-        soon = int(time.time()) + 3
-        blocks = (
-            Block(kind="address", value="127.0.4.0/23", until=soon + 100),
-            Block(kind="address", value="127.0.5.9", until=soon - 100),
-            Block(kind="visitor", value=bad_visitor, until=soon),
-            Block(kind="visitor", value="no visitor of ours; add map", until=soon),
-        )
+        later = int(time.time()) + 1000
         assert stand.document is not None
-        await stand.give(live(stand.document, blocks=blocks))
+
+        async def give(until: int) -> None:
+            blocks = (
+                Block(kind="address", value="127.0.4.0/23", until=later),
+                Block(kind="address", value="127.0.5.9", until=later - 2000),
+                Block(kind="visitor", value=bad_visitor, until=until),
+                Block(kind="visitor", value="no visitor of ours; add map", until=until),
+            )
+            assert stand.document is not None
+            await stand.give(live(stand.document, blocks=blocks))
+
+        await give(later)
         assert [await _status(mine), await _status(mine, bad_visitor), await _status(other)] == [200, 403, 403]
         assert (await stand.record(st=403))["rf"] == "blocked"
 
         async def is_over() -> bool:
             return await _status(mine, bad_visitor) == 200
 
+        soon = int(time.time()) + 2
+        await give(soon)
         await until(is_over, "the block of the visitor has ended by itself")
         assert time.time() >= soon
         await stand.give(live(stand.document, blocks=()))

@@ -7,9 +7,10 @@ from typing import Any, get_args
 
 import pytest
 from tests.bad_campaigns.table import good_campaign, read_yaml
+from tests.patience import PATIENCE
 from tests.unit.docs.pages import PAGES, ROOT, campaigns
 
-from flywheel.api import analytics, edge, route, web
+from flywheel.api import analytics, edge_events, route, web
 from flywheel.api.load import load_campaign
 from flywheel.edge.compose import compose
 from flywheel.edge.files import write_structure
@@ -28,7 +29,9 @@ def what_haproxy_says(manifest: dict[str, Any], folder: Path) -> str:
     assert campaign.spec.edge
     rendered = render(compose(campaign, campaign.spec.edge), {}, layout=Layout(run_directory=str(folder)))
     path = write_structure(rendered)
-    done = subprocess.run(["haproxy", "-c", "-f", str(path)], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(
+        ["haproxy", "-c", "-f", str(path)], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
     return done.stderr if done.returncode else ""
 
 
@@ -61,7 +64,7 @@ def test_haproxy_takes_every_text_that_a_spec_may_hold(seed: int, tmp_path: Path
         "cookie": odd(web.CookieName, "c", most=2),
         "granted": several(web.CookieValue, 12),
     }
-    spec["events"]["writeKeys"] = [odd(edge.WriteKey, most=3)]
+    spec["events"]["writeKeys"] = [odd(edge_events.WriteKey, most=3)]
     measured["channels"][0] |= {
         "utmSource": several(analytics.MarkValue, 32),
         "utmMedium": several(analytics.MarkValue, 32),

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from tests.patience import PATIENCE
 from tests.unit.edge.stand import Connection, Edge, certificate, document, edge, live, new_agent, until
 from tests.unit.edge.test_live import FAST, load
 
@@ -274,7 +275,7 @@ async def test_a_pod_drains_without_losing_a_request(tmp_path: Path) -> None:
         await until(is_shut, "no new connection is taken")
         service.hold.set()
         assert [(await each).status for each in waiting] == [200, 200]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await stand.process.wait()
 
 

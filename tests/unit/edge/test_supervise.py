@@ -1,6 +1,7 @@
 import asyncio
 
 import pytest
+from tests.patience import PATIENCE
 
 from flywheel.edge.counts import parse_counts
 from flywheel.edge.runtime_api import RuntimeApiError
@@ -20,7 +21,7 @@ async def test_a_task_that_fails_is_started_again_and_disturbs_no_other():
 
     other = supervisor.start("other", asyncio.Event().wait)
     supervisor.start("first", fails_twice)
-    await asyncio.wait_for(done.wait(), 10)
+    await asyncio.wait_for(done.wait(), PATIENCE)
     assert not other.done()
     assert not supervisor.given_up.is_set()
     await supervisor.stop()
@@ -34,7 +35,7 @@ async def test_a_task_that_cannot_be_revived_is_named():
         raise ValueError("the reason")
 
     supervisor.start("delivery", fails)
-    await asyncio.wait_for(supervisor.given_up.wait(), 10)
+    await asyncio.wait_for(supervisor.given_up.wait(), PATIENCE)
     assert supervisor.reason == "the delivery failed 3 times in a row: the reason"
 
 

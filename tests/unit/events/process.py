@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from socket import SOCK_DGRAM
 
+from tests.patience import PATIENCE
 from tests.ports import free_port
 from tests.unit.events.world import document
 
@@ -45,7 +46,7 @@ class Sidecar:
             )  # fmt: skip
 
     async def listening(self) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 with contextlib.suppress(OSError):
                     _, writer = await asyncio.open_connection("127.0.0.1", self.collect)
@@ -60,7 +61,7 @@ class Sidecar:
 
     async def stop(self, sent: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(sent)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             return await self.process.wait()
 
     def said(self) -> str:

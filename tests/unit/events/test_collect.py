@@ -10,6 +10,7 @@ import os
 import aiohttp
 import pytest
 from aiohttp import web
+from tests.patience import PATIENCE
 from tests.unit.events.world import KEY, NOW, as_json, compressed, document, track, until
 
 from flywheel.events import collect
@@ -270,7 +271,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for(tmp_path):
     async with serving(tmp_path, patience=0.1) as site:
         reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
         writer.write(b"POST /v1/track HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 1000\r\n\r\n{")
-        assert b"408" in await asyncio.wait_for(reader.readline(), 10)
+        assert b"408" in await asyncio.wait_for(reader.readline(), PATIENCE)
         writer.close()
 
 

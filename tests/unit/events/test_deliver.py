@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from tests.patience import PATIENCE
 from tests.unit.events.world import Store, event_row, lines, seeded, until
 
 from flywheel.events import deliver
@@ -42,7 +43,7 @@ class Bench:
 
     async def finish(self) -> None:
         self.delivery.flush()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await self.task
 
     async def close(self) -> None:

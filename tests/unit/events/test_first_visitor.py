@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from tests.patience import PATIENCE
 from tests.unit.events.test_collect import HOST, Site
 from tests.unit.events.world import KEY, document, event_row, track
 
@@ -24,7 +25,7 @@ class Worker:
 
     def __init__(self, token: Path) -> None:
         self.says: object = {"visitor": FIRST}
-        self.status, self.waits = 200, 0.0
+        self.status, self.silent = 200, False
         self.asked: list[object] = []
         token.write_text("the token\n")
         self.token = token
@@ -32,7 +33,8 @@ class Worker:
     async def answer(self, request: web.Request) -> web.Response:
         assert request.headers["Authorization"] == "Bearer the token"
         self.asked.append(await request.json())
-        await asyncio.sleep(self.waits)
+        if self.silent:
+            await asyncio.Event().wait()
         return web.json_response(self.says, status=self.status)
 
     async def start(self) -> None:
@@ -54,7 +56,7 @@ async def worker(tmp_path: Path):
 
 @contextlib.asynccontextmanager
 async def asking(worker: Worker, **options):
-    finder = FirstVisitors(lambda: worker.url, worker.token, **options)
+    finder = FirstVisitors(lambda: worker.url, worker.token, **{"timeout": PATIENCE, **options})
     try:
         yield finder
     finally:
@@ -82,10 +84,10 @@ async def test_whom_nobody_knows_is_the_first_until_the_store_says_otherwise(wor
 @pytest.mark.parametrize("trouble", ["slow", "refused", "nonsense", "evil", "away"])
 async def test_a_failure_is_no_answer_and_the_store_is_left_in_peace(worker: Worker, trouble: str) -> None:
     now = 0.0
-    async with asking(worker, timeout=0.1, clock=lambda: now) as finder:
+    async with asking(worker, clock=lambda: now) as finder:
         match trouble:
             case "slow":
-                worker.waits = 0.5
+                worker.silent, finder._timeout = True, 0.1
             case "refused":
                 worker.status = 503
             case "nonsense":
@@ -100,7 +102,8 @@ async def test_a_failure_is_no_answer_and_the_store_is_left_in_peace(worker: Wor
             assert await finder.find("bob", OWN) is None
             assert len(worker.asked) == before
             now += first_visitor.REST + 1
-        worker.status, worker.says, worker.waits = 200, {"visitor": FIRST}, 0.0
+        worker.status, worker.says, worker.silent = 200, {"visitor": FIRST}, False
+        finder._timeout = PATIENCE
         worker.token.write_text("the token")
         assert await finder.find("bob", OWN) == FIRST
 
@@ -109,8 +112,7 @@ async def test_no_more_than_a_few_ask_at_once_and_what_is_known_stays_bounded(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(first_visitor, "MOST_KNOWN", 3)
-    worker.waits = 0.1
-    async with asking(worker, timeout=5.0) as finder:
+    async with asking(worker) as finder:
         found = await asyncio.gather(*(finder.find(f"u{each}", OWN) for each in range(30)))
         assert found.count(FIRST) == first_visitor.AT_ONCE
         assert found.count(None) == 30 - first_visitor.AT_ONCE
@@ -139,12 +141,11 @@ def test_the_cookie_is_like_that_of_the_visitor() -> None:
 
 
 @contextlib.asynccontextmanager
-async def site_with(worker: Worker, directory: Path, **options):
-    site = Site(directory, **options)
-    site.collector = Collector(
-        site.spool, site.meters, first_visitors=FirstVisitors(lambda: worker.url, worker.token, timeout=0.2)
-    )
-    site.collector.use_document(document(**options))
+async def site_with(worker: Worker, directory: Path, within: float = PATIENCE):
+    site = Site(directory)
+    first_visitors = FirstVisitors(lambda: worker.url, worker.token, timeout=within)
+    site.collector = Collector(site.spool, site.meters, first_visitors=first_visitors)
+    site.collector.use_document(document())
     await site.start()
     try:
         yield site
@@ -191,8 +192,8 @@ async def test_nobody_else_does(worker: Worker, tmp_path: Path, body: dict, head
 
 
 async def test_a_store_that_is_slow_fails_no_call(worker: Worker, tmp_path: Path) -> None:
-    worker.waits = 1.0
-    async with site_with(worker, tmp_path / "spool") as site:
+    worker.silent = True
+    async with site_with(worker, tmp_path / "spool", within=0.1) as site:
         status, answer, headers = await site.call("/v1/track", identified(1), **BROWSER)
         assert (status, answer) == (200, {"success": True})
         assert "Set-Cookie" not in headers

@@ -7,6 +7,7 @@ from collections import Counter
 
 import aiohttp
 import pytest
+from tests.patience import PATIENCE
 from tests.unit.events.process import Sidecar
 from tests.unit.events.world import KEY, Store, as_json, seeded, track, until
 
@@ -38,7 +39,7 @@ class Client:
         self.number = 0
 
     async def run(self) -> None:
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE)) as session:
             while True:
                 events = [track(self.number + each) for each in range(20)]
                 self.number += len(events)

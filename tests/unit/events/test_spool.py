@@ -4,6 +4,7 @@ import resource
 import threading
 
 import pytest
+from tests.patience import PATIENCE
 from tests.unit.events.world import event_row, lines
 
 from flywheel.events.segments import Segments
@@ -105,7 +106,7 @@ async def test_a_repetition_waits_for_what_it_repeats(spool, monkeypatch):
     go = threading.Event()
 
     def fail(_self: Segments, _data: bytes) -> None:
-        go.wait(10)
+        go.wait(PATIENCE)
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(Segments, "append", fail)

@@ -6,6 +6,7 @@ import dataclasses
 import json
 
 from aiohttp import web
+from tests.patience import PATIENCE
 from tests.unit.edge import stand
 from tests.unit.events.world import KEY, as_json, track
 
@@ -14,7 +15,7 @@ from flywheel.edge.counts import worker_counts
 from flywheel.edge.document import Collect, EdgeDocument
 from flywheel.events.access_log import AccessLog
 from flywheel.events.collect import Collector
-from flywheel.events.losses import LASTING
+from flywheel.events.losses import LASTING, WorkerCount
 from flywheel.events.meters import Meters
 from flywheel.events.script import Script
 from flywheel.events.spool import Spool
@@ -32,7 +33,7 @@ class Pod:
     async def rows(self, table: str, count: int) -> list[dict]:
         """Wait for so many rows, and give them."""
         found: list[dict] = []
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while len(found) < count:
                 await self.log.flush()
                 while batch := await self.spool.next_batch(table):
@@ -41,9 +42,24 @@ class Pod:
                 await asyncio.sleep(0.01)
         return found
 
+    async def at_rest(self) -> None:
+        """Wait until HAProxy has ended and logged all that was asked, and what it sent here is read."""
+
+        async def is_at_rest() -> bool:
+            return all(not each.connections for each in (await self._counts()).values())
+
+        await stand.until(is_at_rest, "no connection is open")
+        for _ in range(100):
+            # One record is read in each turn of the loop.
+            await asyncio.sleep(0)
+
+    async def _counts(self) -> dict[int, WorkerCount]:
+        return await worker_counts(self.edge.layout.stats_socket)
+
     async def lost(self) -> float:
+        await self.at_rest()
         for _ in range(LASTING):
-            await self.log.compare(await worker_counts(self.edge.layout.stats_socket))
+            await self.log.compare(await self._counts())
         return self.meters.log_lost.values[()]
 
 
@@ -123,6 +139,7 @@ async def test_records_that_nobody_reads_are_counted(tmp_path):
         site.log.stop_listening()
         for _ in range(7):
             await site.edge.ask("/")
+        await site.at_rest()
         await site.log.listen(port)
         await site.edge.ask("/")
         await site.rows("requests", 1)

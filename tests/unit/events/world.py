@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
+from tests.patience import PATIENCE
 
 from flywheel.edge.document import (
     ChannelRule,
@@ -210,7 +211,7 @@ class Store:
         return web.json_response({"stored": stored, "duplicates": len(rows) - stored, "refused": 0})
 
 
-async def until(done: Any, what: str, limit: float = 20.0) -> None:
+async def until(done: Any, what: str, limit: float = PATIENCE) -> None:
     """Wait until `done()` is true."""
     async with asyncio.timeout(limit) as scope:
         while not done():

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from click.testing import CliRunner, Result
+from tests.patience import PATIENCE
 from tests.unit.fraud_worker.test_embedded import ruled
 from tests.unit.fraud_worker.test_proof_worker import document
 from tests.unit.fraud_worker.world import CAMPAIGN, KEYS, bearer, operator
@@ -23,8 +24,6 @@ from flywheel.commands.fraud_access import JUDGE
 from flywheel.fraud.batch import encode, pack
 from flywheel.fraud.embedded import compile_once
 from flywheel.fraud.words import Event
-
-PATIENCE = 60.0
 
 
 class Worker:

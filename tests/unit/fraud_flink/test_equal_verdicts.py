@@ -22,7 +22,7 @@ from flywheel.fraud.words import Verdict
 
 SERVER = Path(__file__).parent / "flink_server.py"
 LOG = events(seed=618)
-RUNS_WITHIN = 900
+RUNS_WITHIN = 3600
 PARALLEL = {"both", "steps", "money-capped", "hops"}
 """Rules that are judged by two tasks at once."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from tests.patience import PATIENCE
 from tests.ports import free_port
 from tests.unit.edge.stand import until
 from tests.unit.events.process import MAIN
@@ -75,10 +76,10 @@ async def test_whatever_moment_it_is_killed_at_the_verdicts_are_those_of_one_tha
             await worker.kill()
             await worker.start()
             if chance.random() < 0.7:
-                await until(worker.is_ready, "the worker is back", 30)
+                await until(worker.is_ready, "the worker is back")
         visiting.cancel()
-        await until(worker.is_ready, "the worker is back", 30)
-        await until(lambda: meters.sent.values.get((worker.url,)) == len(given), "all is judged", 60)
+        await until(worker.is_ready, "the worker is back")
+        await until(lambda: meters.sent.values.get((worker.url,)) == len(given), "all is judged")
         task.cancel()
     expected = Desk(CAMPAIGN, SmallEngine(CAMPAIGN, ALONE))
     expected.engine.load(json.dumps(RULES).encode())
@@ -88,7 +89,7 @@ async def test_whatever_moment_it_is_killed_at_the_verdicts_are_those_of_one_tha
             [event_of(row, address)], lambda _, ruling: said.add((ruling.verdict.rule, ruling.verdict.event))
         )
     archive = Archive(tmp_path / "volume/verdicts.sqlite")
-    await until(lambda: archive.count() >= len(said), "all verdicts are kept", 30)
+    await until(lambda: archive.count() >= len(said), "all verdicts are kept")
     kept = [(each.rule, each.event) for each in archive.latest(CAMPAIGN, 10**9)]
     assert sorted(kept) == sorted(said), "each of them once"
     archive.close()
@@ -125,7 +126,7 @@ async def test_the_command_runs_a_worker_with_the_engine_that_it_is_given(tmp_pa
     journal = tmp_path / "volume" / "journal"
     await until(lambda: bool(list(journal.glob("*.journal"))), "the rules are written down")
     process.terminate()
-    assert await asyncio.wait_for(process.wait(), 20) == 0
+    assert await asyncio.wait_for(process.wait(), PATIENCE) == 0
     assert Journal(journal).position == 1
 
 
@@ -137,7 +138,7 @@ async def test_a_second_worker_on_the_same_volume_does_not_write(tmp_path: Path)
     second = Process(tmp_path, rules=RULES)
     await second.start()
     assert second.process
-    assert await asyncio.wait_for(second.process.wait(), 20) == 1
+    assert await asyncio.wait_for(second.process.wait(), PATIENCE) == 1
     assert "belongs to another worker" in (tmp_path / "log").read_text()
     after = {each: each.read_bytes() for each in (tmp_path / "volume").rglob("*.journal") if each.is_file()}
     assert {each: before[each] for each in after} == after

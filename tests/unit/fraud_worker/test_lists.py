@@ -438,7 +438,7 @@ async def test_killed_at_any_moment_the_process_has_its_lists_and_says_the_same(
     worker = Process(tmp_path, "flywheel.fraud.embedded:make_engine")
     (tmp_path / "rules.json").write_bytes(document(rule))
     await worker.start()
-    await until(worker.is_ready, "the worker is there", 60)
+    await until(worker.is_ready, "the worker is there")
     expected = Casebook(make_engine, Shard())
     do(expected, RulesRecord(document(rule)))
     async with aiohttp.ClientSession() as session:
@@ -463,7 +463,7 @@ async def test_killed_at_any_moment_the_process_has_its_lists_and_says_the_same(
             if number % 4 == 0:
                 await worker.kill()
                 await worker.start()
-                await until(worker.is_ready, "the worker is back", 60)
+                await until(worker.is_ready, "the worker is back")
     found = await worker.state()
     await worker.kill()
     told = found["campaigns"][CAMPAIGN]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import yaml
+from tests.patience import PATIENCE
 from tests.unit.docs.pages import ROOT
 
 from flywheel.api.load import load_fraudrule
@@ -19,7 +20,7 @@ EXAMPLE = ROOT / "examples/fraud-model"
 
 def trained(*arguments: str) -> str:
     command = [sys.executable, str(EXAMPLE / "train.py"), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE).stdout
 
 
 def test_the_example_trains_a_model_for_its_rule(tmp_path: Path):

@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import numpy as np
 import pytest
+from tests.patience import PATIENCE
 from tests.unit.edge.stand import until
 from tests.unit.fraud import trained
 from tests.unit.fraud_worker.test_embedded import BEGAN, BLOCK, document, ruled
@@ -270,7 +271,7 @@ async def test_questions_are_answered_while_a_slow_model_thinks(tmp_path: Path, 
 
     def think(_: str, rows: Any) -> Any:
         entered.set()
-        assert leave.wait(10)
+        assert leave.wait(PATIENCE)
         return np.full(len(rows), 0.9)
 
     monkeypatch.setattr(models, "score", think)

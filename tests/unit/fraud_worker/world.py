@@ -13,6 +13,7 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
+from tests.patience import PATIENCE
 from tests.ports import free_port
 from tests.unit.edge import stand
 from tests.unit.events.world import as_json
@@ -96,7 +97,7 @@ class RunningWorker:
         )
         self.worker = Worker(settings, self.make_engine, fetch)
         self.task = asyncio.create_task(self.worker.run())
-        await asyncio.wait_for(self.worker.started.wait(), 10)
+        await asyncio.wait_for(self.worker.started.wait(), PATIENCE)
         await stand.until(lambda: bool(self.worker.casebook.generation), "the rules are loaded")
 
     def is_listening(self) -> bool:
@@ -105,7 +106,7 @@ class RunningWorker:
 
     async def stop(self) -> int:
         self.worker.stop()
-        return await asyncio.wait_for(self.task, 10)
+        return await asyncio.wait_for(self.task, PATIENCE)
 
     @property
     def admin(self) -> str:
@@ -150,7 +151,7 @@ class Pod:
         async def is_so() -> bool:
             return (await self.ask(path, source)).status == status
 
-        await stand.until(is_so, f"{source} is refused at {path}", 5.0)
+        await stand.until(is_so, f"{source} is refused at {path}")
 
 
 @contextlib.asynccontextmanager

@@ -29,7 +29,8 @@ async def clients() -> AsyncIterator[Clients]:
 
 
 async def measured(clients: Clients, address: str, edge: str = "", **fields: Any) -> Measurement:
-    found = await measure_http(read(HttpGate, **fields), target(address, edge), clients.plain)
+    gate = read(HttpGate, **{"requestTimeout": "30s", **fields})
+    found = await measure_http(gate, target(address, edge), clients.plain)
     assert len(found.message) <= LONGEST_MESSAGE
     return found
 

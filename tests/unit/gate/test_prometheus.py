@@ -17,6 +17,7 @@ import httpx
 import pytest
 import yaml
 from aiohttp import web
+from tests.patience import PATIENCE
 from tests.ports import free_port
 from tests.unit.gate.measuring import NOW, own_certificate, read, serving, talking, target
 
@@ -26,7 +27,6 @@ from flywheel.release.gate.calls import Clients
 from flywheel.release.gate.measurement import LONGEST_MESSAGE, Measurement, Outcome
 from flywheel.release.gate.prometheus import measure_prometheus
 
-DEADLINE = 45.0
 # Two slots of which green fails five times as often; a third slot whose name wants to break out of its text.
 ODD = 'x"} or vector(1) # \\ 券'
 METRICS = """\
@@ -59,7 +59,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     exporter = ThreadingHTTPServer(("127.0.0.1", 0), Exporter)
     threading.Thread(target=exporter.serve_forever, daemon=True).start()
     settings = {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+        "global": {"scrape_interval": "5s", "scrape_timeout": "5s"},
         "scrape_configs": [
             {"job_name": "slots", "static_configs": [{"targets": [f"127.0.0.1:{exporter.server_port}"]}]}
         ],
@@ -79,13 +79,13 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.wait(PATIENCE)
         exporter.shutdown()
         exporter.server_close()
 
 
 def _await_samples(address: str, log: Path) -> None:
-    deadline = time.monotonic() + DEADLINE
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         try:
             found = httpx.get(f"{address}/api/v1/query", params={"query": "errors"}, trust_env=False).json()
@@ -94,7 +94,7 @@ def _await_samples(address: str, log: Path) -> None:
         except (httpx.TransportError, ValueError, KeyError):
             pass
         time.sleep(0.1)
-    raise AssertionError(f"no samples within {DEADLINE:g} s: {log.read_text()[-2000:]}")
+    raise AssertionError(f"no samples within {PATIENCE:g} s: {log.read_text()[-2000:]}")
 
 
 @pytest.fixture

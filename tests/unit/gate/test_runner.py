@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from tests.patience import PATIENCE
 from tests.unit.gate.measuring import read, serving, target
 
 from flywheel.api.gate_measured import HttpGate
 from flywheel.release.gate.calls import Clients
 from flywheel.release.gate.measurement import Outcome
 from flywheel.release.gate.runner import KEPT_FOR, MeasurementRunner, Surroundings
-
-DEADLINE = 20.0
 
 
 def gate(**kinds: Any) -> Any:
@@ -51,9 +50,9 @@ async def bench() -> AsyncIterator[Bench]:
 
 
 async def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE
+    deadline = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < deadline, f"not within {DEADLINE:g} s: {what}"
+        assert time.monotonic() < deadline, f"not within {PATIENCE:g} s: {what}"
         await asyncio.sleep(0.005)
 
 

@@ -1,5 +1,6 @@
 """Making visits and plans from the YAML that people write."""
 
+from collections.abc import Callable
 from typing import Any
 
 import yaml
@@ -18,4 +19,13 @@ def plan(address: str, steps: str = "[{open: /}]", headers: dict[str, str] | Non
 
 
 async def look(address: str, steps: str, headers: dict[str, str] | None = None, **fields: Any) -> Visit:
-    return await visit(plan(address, steps, headers, **{"stepTimeout": "2s", **fields}))
+    return await visit(plan(address, steps, headers, **{"stepTimeout": "1m", **fields}))
+
+
+async def look_in_vain(address: str, steps: str, until: Callable[[Visit, str], bool]) -> Visit:
+    """Look at what does not come, for a short time; for longer where the machine was too slow to get that far."""
+    for seconds in (1, 5, 30):
+        visited = await look(address, steps, stepTimeout=f"{seconds}s")
+        if until(visited, f"{seconds} s"):
+            break
+    return visited

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import WSMsgType, web
+from tests.patience import PATIENCE
 
 SHOP = """<!doctype html><html lang="zh"><title>优购 618 会场</title>
 <link rel="icon" href="data:,">
@@ -85,7 +86,7 @@ class Site:
         return [each for each in self.requests if each.path == path]
 
     async def wait_for(self, path: str) -> None:
-        async with asyncio.timeout(30), self._arrived:
+        async with asyncio.timeout(PATIENCE), self._arrived:
             await self._arrived.wait_for(lambda: self.asked_for(path))
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:

@@ -53,12 +53,12 @@ async def address(tmp_path: Path) -> AsyncIterator[str]:
 
 
 async def test_inside_a_cluster_the_certificate_is_that_of_another_name(address: str) -> None:
-    made = plan(address, STEPS, {"X-FW-Preview": "r2"}, stepTimeout="3s")
+    made = plan(address, STEPS, {"X-FW-Preview": "r2"}, stepTimeout="1m")
     visited = await visit(msgspec.structs.replace(made, trust_any_certificate=True))
     assert visited.result.outcome == "Success", visited.result
 
 
 async def test_elsewhere_a_certificate_that_is_not_trusted_is_an_error_of_the_gate(address: str) -> None:
-    visited = await visit(plan(address, STEPS, {"X-FW-Preview": "r2"}, stepTimeout="3s"))
+    visited = await visit(plan(address, STEPS, {"X-FW-Preview": "r2"}, stepTimeout="1m"))
     assert visited.result.outcome == "Error"
     assert "ERR_CERT_" in visited.result.message

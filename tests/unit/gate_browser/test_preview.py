@@ -20,7 +20,7 @@ async def answer(request: web.Request) -> web.Response:
 
 async def test_the_active_slot_in_place_of_the_preview_is_an_error_and_no_success() -> None:
     async with serving(answer) as edge:
-        asked = gate("[{open: /known}, {open: /}]", through="Edge")
+        asked = gate("[{open: /known}, {open: /}]", through="Edge", stepTimeout="1m")
         visited = await visit(plan_for(asked, target(edge, edge)))
         assert (visited.result.outcome, visited.result.step) == ("Error", 2)
         assert "does not know 7f3a9c yet" in visited.result.message

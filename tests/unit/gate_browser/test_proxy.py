@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.patience import PATIENCE
 from tests.unit.gate_browser.looking import plan
 from tests.unit.gate_browser.site import Site
 
@@ -28,7 +29,7 @@ async def say(proxy: Proxy, *parts: str) -> str:
     reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
     for part in parts:
         writer.write(part.encode())
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE):
         answer = await reader.read()
     writer.close()
     return answer.decode()

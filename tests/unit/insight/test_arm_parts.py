@@ -139,7 +139,9 @@ def test_over_time(bench: Bench, outcome: Outcome) -> None:
     assert found[NOW] == {arm: (each.visitors, rounded(each.outcomes[0])) for arm, each in expected.items()}
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     seed=st.integers(0, 1 << 32),
     size=st.integers(1, 60),

@@ -147,7 +147,9 @@ def test_a_test_that_is_made_anew_under_its_name_begins_anew(bench: Bench) -> No
             assert [rounded(one) for one in each.outcomes] == [rounded(one) for one in expected[arm].outcomes]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     seed=st.integers(0, 1 << 32),
     size=st.integers(1, 60),

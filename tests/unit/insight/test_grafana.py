@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from tests.patience import PATIENCE
 from tests.unit.insight.world import CAMPAIGN, NAMESPACE, SETTINGS, TITLE
 from tools.bootstrap.node import ensure_node_packages, node_command
 from tools.bootstrap.peers import GRAFANA_PACKAGES
@@ -52,7 +53,7 @@ def complaints(board: dict[str, Any], folder: Path) -> str:
     (folder / "dashboard.ts").write_text(program(board))
     compiler = str(packages / "node_modules/typescript/lib/tsc.js")
     command = [node_command(), compiler, *OPTIONS, "dashboard.ts"]
-    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=PATIENCE)
     return ended.stdout + ended.stderr
 
 

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from click.testing import CliRunner, Result
 from prometheus_client.parser import text_string_to_metric_families
+from tests.patience import PATIENCE
 from tests.unit.insight.stream import make_stream
 from tests.unit.insight.test_kpi_service import ENTRY
 
@@ -62,7 +63,7 @@ async def test_people_and_prometheus_are_told_the_same(tmp_path: Path, monkeypat
     worker = Worker(settings, keeping)  # type: ignore[arg-type]
     running = asyncio.create_task(worker.run())
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             await worker.started.wait()
             await _deliver(made[0].store)  # type: ignore[attr-defined]
             admin = f"http://127.0.0.1:{worker.ports['admin']}"

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from tests.patience import PATIENCE
 from tests.ports import free_port
 from tests.unit.insight.exporter import exporting
 from tests.unit.insight.world import CAMPAIGN, NAMESPACE, SETTINGS, TITLE
@@ -23,9 +24,8 @@ from flywheel.insight.fraud_dashboard import fraud_dashboard
 from flywheel.insight.rules import rules
 
 HERE = Path(__file__).parent
-DEADLINE = 45.0
 VARIABLES = {
-    "$__rate_interval": "10s",
+    "$__rate_interval": "20s",
     "$__range": "1m",
     "$window": "1h",
     "$service": ".*",
@@ -39,7 +39,7 @@ def test_prometheus_takes_the_rules_for_what_they_mean(tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules(CAMPAIGN, NAMESPACE, SETTINGS)))
     cases = shutil.copy(HERE / "rules.test.yaml", tmp_path)
     for command in (["check", "rules", str(tmp_path / "rules.yaml")], ["test", "rules", cases]):
-        ended = subprocess.run(["promtool", *command], capture_output=True, text=True, check=False, timeout=60)
+        ended = subprocess.run(["promtool", *command], capture_output=True, text=True, check=False, timeout=PATIENCE)
         assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
@@ -73,7 +73,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Clien
             "static_configs": [{"targets": [f"127.0.0.1:{exporter}"]}],
         }
         settings = {
-            "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+            "global": {"scrape_interval": "5s", "scrape_timeout": "5s", "evaluation_interval": "1s"},
             "rule_files": ["rules.yaml"],
             "scrape_configs": [scrape],
         }
@@ -88,11 +88,11 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Clien
         with (home / "log").open("wb") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "GOMAXPROCS": "2"})
         try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=5) as client:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client:
                 yield client
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(20)
+            process.wait(PATIENCE)
 
 
 def answer(prometheus: httpx.Client, expression: str) -> list[dict[str, Any]]:
@@ -113,7 +113,7 @@ def answer(prometheus: httpx.Client, expression: str) -> list[dict[str, Any]]:
 def until_answered(prometheus: httpx.Client, questions: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
     """Ask until every question has an answer."""
     answers: dict[str, list[dict[str, Any]]] = {}
-    deadline = time.monotonic() + DEADLINE
+    deadline = time.monotonic() + PATIENCE
     while missing := {name: asked for name, asked in questions.items() if not answers.get(name)}:
         assert time.monotonic() < deadline, f"without an answer: {missing}"
         answers |= {name: answer(prometheus, asked) for name, asked in missing.items()}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from aiohttp import web
+from tests.patience import PATIENCE
 
 from flywheel.kube.client import Client
 from flywheel.kube.errors import ApiError, LoginError, NotLeader
@@ -55,7 +56,7 @@ async def hangs_up(request: web.Request) -> web.StreamResponse:
 
 
 async def is_silent(_request: web.Request) -> web.StreamResponse:
-    await asyncio.sleep(30)
+    await asyncio.Event().wait()
     return web.Response()
 
 
@@ -85,7 +86,7 @@ def kubeconfig(server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.fixture
 async def client(kubeconfig: Path, calls: list[tuple[str, str]]) -> AsyncIterator[Client]:
-    made = await Client.connect(observe=lambda verb, result: calls.append((verb, result)), call_timeout=1.0)
+    made = await Client.connect(observe=lambda verb, result: calls.append((verb, result)), call_timeout=PATIENCE)
     yield made
     await made.close()
 
@@ -294,7 +295,7 @@ async def test_a_stream_gives_whole_lines(server: ScriptedServer, client: Client
         return response
 
     server.answers = [in_pieces]
-    async with client.stream("/watch", query=(), inactivity=5) as lines:
+    async with client.stream("/watch", query=(), inactivity=PATIENCE) as lines:
         assert [line["a"] async for line in lines] == [1, 2, 3]
 
 
@@ -303,7 +304,7 @@ async def test_a_stream_that_falls_silent_ends(server: ScriptedServer, client: C
         response = web.StreamResponse()
         await response.prepare(request)
         await response.write(b"{}\n")
-        await asyncio.sleep(30)
+        await asyncio.Event().wait()
         return response
 
     server.answers = [one_line]

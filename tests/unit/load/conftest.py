@@ -9,9 +9,10 @@ from contextlib import suppress
 
 import httpx
 import pytest
+from tests.patience import PATIENCE
 from tools.bootstrap import single
 
-END_SECONDS = 20
+END_SECONDS = 120
 
 
 class Server:
@@ -38,7 +39,7 @@ class Server:
 
     def ask(self, path: str, method: str = "GET") -> httpx.Response:
         """One request on a connection of its own."""
-        return httpx.request(method, self.url(path), timeout=10, trust_env=False)
+        return httpx.request(method, self.url(path), timeout=PATIENCE, trust_env=False)
 
     def signal(self, number: int) -> None:
         """Send it a signal."""

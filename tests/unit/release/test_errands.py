@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import pytest
 from aiohttp import web
+from tests.patience import PATIENCE
 
 from flywheel.api.release import Drain
 from flywheel.kube.errors import ApiError
@@ -83,7 +84,7 @@ async def errands(cluster: Cluster, done: list[tuple[str, str]]) -> AsyncIterato
 
 
 async def until(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE):
         while not holds():  # noqa: ASYNC110 - many things may make it so
             await asyncio.sleep(0.01)
 

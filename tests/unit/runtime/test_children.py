@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from tests.patience import PATIENCE
 
 from flywheel.kube.errors import ApiError
 from flywheel.kube.resources import CHILDREN, OPTIONAL, Resource
@@ -54,7 +55,7 @@ async def test_the_store_is_complete_though_an_optional_kind_is_missing_or_forbi
     feed = ChildFeed(cluster, store, (None,))  # type: ignore[arg-type]
     assert len(store.waiting_for) == len(CHILDREN)
     running = asyncio.create_task(feed.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await store.wait_synced()
         if not (served and allowed):
             # It is looked for again and again, and found once it is there.

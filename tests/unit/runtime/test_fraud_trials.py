@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from tests.patience import PATIENCE
+
 from flywheel.campaign.fraudtrial import Order, Outcome
 from flywheel.fraud.backtest_asking import Answer, Asked, LimitTold, NotAsked
 from flywheel.runtime.fraud_trials import FraudTrials
 
 POINT = LimitTold(limit="1", hits=1, keys=1, visitors=1, customers=0)
 ANSWER = Answer(events=1, path="condition.count.moreThan", curve=(POINT,))
-SOON = 5.0
 
 
 def order(rule: str = "burst", generation: int = 1, namespace: str = "shop") -> Order:
@@ -55,11 +56,11 @@ class Told:
         self.namespaces.put_nowait(namespace)
 
     async def next(self) -> str:
-        return await asyncio.wait_for(self.namespaces.get(), SOON)
+        return await asyncio.wait_for(self.namespaces.get(), PATIENCE)
 
 
 async def begun(past: Past, more: int = 1) -> None:
-    async with asyncio.timeout(SOON):
+    async with asyncio.timeout(PATIENCE):
         for _ in range(more):
             await past.begun.acquire()
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 import pytest
+from tests.patience import PATIENCE
 from tests.unit.runtime.clocks import FakeClock
 
 from flywheel.kube.errors import ApiError, NotLeader
@@ -213,4 +214,4 @@ async def test_waiting_ends_with_the_lease(lease: SharedLease) -> None:
     await asyncio.sleep(0)
     assert not waiting.done()
     await only.turn()
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, PATIENCE)

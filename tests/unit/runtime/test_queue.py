@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from tests.patience import PATIENCE
 from tests.unit.runtime.clocks import START, FakeClock
 
 from flywheel.runtime.queue import FIRST_RETRY, LONGEST_RETRY, KeyedQueue
@@ -161,7 +162,7 @@ async def test_all_waiting_workers_are_woken(queue: KeyedQueue[str]) -> None:
     await asyncio.sleep(0)
     for key in "abc":
         queue.add(key)
-    assert sorted(await asyncio.wait_for(asyncio.gather(*workers), 5)) == ["a", "b", "c"]
+    assert sorted(await asyncio.wait_for(asyncio.gather(*workers), PATIENCE)) == ["a", "b", "c"]
 
 
 KEYS = st.sampled_from("abcd")

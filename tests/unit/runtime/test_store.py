@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.patience import PATIENCE
 
 from flywheel.kube.resources import DEPLOYMENT, SERVICE
 from flywheel.plan import LiveObject, Manifest, ObjectKey
@@ -181,7 +182,7 @@ async def test_synced_only_when_every_source_has_listed(store: Store) -> None:
     assert not waiting.done()
     assert store.waiting_for == ("services",)
     store.complete("services")
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, PATIENCE)
     assert store.synced
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime, timedelta
 
 import pytest
+from tests.patience import PATIENCE
 
 from flywheel.kube.errors import ApiError, NotLeader
 from flywheel.runtime import workers as module
@@ -35,7 +36,7 @@ class ScriptedReconciler:
         return await self.steps.pop(0)() if self.steps else None
 
     async def reached(self, count: int) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while len(self.seen) < count:
                 self.arrived.clear()
                 await self.arrived.wait()
@@ -75,7 +76,7 @@ class World:
         return self.metrics.registry.get_sample_value("flywheel_reconcile_duration_seconds_count", labels) or 0
 
     async def counted(self, result: str) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while not self.count(result):  # noqa: ASYNC110 - a figure tells nobody
                 await asyncio.sleep(0)
 
@@ -165,7 +166,7 @@ async def test_nothing_begins_before_the_store_is_synced_and_we_lead() -> None:
     world.leadership.given.set()
     await world.reconciler.reached(1)
     await world.workers.stop(patience=1)
-    await asyncio.wait_for(running, 5)
+    await asyncio.wait_for(running, PATIENCE)
 
 
 async def test_what_is_under_way_may_end(world: World) -> None:
@@ -179,10 +180,10 @@ async def test_what_is_under_way_may_end(world: World) -> None:
     world.reconciler.steps = [work]
     world.queue.add(SPRING)
     await world.reconciler.reached(1)
-    stopping = asyncio.create_task(world.workers.stop(patience=10))
+    stopping = asyncio.create_task(world.workers.stop(patience=PATIENCE))
     await asyncio.sleep(0)
     go_on.set()
-    await asyncio.wait_for(stopping, 5)
+    await asyncio.wait_for(stopping, PATIENCE)
     assert ended.is_set()
 
 
@@ -209,7 +210,7 @@ async def test_what_campaigns_share_is_worked_on_under_its_own_kind(world: World
     world.queue.add(("shop", SHARED))
     await world.reconciler.reached(1)
     labels = {"kind": "AnalyticsWorker", "result": "ok"}
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not world.metrics.registry.get_sample_value("flywheel_reconcile_duration_seconds_count", labels):  # noqa: ASYNC110
             await asyncio.sleep(0)
     # Nothing is there and nothing is wanted: the key does not come again.

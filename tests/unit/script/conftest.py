@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from tests.patience import PATIENCE
 from tests.unit.script.site import Site
 
 # Without these, a browser on a machine without a way out spends its time on calling home.
@@ -62,7 +63,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
 async def visitor(browser: Browser) -> AsyncIterator[BrowserContext]:
     """Somebody who was never here before."""
     context = await browser.new_context(locale="de-DE", viewport={"width": 800, "height": 600})
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(PATIENCE * 1000)
     yield context
     await context.close()
 

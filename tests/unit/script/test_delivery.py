@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page
+from tests.patience import PATIENCE
 from tests.unit.script.site import Site
 from tests.unit.script.waiting import say, until
 
@@ -118,7 +119,7 @@ async def test_what_was_stored_stays_until_the_server_has_it(site: Site, visitor
     await say(short)
     await until(lambda: site.named("In the tunnel"), "the event")
     # Not by the browser's own waiting, which looks again by eval: the page's policy does not let it.
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while await short.evaluate("localStorage.getItem('fw_queue')") is not None:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from playwright.async_api import Page
+from tests.patience import PATIENCE
 
 Found = TypeVar("Found")
-DEADLINE = 20.0
 
 
-async def until(look: Callable[[], Found], what: str, seconds: float = DEADLINE) -> Found:
+async def until(look: Callable[[], Found], what: str, seconds: float = PATIENCE) -> Found:
     """Look until something is found; fail with what was wanted."""
     deadline = asyncio.get_running_loop().time() + seconds
     while not (found := look()):

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.patience import PATIENCE
 from tests.unit.script.receiving import WRITE_KEY
 from tests.unit.script.site import Site
 from tests.unit.script.waiting import until
@@ -41,7 +42,7 @@ async def send(library: str, origin: str, key: str = WRITE_KEY) -> str:
         env={"PATH": os.environ["PATH"]},
     )
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             said, _ = await process.communicate()
     except TimeoutError:
         process.kill()

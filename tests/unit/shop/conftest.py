@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.patience import PATIENCE
 
 SHOP = Path(__file__).parents[3] / "examples" / "shop"
 
@@ -58,7 +59,7 @@ class StartService:
         for process in self.processes.values():
             process.terminate()
         for process in self.processes.values():
-            process.wait(timeout=20)
+            process.wait(timeout=PATIENCE)
 
 
 @pytest.fixture
@@ -74,12 +75,12 @@ def start(tmp_path: Path) -> Iterator[StartService]:
 def _ready(process: subprocess.Popen[bytes], address: str) -> bool:
     assert process.poll() is None, f"the service stopped with exit code {process.returncode}"
     try:
-        return httpx.get(f"{address}/readyz", timeout=2).status_code == 200
+        return httpx.get(f"{address}/readyz", timeout=PATIENCE).status_code == 200
     except httpx.TransportError:
         return False
 
 
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
     """Poll until `condition` holds."""
     deadline = time.monotonic() + seconds
     while not condition():

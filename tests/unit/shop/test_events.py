@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 from aiohttp import web
+from tests.patience import PATIENCE
 from tests.unit.shop.conftest import StartService
 
 from flywheel.edge.document import Backend, Collect, DeclaredEvent, EdgeDocument, EdgeRoute, EdgeService, Property
@@ -50,7 +51,7 @@ class Edge:
         return web.json_response({"success": True}, status=self.answers.pop(0) if self.answers else 200)
 
     async def has(self, count: int) -> None:
-        async with asyncio.timeout(10), self._more:
+        async with asyncio.timeout(PATIENCE), self._more:
             await self._more.wait_for(lambda: len(self.came) >= count)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 import yaml
+from tests.patience import PATIENCE
 from tests.ports import free_port
 from tests.unit.shop.conftest import StartService, wait_until
 from tests.unit.shop.test_events import rows, served
@@ -48,7 +49,7 @@ async def haproxy(layout: Layout, document: EdgeDocument, services: dict[str, st
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=2).is_success
+        return httpx.get(url, timeout=PATIENCE).is_success
     except httpx.TransportError:
         return False
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner
+from tests.patience import PATIENCE
 from tests.unit.simulation.test_simulate_behaviour import SMALLEST
 
 from flywheel.commands.simulate import simulate
@@ -68,7 +69,7 @@ def test_an_interrupt_ends_it_with_a_report(site: str, tmp_path: Path) -> None:
         # The first line comes when the crowd has been under way for a while.
         assert b"came" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate(timeout=PATIENCE)
     assert json.loads(out)["visits"]["started"] > 0
     assert process.returncode == 0
 

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from tests.patience import PATIENCE
 from tests.unit.shop.conftest import StartService
 
 from flywheel.simulation.crowd import Crowd, Place
@@ -42,7 +43,7 @@ class Front:
         first = urlsplit(path).path.split("/")[1]
         service = self.services.get(first, self.services["landing"])
         # A connection for each request: a pool of connections that threads share closes them in each other's hands.
-        with closing(HTTPConnection(urlsplit(service).netloc, timeout=20)) as connection:
+        with closing(HTTPConnection(urlsplit(service).netloc, timeout=PATIENCE)) as connection:
             connection.request(method, path, body, headers)
             answer = connection.getresponse()
             return answer.status, answer.getheaders(), answer.read()
@@ -122,7 +123,7 @@ async def test_the_examples_shoppers_walk_buy_and_pay(front: tuple[Front, str]) 
     assert report["requests"] + report["bot_requests"] == len(made.requests)
     assert report["visits"]["bots"] == sum(each.bot for each in planned)
     # The till tells of its orders in the background.
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while len(orders := [each for each in made.events if each["event"] == "Order Completed"]) < report["orders"]:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     assert report["orders"] == len(orders) > 0, json.dumps(report)
@@ -160,7 +161,7 @@ async def test_a_stop_cuts_off_those_who_are_there(front: tuple[Front, str]) -> 
     crowd = Crowd(behaviour, Pace(rate=20), Place(address))
     stop = asyncio.Event()
     running = asyncio.create_task(crowd.run(600, stop))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while crowd.tally.requests < 5:  # noqa: ASYNC110 - a figure tells nobody
             await asyncio.sleep(0.02)
         stop.set()

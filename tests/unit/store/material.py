@@ -17,6 +17,7 @@ import httpx
 import jwt
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from tests.patience import PATIENCE
 from tests.ports import free_ports
 
 from flywheel.events.commit import Delivery
@@ -27,7 +28,6 @@ NEVER = 4_000_000_000
 NAMESPACE = "spring"
 ISSUER = "https://kubernetes.default.svc"
 ROOT = Path(__file__).parents[3]
-DEADLINE = 60.0
 
 
 def event(number: int, **fields: Any) -> EventRow:
@@ -80,12 +80,12 @@ def delivery(campaign: str, rows: Any) -> Delivery:
 
 async def eventually(condition: Callable[[], Any], what: str) -> Any:
     """Wait for an async condition to become true, and give its value."""
-    deadline = time.monotonic() + DEADLINE
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if value := await condition():
             return value
         await asyncio.sleep(0.02)
-    raise AssertionError(f"not within {DEADLINE:g} s: {what}")
+    raise AssertionError(f"not within {PATIENCE:g} s: {what}")
 
 
 class Keys:
@@ -166,7 +166,7 @@ class WorkerProcess:
     def stop(self) -> int:
         assert self.process
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
+        return self.process.wait(PATIENCE)
 
     def engine_pid(self) -> int | None:
         """The engine's process, by its parent."""
@@ -200,5 +200,5 @@ def running(directory: Path, keys: Keys, *options: str) -> Iterator[WorkerProces
 @contextlib.asynccontextmanager
 async def client_of(keys: Keys, account: str = "618-edge") -> AsyncIterator[httpx.AsyncClient]:
     headers = {"Authorization": f"Bearer {keys.token(account)}"}
-    async with httpx.AsyncClient(headers=headers, timeout=70, trust_env=False) as client:
+    async with httpx.AsyncClient(headers=headers, timeout=PATIENCE, trust_env=False) as client:
         yield client

@@ -3,6 +3,7 @@
 import httpx
 import pytest
 import pytest_asyncio
+from tests.patience import PATIENCE
 from tests.unit.store.material import NOON, Keys, WorkerProcess, client_of, event, lines, request, running
 from tests.unit.store.test_slots_endpoint import AUDIENCE
 
@@ -51,7 +52,7 @@ async def worker(tmp_path_factory: pytest.TempPathFactory):
 
 async def ask(worker: WorkerProcess, question: object, token: str | None = None) -> httpx.Response:
     headers = {"Authorization": f"Bearer {token or operator_token()}"}
-    async with httpx.AsyncClient(trust_env=False, timeout=70) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
         return await client.post(f"{worker.url}/v1/arms", json=question, headers=headers)
 
 

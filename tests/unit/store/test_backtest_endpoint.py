@@ -5,6 +5,7 @@ import json
 import httpx
 import pytest
 import pytest_asyncio
+from tests.patience import PATIENCE
 from tests.unit.store.material import NOON, Keys, WorkerProcess, client_of, event, lines, running
 from tests.unit.store.test_slots_endpoint import AUDIENCE
 
@@ -63,7 +64,7 @@ def claim(number: int, user: str, device: str):
 
 async def ask(worker: WorkerProcess, question: object, token: str | None = None) -> httpx.Response:
     headers = {"Authorization": f"Bearer {token or operator_token()}"}
-    async with httpx.AsyncClient(trust_env=False, timeout=70) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
         return await client.post(f"{worker.url}/v1/fraud/backtest", json=question, headers=headers)
 
 

@@ -13,8 +13,9 @@ import duckdb
 import httpx
 import pytest
 from click.testing import CliRunner
+from tests.patience import PATIENCE
 from tests.ports import free_ports
-from tests.unit.store.material import DEADLINE, ROOT
+from tests.unit.store.material import ROOT
 
 from flywheel.cli import main
 from flywheel.commands import forward, query_prompt
@@ -43,11 +44,11 @@ def admin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        assert process.wait(60) == 0, (directory / "log").read_text()
+        assert process.wait(PATIENCE) == 0, (directory / "log").read_text()
 
 
 def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + DEADLINE
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()
         try:
@@ -103,7 +104,7 @@ def test_a_table_is_exported(admin: str, tmp_path: Path) -> None:
 
 
 def test_the_key_figures_are_at_hand(admin: str) -> None:
-    figures = httpx.post(f"{admin}/kpis", json={"campaign": "618", "window": "1h"}, trust_env=False, timeout=60)
+    figures = httpx.post(f"{admin}/kpis", json={"campaign": "618", "window": "1h"}, trust_env=False, timeout=PATIENCE)
     assert figures.status_code == 200, figures.text
     assert "618" in figures.text
     unknown = httpx.post(f"{admin}/kpis", json={"campaign": "nobody"}, trust_env=False)

@@ -5,6 +5,7 @@ from pathlib import Path
 import httpx
 import pytest
 import pytest_asyncio
+from tests.patience import PATIENCE
 from tests.unit.store.material import Keys, WorkerProcess, client_of, event, eventually, lines, running
 
 from flywheel.events.first_visitor import FirstVisitors
@@ -50,7 +51,7 @@ async def test_it_is_the_earliest_that_the_edge_made(worker: WorkerProcess) -> N
 async def test_a_sidecar_asks_in_time(worker: WorkerProcess, tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text(KEYS.token())
-    finder = FirstVisitors(lambda: worker.url, token, timeout=5.0)
+    finder = FirstVisitors(lambda: worker.url, token, timeout=PATIENCE)
     try:
         assert await finder.find("ann ☃'", LAPTOP) == PHONE
         assert await finder.find("new", LAPTOP) == LAPTOP
@@ -68,7 +69,7 @@ async def test_nobody_else_is_told_and_nonsense_is_refused(worker: WorkerProcess
 
 
 async def test_an_erased_visitor_is_nobodys_first(worker: WorkerProcess) -> None:
-    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
         for wanted in ({"visitor": PHONE}, {"user_id": "bob"}):
             answer = await client.post(f"{worker.admin}/erase", json={"campaign": "618", **wanted})
             assert answer.status_code < 300, answer.text

@@ -3,6 +3,7 @@
 import httpx
 import pytest
 import pytest_asyncio
+from tests.patience import PATIENCE
 from tests.unit.store.material import NOON, Keys, WorkerProcess, client_of, event, lines, request, running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -34,7 +35,7 @@ async def worker(tmp_path_factory: pytest.TempPathFactory):
 
 async def ask(worker: WorkerProcess, token: str | None, question: object) -> httpx.Response:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    async with httpx.AsyncClient(trust_env=False, timeout=70) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
         return await client.post(f"{worker.url}/v1/slots", json=question, headers=headers)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from tests.patience import PATIENCE
 from tests.ports import free_ports
 from tests.unit.store.material import NOON, ROOT, dead_letter, delivery, event, eventually, lines, request
 
@@ -49,7 +50,7 @@ class Front:
 
 async def started(make: "Engine", owner: str = "test") -> Store:
     store = Store(make, owner=owner)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
             await store.start()

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 import pytest_asyncio
+from tests.patience import PATIENCE
 from tests.unit.store.material import (
     Keys,
     WorkerProcess,
@@ -205,7 +206,7 @@ class Senders:
     async def _deliver(self, body: bytes) -> None:
         while True:
             try:
-                answer = await self.client.post(f"{self.worker.url}/v1/ingest/events", content=body, timeout=20)
+                answer = await self.client.post(f"{self.worker.url}/v1/ingest/events", content=body, timeout=PATIENCE)
                 if answer.status_code == 200:
                     return
                 assert answer.status_code == 503, answer.text
