@@ -115,8 +115,10 @@ def plan_fraud(
     orders = {campaign: each for campaign, each in _orders(judged, held).items() if campaign in opened}
     staying = [each for each in campaigns if each.name in orders and not each.metadata.deletion_timestamp]
     if not staying:
-        there = [each.metadata.uid for each in campaigns]
-        return FraudPlan(delete=deletions(there, live, KINDS), judged=judged)
+        jobs_gone = leftovers(live, (), ())
+        of_worker = {key: each for key, each in live.items() if key not in {gone.key for gone in jobs_gone}}
+        worker_gone = deletions([each.metadata.uid for each in campaigns], of_worker, KINDS)
+        return FraudPlan(delete=(*jobs_gone, *worker_gone), judged=judged)
     known = {each.name: each for each in campaigns}
     document = {name: msgspec.to_builtins(rules_of(known.get(name), orders[name])) for name in sorted(orders)}
     written = manifests.rules_manifest(namespace, document)
