@@ -221,13 +221,13 @@ def _ones(rung: str) -> str:
 def _people(trial: Trial) -> str:
     """Select visitors with the highest rung of a key of theirs; and, in the place of nobody, what keys add up to."""
     of_keys = f"person = {_NOBODY}"
+    people = f"arrayPushFront(arrayFilter(who -> who != {_NOBODY}, members), {_NOBODY})"
     return (
         f"SELECT person, max(highest) AS peak, sumForEachIf(key_hits, {of_keys}) AS all_hits, "
         f"sumForEachIf({_ones('highest')}, {of_keys}) AS all_keys, sumIf(unknown, {of_keys}) AS all_nameless, "
         f"sumIf(left_alone, {of_keys}) AS all_left_alone, "
         f"groupArraySortedIf({MOST_SAMPLES})((-most, worst_at, worst_id), {of_keys}) AS worst "
-        f"FROM (SELECT *, arrayJoin(arrayPushFront(arrayFilter(who -> who != {_NOBODY}, members), {_NOBODY})) AS person "
-        f"FROM ({_keys(trial)})) GROUP BY person"
+        f"FROM (SELECT *, arrayJoin({people}) AS person FROM ({_keys(trial)})) GROUP BY person"
     )
 
 
