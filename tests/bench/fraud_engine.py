@@ -3,8 +3,9 @@
 What a worker does is measured from the bytes of a sidecar's batch of a thousand to the verdicts: check it, read it,
 judge it, and let it go. Beside it in the same run, batch by batch, is the same with events as objects: decoding them
 from MessagePack, and from decoded ones on. One by one, events are objects decoded a moment ago. All times are the
-processor's. The peer is DuckDB, which is given the whole log at once as columns of integers, and asked for the same
-five rules: what it finds must be what the engine finds.
+processor's. The peers are DuckDB, which is given the whole log at once as columns of integers and asked for the same
+five rules, and Apache Flink, which judges the log's beginning by two of the rules, each alone: what they find must be
+what the engine finds.
 """
 
 import gc
@@ -16,6 +17,7 @@ from typing import TypeVar
 import duckdb
 import msgspec
 import numpy as np
+from tests.bench import flink
 from tests.bench.rows import Row, median, percentile
 
 from flywheel.fraud.batch import encode, pack
@@ -27,6 +29,8 @@ from flywheel.fraud.words import Event
 
 EVENTS, ADDRESSES, DEVICES, USERS = 2_000_000, 180_000, 250_000, 300_000
 SINGLES = 200_000
+FOR_FLINK = 100_000
+"""Events for each rule: Flink takes a few seconds for them."""
 BATCH = 1000
 START = 1_800_000_000_000
 CLAIMED = Match(events=("Coupon Claimed",))
@@ -104,6 +108,7 @@ def _event(i: int, time: int, address: int, device: int, user: int, claimed: boo
 
 def measure() -> list[Row]:
     """Measure; give the figures."""
+    python = flink.prepare()
     log = Log()
     _warm_up(log)
     peer, expected = _duckdb(log)
@@ -121,6 +126,7 @@ def measure() -> list[Row]:
         Row("fraud engine: from MessagePack of objects", EVENTS / sum(decoded), "events/s", better="higher"),
         Row("fraud engine: from objects", EVENTS / sum(objects), "events/s", better="higher"),
         Row("fraud engine: writing a batch at the sidecar, an event", written / EVENTS * 1e6, "µs"),
+        *_beside_flink(python, log),
         Row("fraud engine: five rules, one by one", SINGLES / sum(alone), "events/s", 200_000, "higher"),
         Row("fraud engine: one event, p50", median(singles) * 1e6, "µs"),
         Row("fraud engine: one event, p99", percentile(singles, 0.99) * 1e6, "µs"),
@@ -215,6 +221,23 @@ def _duckdb(log: Log) -> tuple[float, dict[str, int]]:
         began = time.process_time()
         found = {name: database.execute(query).fetchone()[0] for name, query in QUERIES.items()}
         return len(log.time) / (time.process_time() - began), found
+
+
+def _beside_flink(python: Path, log: Log) -> list[Row]:
+    """Judge the beginning of the log by a count and by different users, each alone; Flink is the baseline."""
+    chosen = RULES[:2]
+    events = [event for batch in log.batches(FOR_FLINK, BATCH) for event in batch]
+    rows = []
+    for rule, peer in zip(chosen, flink.judged(python, chosen, events), strict=True):
+        engine, taken = Engine([rule]), 0.0
+        for start in range(0, FOR_FLINK, BATCH):
+            body = encode(pack(events[start : start + BATCH]))
+            taken += _timed(lambda: engine.judge(Packed(Reading(read(body)))))[1]  # noqa: B023
+        if (hits := engine.counters_of(rule.name).hits) != peer.hits:
+            raise AssertionError(f"the engine finds {hits} by {rule.name}, Flink {peer.hits}")
+        name = f"fraud engine: the rule {rule.name} alone, {FOR_FLINK:,} events (Flink SQL)"
+        rows.append(Row(name, FOR_FLINK / taken, "events/s", better="higher", baseline=peer.rate))
+    return rows
 
 
 def _memory() -> float:

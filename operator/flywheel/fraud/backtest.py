@@ -23,8 +23,8 @@ from flywheel.fraud.backtest_signs import NOTHING, Measure, measure, raw
 from flywheel.insight.kpi import Statement
 
 MOST_SAMPLES = 8
-_RUNGS = 64
-"""More than there are limits. No hash of a visitor is as small."""
+_NOBODY = 0
+"""Instead of a visitor's hash, of which none is that."""
 LARGEST = 1e300
 """Instead of what is infinite, which JSON does not know."""
 
@@ -198,49 +198,49 @@ def found_statement(trial: Trial) -> Statement:
         "SELECT visitor_key FROM events WHERE campaign = {campaign:String} AND event = "
         f"{trial.binder.text(trial.past.order_event)} AND type = 'track' AND visitor_key != 0"
     )
-    reached = f"arrayMap(rung -> toUInt64(peak >= rung), range(1, {len(trial.limits.raw) + 1:d}))"
+    reached = _ones("peak")
+    whole = ", ".join(
+        f"anyIf({given}, person = {_NOBODY}) AS {name}"
+        for given, name in (
+            ("all_hits", "hits"), ("all_keys", "keys"), ("all_nameless", "nameless"), ("all_left_alone", "exempt"),
+            ("worst", "samples"),
+        )
+    )  # fmt: skip
     sql = (
-        f"SELECT arraySort(groupArrayIf((person, all_hits, all_keys), person <= {_RUNGS})) AS rungs, "
-        f"sumForEachIf({reached}, person > {_RUNGS}) AS visitors, "
-        f"sumForEachIf({reached}, person > {_RUNGS} AND person IN ({orders})) AS customers, "
-        "sum(all_nameless) AS nameless, sum(all_left_alone) AS exempt, "
-        f"anyIf(worst, person = 1) AS samples FROM ({_people(trial)})"
+        f"SELECT {whole}, sumForEachIf({reached}, person != {_NOBODY}) AS visitors, "
+        f"sumForEachIf({reached}, person != {_NOBODY} AND person IN ({orders})) AS customers FROM ({_people(trial)})"
     )
     return Statement(sql, dict(trial.binder.parameters))
 
 
+def _ones(rung: str) -> str:
+    """Count for all rungs up to one: arrays of different lengths are added place by place."""
+    return f"arrayWithConstant({rung}, toUInt64(1))"
+
+
 def _people(trial: Trial) -> str:
-    """Select visitors with the highest rung of a key of theirs; what sums up by rung is a row for each rung."""
-    a_rung = (
-        "(toUInt64(rung), toUInt64(0), count, toUInt64(rung <= highest), if(rung = 1, unknown, 0), "
-        "if(rung = 1, left_alone, 0), most, worst_at, worst_id)"
-    )
-    a_visitor = (
-        "(who, toUInt64(highest), toUInt64(0), toUInt64(0), toUInt64(0), toUInt64(0), 0., toInt64(0), toUInt64(0))"
-    )
-    # Beyond the highest rung of a key there is nothing, and most keys are on low ones.
-    reached = "arraySlice(hits, 1, greatest(highest, 1))"
-    rows = (
-        f"arrayConcat(arrayMap((count, rung) -> {a_rung}, {reached}, arrayEnumerate({reached})), "
-        f"arrayMap(who -> {a_visitor}, arrayFilter(who -> who != 0, members)))"
-    )
+    """Select visitors with the highest rung of a key of theirs; and, in the place of nobody, what keys add up to."""
+    of_keys = f"person = {_NOBODY}"
+    people = f"arrayPushFront(arrayFilter(who -> who != {_NOBODY}, members), {_NOBODY})"
     return (
-        "SELECT row.1 AS person, max(row.2) AS peak, sum(row.3) AS all_hits, sum(row.4) AS all_keys, "
-        "sum(row.5) AS all_nameless, sum(row.6) AS all_left_alone, "
-        f"groupArraySortedIf({MOST_SAMPLES})((-row.7, row.8, row.9), row.1 = 1) AS worst "
-        f"FROM (SELECT arrayJoin({rows}) AS row FROM ({_keys(trial)})) GROUP BY person"
+        f"SELECT person, max(highest) AS peak, sumForEachIf(key_hits, {of_keys}) AS all_hits, "
+        f"sumForEachIf({_ones('highest')}, {of_keys}) AS all_keys, sumIf(unknown, {of_keys}) AS all_nameless, "
+        f"sumIf(left_alone, {of_keys}) AS all_left_alone, "
+        f"groupArraySortedIf({MOST_SAMPLES})((-most, worst_at, worst_id), {of_keys}) AS worst "
+        f"FROM (SELECT *, arrayJoin({people}) AS person FROM ({_keys(trial)})) GROUP BY person"
     )
 
 
 def _keys(trial: Trial) -> str:
     """Select the keys that any limit finds: hits by rung, which is the number of a limit, and visitors."""
-    above = f"arrayMap(each -> toUInt64(value > each), [{', '.join(map(repr, trial.limits.raw))}])"
+    # Most events are above no limit: to count for none of them costs nothing.
+    rung = " + ".join(f"(value > {limit!r})" for limit in trial.limits.raw)
     return (
-        f"SELECT greatest(least(max(value), {LARGEST!r}), {-LARGEST!r}) AS most, sumForEach({above}) AS hits, "
-        "arrayCount(each -> each > 0, hits) AS highest, argMax((happened, cityHash64(id)), value) AS worst, "
-        "worst.1 AS worst_at, worst.2 AS worst_id, groupUniqArray(who) AS members, "
-        f"countIf(who = 0 AND value > {trial.own!r}) AS unknown, countIf(let_off) AS left_alone "
-        f"FROM ({trial.judged()}) GROUP BY k HAVING highest > 0 OR left_alone > 0"
+        f"SELECT greatest(least(max(value), {LARGEST!r}), {-LARGEST!r}) AS most, "
+        f"sumForEach({_ones(rung)}) AS key_hits, length(key_hits) AS highest, "
+        "argMax((happened, cityHash64(id)), value) AS worst, worst.1 AS worst_at, worst.2 AS worst_id, "
+        f"groupUniqArray(who) AS members, countIf(who = {_NOBODY} AND value > {trial.own!r}) AS unknown, "
+        f"countIf(let_off) AS left_alone FROM ({trial.judged()}) GROUP BY k HAVING highest > 0 OR left_alone > 0"
     )
 
 

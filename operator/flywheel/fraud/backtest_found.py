@@ -3,10 +3,14 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import chain, repeat, zip_longest
 from typing import Any
 
 from flywheel.fraud.backtest import LARGEST, Trial
 from flywheel.insight.kpi import Rows
+
+_BY_RUNG = ("hits", "keys", "visitors", "customers")
+"""Columns of the answer: for each limit a number, as far as there are any; and fields of a point."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +77,9 @@ def found_of(trial: Trial, counts: Rows, found: Rows) -> Found:
     """Put the answers to `counts_statement` and `found_statement` together."""
     counted, row = _first(counts), _first(found)
     needed = trial.needed()
-    rungs = [(int(hits), int(keys)) for _, hits, keys in row.get("rungs") or []]
-    people = [[int(each) for each in row.get(name) or []] for name in ("visitors", "customers")]
-    nothing = (0, 0)
-    curve = tuple(
-        Point(limit, *(rungs[n] if n < len(rungs) else nothing), *(each[n] if n < len(each) else 0 for each in people))
-        for n, limit in enumerate(trial.limits.given)
-    )
+    counts_by_rung = zip_longest(*(row.get(name) or [] for name in _BY_RUNG), fillvalue=0)
+    rungs = chain(counts_by_rung, repeat(()))
+    curve = tuple(Point(limit, *map(int, each)) for limit, each in zip(trial.limits.given, rungs, strict=False))
     return Found(
         events=int(counted.get("events") or 0),
         late=int(counted.get("late") or 0),

