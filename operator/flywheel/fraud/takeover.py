@@ -150,9 +150,9 @@ class TakeOver:
             await self._judging.submit(record)
 
     async def _begin(self, number: int, sent: Moved) -> None:
-        judging = self._judging
-        async with judging.standstill():
-            taken = await asyncio.to_thread(Taken, judging.casebook, sent, self._number, self._of, judging.judged)
+        # A record that is being judged right now is taken in once more, which changes nothing of rules or lists.
+        taken = Taken(self._judging.casebook, sent, self._number, self._of, self._judging.judged)
+        await asyncio.to_thread(taken.restore)
         self._taken[number], self._read[number] = taken, 0
 
     async def _met(self, *, patient: bool) -> bool:

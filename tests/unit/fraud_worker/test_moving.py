@@ -78,8 +78,9 @@ class Worker:
 
     def ask(self, source: "Worker", of: int) -> None:
         sent = read_moved(moved(source.book, self.number, of))
-        self.taken.append(Taken(self.book, sent, self.number, of, len(self.journal)))
-        self.listened(self.taken[-1].book)
+        self.taken.append(taken := Taken(self.book, sent, self.number, of, len(self.journal)))
+        taken.restore()
+        self.listened(taken.book)
         self.replayed.append(0)
 
     def catch_up(self) -> None:
@@ -235,6 +236,7 @@ def test_decisions_move_with_their_keys_and_are_told_by_both_until_they_end() ->
     new = Casebook(make_engine, Shard(1, 0, SECRET))
     exhaust(new.apply(Rules(document(blocked))))
     taken = Taken(new, read_moved(moved(before, 1, 2)), 1, 2, 1)
+    taken.restore()
     assert have_met(new, [taken])
     new.take_over([taken.book], Shard(1, 2, SECRET), complete=True)
     assert new.take_decisions([taken.book]) == [CAMPAIGN]
