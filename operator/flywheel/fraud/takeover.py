@@ -95,14 +95,15 @@ class TakeOver:
             await self._wait_for_takers()
 
     async def _take_over(self) -> None:
-        deadline = time.monotonic() + self._seconds
+        deadline, said = time.monotonic() + self._seconds, dict[int, str]()
         while self.missing:
             for number in self.missing:
                 try:
                     await self._ask(number)
                 except (Unanswered, OSError, ValueError, Full) as error:
-                    said = str(error)
-                    log.info("The keys of worker %d have not come yet: %s", number, said)
+                    if said.get(number) != str(error):
+                        said[number] = str(error)
+                        log.info("The keys of worker %d have not come yet: %s", number, said[number])
             if not self.missing or time.monotonic() > deadline:
                 break
             await asyncio.sleep(PAUSE)
