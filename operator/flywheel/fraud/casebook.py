@@ -115,20 +115,20 @@ class Casebook:
         lists, models = tuple(self.lists.values()), tuple(self.models)
         return Snapshot(0, self.rules, {}, states, lists=lists, models=models, shard=shard.number, of=shard.of)
 
-    def beside(self, part: Snapshot, shard: Shard) -> "Casebook":
-        """Make one that goes on with a part of the keys by the rules and lists of this one.
+    def beside(self, part: Snapshot, shard: Shard) -> "tuple[Casebook, Snapshot]":
+        """Give one that is to go on with a part of the keys by the rules and lists of this one, and what to restore.
 
-        Raises:
-            ValueError: An engine cannot read its part.
+        That is quick; to restore a part takes a while, and may be done beside what goes on here.
         """
         made = Casebook(self._make_engine, shard, scorer=self._scorer)
         made.lists, made.entries = self.lists, self.entries
+        pardons = {name: desk.pardons.dump() for name, desk in self.desks.items()}
+        campaigns = {
+            name: msgspec.structs.replace(state, pardons=(*state.pardons, *pardons.get(name, ())))
+            for name, state in part.campaigns.items()
+        }
         lists, models = tuple(self.lists.values()), tuple(self.models)
-        made.restore(msgspec.structs.replace(part, rules=self.rules, lists=lists, models=models))
-        for name, desk in list(self.desks.items()):
-            pardons = made.desk(name).pardons
-            pardons.load([*pardons.dump(), *desk.pardons.dump()])
-        return made
+        return made, msgspec.structs.replace(part, rules=self.rules, lists=lists, models=models, campaigns=campaigns)
 
     def take_over(self, others: "Sequence[Casebook]", shard: Shard, *, complete: bool) -> None:
         """Take the keys of others over that have seen the same events, and judge a share of all keys from now on.

@@ -62,7 +62,7 @@ class Taken:
     """Keys that came from one worker, judged beside the taker's own."""
 
     def __init__(self, ours: Casebook, sent: Moved, number: int, of: int, position: int) -> None:
-        """Begin with what was sent.
+        """Note what was sent; `restore` makes it work.
 
         Args:
             ours: Whose rules and lists hold.
@@ -70,14 +70,22 @@ class Taken:
             number: The taker's shard.
             of: Of how many.
             position: Up to which of the taker's journal the rules and lists of `ours` are read.
+        """
+        shard = Shard(number, of, ours.shard.secret, (sent.number, sent.of))
+        self.book, self._part = ours.beside(sent.part, shard)
+        self.clocks: dict[str, int] = {}
+        """When it was sent, by campaign: the newest arrival in milliseconds since 1970."""
+        self._known_up_to = position
+
+    def restore(self) -> None:
+        """Read what was sent. That takes a while, and may be done beside what goes on.
 
         Raises:
             ValueError: An engine cannot read its part.
         """
-        self.book = ours.beside(sent.part, Shard(number, of, ours.shard.secret, (sent.number, sent.of)))
+        self.book.restore(self._part)
         self.clocks = _clocks(self.book)
-        """When it was sent, by campaign: the newest arrival in milliseconds since 1970."""
-        self._known_up_to = position
+        del self._part
 
     def apply(self, position: int, record: Record) -> Iterator[object]:
         """Take a record of the taker's journal in, slice by slice; they come in their order, from the oldest on."""

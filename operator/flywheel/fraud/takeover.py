@@ -95,14 +95,15 @@ class TakeOver:
             await self._wait_for_takers()
 
     async def _take_over(self) -> None:
-        deadline = time.monotonic() + self._seconds
+        deadline, said = time.monotonic() + self._seconds, dict[int, str]()
         while self.missing:
             for number in self.missing:
                 try:
                     await self._ask(number)
                 except (Unanswered, OSError, ValueError, Full) as error:
-                    said = str(error)
-                    log.info("The keys of worker %d have not come yet: %s", number, said)
+                    if said.get(number) != str(error):
+                        said[number] = str(error)
+                        log.info("The keys of worker %d have not come yet: %s", number, said[number])
             if not self.missing or time.monotonic() > deadline:
                 break
             await asyncio.sleep(PAUSE)
@@ -150,9 +151,9 @@ class TakeOver:
             await self._judging.submit(record)
 
     async def _begin(self, number: int, sent: Moved) -> None:
-        judging = self._judging
-        async with judging.standstill():
-            taken = await asyncio.to_thread(Taken, judging.casebook, sent, self._number, self._of, judging.judged)
+        # A record that is being judged right now is taken in once more, which changes nothing of rules or lists.
+        taken = Taken(self._judging.casebook, sent, self._number, self._of, self._judging.judged)
+        await asyncio.to_thread(taken.restore)
         self._taken[number], self._read[number] = taken, 0
 
     async def _met(self, *, patient: bool) -> bool:

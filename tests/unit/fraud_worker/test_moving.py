@@ -78,8 +78,9 @@ class Worker:
 
     def ask(self, source: "Worker", of: int) -> None:
         sent = read_moved(moved(source.book, self.number, of))
-        self.taken.append(Taken(self.book, sent, self.number, of, len(self.journal)))
-        self.listened(self.taken[-1].book)
+        self.taken.append(taken := Taken(self.book, sent, self.number, of, len(self.journal)))
+        taken.restore()
+        self.listened(taken.book)
         self.replayed.append(0)
 
     def catch_up(self) -> None:
@@ -235,6 +236,7 @@ def test_decisions_move_with_their_keys_and_are_told_by_both_until_they_end() ->
     new = Casebook(make_engine, Shard(1, 0, SECRET))
     exhaust(new.apply(Rules(document(blocked))))
     taken = Taken(new, read_moved(moved(before, 1, 2)), 1, 2, 1)
+    taken.restore()
     assert have_met(new, [taken])
     new.take_over([taken.book], Shard(1, 2, SECRET), complete=True)
     assert new.take_decisions([taken.book]) == [CAMPAIGN]
@@ -243,6 +245,38 @@ def test_decisions_move_with_their_keys_and_are_told_by_both_until_they_end() ->
     # One more claim of somebody who has moved breaks the rule here.
     exhaust(new.apply(Events(CAMPAIGN, "b", 1, pack(claims(1, 200, address=min(told[1]))))))
     assert new.desk(CAMPAIGN).verdicts == 1
+
+
+def test_rules_that_change_while_keys_are_taken_over_hold_and_keep_what_was_counted() -> None:
+    before = Casebook(make_engine, Shard(secret=SECRET))
+    exhaust(before.apply(Rules(document(ruled("r", "address")))))
+    exhaust(before.apply(Events(CAMPAIGN, "a", 1, pack(claims(2, address="192.0.2.1")))))
+    (number,) = (each for each in (0, 1) if keys_of(before, each))
+    new = Casebook(make_engine, Shard(number, 0, SECRET))
+    journal: list[Record] = [Rules(document(ruled("r", "address")))]
+    exhaust(new.apply(journal[0]))
+    sent = read_moved(moved(before, number, 2))
+    taken = Taken(new, sent, number, 2, len(journal))
+    taken.restore()
+    journal.append(Rules(document(ruled("r", "address"), ruled("new", "address", more_than=0))))
+    journal.append(Events(CAMPAIGN, "b", 1, pack(claims(3, address="192.0.2.1"))))
+    for position, record in enumerate(journal):
+        if position:
+            exhaust(new.apply(record))
+        exhaust(taken.apply(position, record))
+    new.take_over([taken.book], Shard(number, 2, SECRET), complete=True)
+    new.take_decisions([taken.book])
+    # Of three claims two were known; the new rule has seen the third alone.
+    assert {each.rule: each.event for each in new.desk(CAMPAIGN).blocks} == {"r": "m-2", "new": "m-2"}
+    assert new.desk(CAMPAIGN).verdicts == 2
+
+
+def keys_of(book: Casebook, number: int) -> int:
+    """How many keys of the first rule would move to a shard of two."""
+    to = Shard(number, 2, SECRET)
+    made, part = book.beside(book.part(to), to)
+    made.restore(part)
+    return made.desk(CAMPAIGN).engine.figures()[0].keys
 
 
 def test_windows_are_warming_again_where_keys_have_not_come() -> None:
