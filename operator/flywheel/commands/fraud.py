@@ -35,14 +35,14 @@ _port = click.IntRange(0, 65535)
 )
 @click.option("--pod", default="", help="Name of this pod; the number at its end is that of its shard.")
 @click.option("--shards", type=click.IntRange(1, 64), default=1, show_default=True, help="Workers that share the keys.")
-@click.option("--operator-account", default="", help="ServiceAccount of the operator, namespace:name, which may ask.")
 @click.option(
     "--token-file",
     type=click.Path(dir_okay=False, path_type=Path),
     default=TOKEN_FILE,
     show_default=True,
-    help="Proves to the other workers who this is.",
+    help="The token that proves to other workers who this is.",
 )
+@click.option("--operator-account", default="", help="ServiceAccount of the operator, namespace:name, which may ask.")
 @click.option("--snapshot-every", type=Duration(), default="60s", show_default=True, help="How often all is written.")
 @click.option("--engine", default=EMBEDDED, show_default=True, help="What makes the engine of a campaign: module:name.")
 @click.option("--port", type=_port, default=naming.PORT, show_default=True, help="Events, decisions and questions.")
@@ -56,8 +56,8 @@ def fraud_worker(
     rules_file: Path,
     pod: str,
     shards: int,
-    operator_account: str,
     token_file: Path,
+    operator_account: str,
     snapshot_every: float,
     engine: str,
     port: int,
@@ -82,8 +82,8 @@ def fraud_worker(
         data_directory=data_directory,
         rules_file=rules_file,
         shard=Shard(_number(pod, shards), shards),
-        operator_account=operator_account,
         token_file=token_file,
+        operator_account=operator_account,
         port=port,
         metrics_port=metrics_port,
         admin_port=admin_port,

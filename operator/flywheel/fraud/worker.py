@@ -63,16 +63,15 @@ class Settings:
     rules_file: Path
     shard: Shard = ALONE
     operator_account: str = ""
-    token_file: Path = Path(TOKEN_FILE)
-    """Proves to the other workers who this is."""
-    worker_urls: tuple[str, ...] = ()
-    """Addresses of all workers, by their numbers; those of the namespace's Service by default."""
     port: int = naming.PORT
     metrics_port: int = naming.METRICS_PORT
     admin_port: int = naming.ADMIN_PORT
     snapshot_every: float = SNAPSHOT
     segment_bytes: int = SEGMENT_BYTES
     lock_seconds: float = LOCK_TIMEOUT
+    token_file: Path = Path(TOKEN_FILE)
+    peers: tuple[str, ...] = ()
+    """Addresses of all workers, by their shards; empty for those that their names give."""
 
 
 class Worker:
@@ -101,7 +100,7 @@ class Worker:
         self._complaint: str | None = "The worker has not read its journal yet."
         self._admin: AdminServer | None = None
         shard = settings.shard
-        urls = settings.worker_urls or naming.worker_urls(settings.namespace, shard.of)
+        urls = (settings.peers or naming.worker_urls(settings.namespace, shard.of))[: shard.of]
         self._others = Others(
             {number: url for number, url in enumerate(urls) if number != shard.number},
             Token(settings.token_file),
@@ -260,6 +259,8 @@ class Worker:
             return web.Response(text=f"{self._complaint or 'ok'}\n", status=503 if self._complaint else 200)
 
         made.router.add_get("/healthz", alive)
+        # Whoever takes over windows of others has started, and is not ready.
+        made.router.add_get("/startz", ready)
         made.router.add_get("/readyz", ready)
         return made, people.application()
 

@@ -92,7 +92,7 @@ class RunningWorker:
             lock_seconds=0.2,
             shard=self.shard,
             token_file=self.directory / "token",
-            worker_urls=self.urls,
+            peers=self.urls,
         )
         self.worker = Worker(settings, self.make_engine, fetch)
         self.task = asyncio.create_task(self.worker.run())
