@@ -17,7 +17,7 @@ from flywheel.campaign.fraudlistreader import Aside, ListReader
 from flywheel.campaign.fraudmodels import Offers, Takers, models_in, offer
 from flywheel.campaign.fraudplan import FraudPlan, Held, plan_fraud
 from flywheel.campaign.fraudproof import is_falling, kept_of, notice_of
-from flywheel.campaign.fraudshards import Layout, counting, layout_of, next_layout, not_ready, standings_of
+from flywheel.campaign.fraudshards import Layout, counting, layout_of, next_layout, not_ready, standings_of, takes_over
 from flywheel.campaign.fraudtold import Seen, WorkerState, generation_of, read_state, status_of
 from flywheel.campaign.fraudtrial import NoTrials, Trials, orders_of
 from flywheel.campaign.fraudtrialtold import TrialTold, told_of
@@ -255,8 +255,9 @@ class FraudReconciler:
             # After the rules: until its allow lists are there, a rule stops nobody.
             lists = await self._lists.bring(namespace, plan.lists, asked.bodies)
             standings = standings_of({number_of(each): body for each, body in asked.bodies.items()})
-            count = counting(standings, len(asked.bodies) + len(asked.missing))
-            bodies = {each: body for each, body in asked.bodies.items() if number_of(each) < count}
+            count = counting(standings, len(asked.bodies.keys() | asked.missing.keys()))
+            judging = asked.bodies.keys() - asked.missing.keys()
+            bodies = {each: asked.bodies[each] for each in sorted(judging) if number_of(each) < count}
             read = [read_state(pod_of(address), body) for address, body in bodies.items()]
         except ValueError as error:
             return Seen({}, str(error))
@@ -283,6 +284,8 @@ class FraudReconciler:
     async def _asked(self, namespace: str) -> Asked:
         """Ask all workers that there are; one that cannot judge yet says nothing that counts.
 
+        One that takes windows over can be handed what it is to judge by, so that it is there when it begins.
+
         Raises:
             ValueError: What one says cannot be read.
         """
@@ -291,7 +294,8 @@ class FraudReconciler:
         for address, body in list(asked.bodies.items()):
             if why := not_ready(body):
                 asked.missing[address] = why
-                del asked.bodies[address]
+                if not takes_over(body):
+                    del asked.bodies[address]
         return asked
 
     async def _layout(self, namespace: str) -> Layout:

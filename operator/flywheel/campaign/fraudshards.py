@@ -131,6 +131,15 @@ def not_ready(body: bytes) -> str:
     return "it takes over windows of the others" if state.taking else "it is starting"
 
 
+def takes_over(body: bytes) -> bool:
+    """Tell whether a worker takes windows of others over.
+
+    Raises:
+        ValueError: It cannot be read.
+    """
+    return _read(body).taking
+
+
 def _read(body: bytes) -> _State:
     try:
         return msgspec.json.decode(body, type=_State)

@@ -219,7 +219,7 @@ def _container(image: str, shards: int, operator: str, resources: Mapping[str, A
         "resources": dict(resources),
         "securityContext": {**CONTAINER_SECURITY, "readOnlyRootFilesystem": True},
         # A worker that was cut off judges again what its last snapshot does not cover.
-        "startupProbe": _probe("/readyz", periodSeconds=1, failureThreshold=300),
+        "startupProbe": _probe("/startz", periodSeconds=1, failureThreshold=300),
         "livenessProbe": _probe("/healthz", periodSeconds=10, failureThreshold=6),
         "readinessProbe": _probe("/readyz", periodSeconds=5, failureThreshold=3),
         "terminationMessagePolicy": "FallbackToLogsOnError",

@@ -125,7 +125,7 @@ class Worker:
         """What is done about keys of other workers; None until the journal has been read."""
         self._peers = Peers(settings.peers or naming.worker_urls(settings.namespace, MOST), settings.token_file)
         shard = settings.shard
-        urls = settings.peers[: shard.of] or naming.worker_urls(settings.namespace, shard.of)
+        urls = (settings.peers or naming.worker_urls(settings.namespace, shard.of))[: shard.of]
         self._others = Others(
             {number: url for number, url in enumerate(urls) if number != shard.number},
             Token(settings.token_file),

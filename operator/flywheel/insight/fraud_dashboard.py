@@ -72,7 +72,7 @@ def _overview(series: Series) -> list[Panel]:
         ),
         stat(
             "Decisions that hold",
-            Query(f"max({series.of('flywheel_fraud_decisions')})"),
+            Query(f"sum({series.of('flywheel_fraud_decisions')})"),
             "short",
             "Blocks, challenges, limits, reviews and tags of now.",
             width=4,
@@ -133,7 +133,7 @@ def _found(series: Series) -> list[Panel]:
         course(
             "Decisions that hold",
             [
-                Query(f"max({series.of('flywheel_fraud_decisions')})", "at the worker"),
+                Query(f"sum({series.of('flywheel_fraud_decisions')})", "at the workers"),
                 Query(f"min({series.of('flywheel_fraud_edge_decisions')})", "at the edge pod with the fewest"),
             ],
             "short",
@@ -170,9 +170,9 @@ def _quick(series: Series) -> list[Panel]:
     return [
         course(
             "Events judged",
-            [Query(f"sum({series.rate('flywheel_fraud_events_total', SPAN)})", "events")],
+            [Query(f"max({series.rate('flywheel_fraud_events_total', SPAN)})", "events")],
             "cps",
-            "By all workers.",
+            "Each of several workers gets all of them.",
         ),
         course(
             "From the edge to the decision",

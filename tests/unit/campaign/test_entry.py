@@ -1,5 +1,6 @@
 """The edge of a Campaign: planned with it, judged by what its pods say, gone with it."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.campaign.world import World, campaign
 
+from flywheel.campaign.decide import decide
 from flywheel.campaign.entry import told
-from flywheel.plan import LiveObject, ObjectKey
+from flywheel.plan import LiveObject, ObjectKey, content_hash
 from flywheel.workload.provider import Provider
 
 NOW = datetime(2027, 6, 16, tzinfo=UTC)
@@ -123,3 +125,20 @@ def test_what_keda_cannot_scale_on_is_said() -> None:
     world.provider = Provider()
     world.settle(NOW)
     assert not world.condition("ScalingLimited")
+
+
+def test_edges_send_events_to_each_fraud_worker_and_the_pods_stay_as_they_are(world: World) -> None:
+    def edge(workers: int, *, judged: bool = True) -> tuple[tuple[str, ...], str]:
+        seen = replace(world.decide(NOW)[0], judged=judged, fraud_workers=workers)
+        decision = decide(seen, NOW)
+        assert decision.edge is not None
+        assert decision.plan is not None
+        [deployment] = [each for each in decision.plan.apply if each["metadata"]["name"] == "yougou-618-edge"
+                        and each["kind"] == "Deployment"]  # fmt: skip
+        fraud = decision.edge.document.fraud
+        return fraud.workers if fraud else (), content_hash(deployment["spec"]["template"])
+
+    assert edge(1, judged=False)[0] == ()
+    assert [each.partition(".")[0] for each in edge(1)[0]] == ["http://flywheel-fraud-0"]
+    assert len(edge(3)[0]) == 3
+    assert edge(3)[1] == edge(1)[1], "no pod is restarted for it"

@@ -275,9 +275,9 @@ async def test_more_workers_come_at_once_and_fewer_when_those_who_stay_have_take
     assert await look(1) == (1, 1)
     assert await look(2, w0={"shards": 1}) == (2, 2)
     assert await look(2, w1={"ready": False, "shards": 2, "takingOver": True}) == (2, 2)
-    assert len(world.rules_of) == 1, "who takes over is handed nothing yet"
+    assert len(world.rules_of) == 2, "who takes over has the rules before it begins"
+    assert world.ready()[1] != "WorkerMissing", "and is not missed, as the other one has all keys"
     assert await look(2, w0={"shards": 2}, w1={"shards": 2}) == (2, 2)
-    assert len(world.rules_of) == 2
     assert await look(1) == (2, 1)
     assert await look(1, w0="it restarts") == (2, 1)
     assert world.ready() == ("Unknown", "WorkerMissing")

@@ -33,6 +33,23 @@ def test_a_lease_too_short_to_hold_is_refused() -> None:
     assert "--lease-duration" in result.output
 
 
+def test_how_many_workers_judge_fraud_is_refused_with_its_option() -> None:
+    wrong = {
+        ("--fraud-workers", "0"): "0 is not in the range 1<=x<=16",
+        ("--fraud-workers", "17"): "17 is not in the range 1<=x<=16",
+        ("--fraud-workers-in", "shop"): "'shop' names no namespace",
+        ("--fraud-workers-in", "shop=99"): "1 to 16 workers",
+        ("--fraud-workers-in", "mall=2"): "mall is not served",
+    }
+    for arguments, words in wrong.items():
+        result = CliRunner().invoke(main, ["operator", "-n", "shop", *arguments])
+        assert result.exit_code == 2
+        assert arguments[0] in result.output
+        assert words in " ".join(result.output.split())
+    result = CliRunner().invoke(main, ["operator", "-n", "shop"], env={"FLYWHEEL_FRAUD_WORKERS_IN": "shop=2 shop=3"})
+    assert "both 2 and 3 workers" in " ".join(result.output.split())
+
+
 def test_the_environment_gives_options() -> None:
     result = CliRunner().invoke(main, ["operator", "-A"], env={"FLYWHEEL_WORKERS": "0"})
     assert result.exit_code == 2

@@ -133,3 +133,14 @@ async def test_what_a_worker_answers_is_told_apart(worker: RunningWorker):
             await workers.hand_over_model(NAMESPACE, worker.url, digest_of(b"y"), b"x")
         with pytest.raises(NotAnswered, match="could not be asked"):
             await workers.hand_over_model(NAMESPACE, f"http://127.0.0.1:{free_port()}", digest_of(b"x"), b"x")
+
+
+async def test_of_several_workers_each_is_asked_and_who_says_nothing_is_named(worker: RunningWorker):
+    away = f"http://127.0.0.1:{free_port()}"
+    async with httpx.AsyncClient() as client:
+        asked = await FraudWorkers(client, token, lambda _, count: (worker.url, away)[:count]).states(NAMESPACE, 2)
+        assert list(asked.bodies) == [worker.url]
+        assert list(asked.missing) == [away]
+        assert "could not be asked" in asked.missing[away]
+        alone = await FraudWorkers(client, token, lambda _, count: (worker.url, away)[:count]).states(NAMESPACE, 1)
+        assert (list(alone.bodies), alone.missing) == ([worker.url], {})

@@ -9,7 +9,7 @@ from tests.patience import PATIENCE
 
 from flywheel.kube.resources import DEPLOYMENT, SERVICE
 from flywheel.plan import LiveObject, Manifest, ObjectKey
-from flywheel.runtime.store import MOST_TOMBSTONES, SHARED, Owner, Store
+from flywheel.runtime.store import FRAUD, MOST_TOMBSTONES, SHARED, Owner, Store
 from flywheel.runtime.store import test_key as key_of_test
 
 SPRING: Owner = ("shop", "spring")
@@ -200,6 +200,18 @@ def sharing(name: str, version: int, uid: str = "", generation: int = 1) -> Mani
 def shared(version: int, **changes: Any) -> LiveObject:
     key = ObjectKey("apps", "StatefulSet", "shop", "flywheel-analytics")
     return replace(child(version, uid="w1", owner=""), key=key, shared="analytics", **changes)
+
+
+def test_edges_hear_how_many_workers_judge_their_events(store: Store, told: list[Owner]) -> None:
+    store.put_campaign(sharing("spring", 1))
+    key = ObjectKey("apps", "StatefulSet", "shop", "flywheel-fraud")
+    worker = replace(child(10, uid="f1", owner=""), key=key, shared="fraud", replicas=1)
+    store.put(worker)
+    told.clear()
+    store.put(replace(worker, resource_version=11, status={"readyReplicas": 1}))
+    assert told == [("shop", FRAUD)]
+    store.put(replace(worker, resource_version=12, replicas=2))
+    assert told[1:] == [("shop", FRAUD), SPRING]
 
 
 def test_what_campaigns_share_has_a_key_of_its_own(store: Store, told: list[Owner]) -> None:
