@@ -83,7 +83,7 @@ def status_of(
         works = bool(figures) and _is_newest(judged, states, figures)
         evaluated = sum(each.evaluated for each in figures) if works else None
         told["record"] = {**(held.get("record") or {}), RECORD: remembered(rule, held, evaluated, now)}
-    told |= ran_record(judged.ruled, {**held, **told})
+    told |= ran_record(judged.ruled, held, told.get("record") or {})
     if not figures:
         kept = {name: value for name, value in held.items() if name not in {*told, "loadedGeneration", *TrialTold.own}}
         return kept | told
