@@ -25,7 +25,7 @@ SHORT = 1_000
 """Events of the short log."""
 WITHIN = 1_800
 """Seconds for everything."""
-OPTIONS = ("-Xmx3g", "-XX:TieredStopAtLevel=4")
+OPTIONS = ("--java=-Xmx3g", "--java=-XX:TieredStopAtLevel=4")
 """Java gets more memory than in tests, and compiles what it runs often as well as it can."""
 
 
@@ -72,7 +72,7 @@ def _script(home: Path, rule: Rule, length: str, name: str) -> dict[str, Any]:
 def _taken(python: Path, scripts: Sequence[dict[str, Any]]) -> list[float]:
     """Run scripts one after the other; give the processor time of each."""
     done = subprocess.run(
-        [python, SERVER, "1", *OPTIONS],
+        [python, SERVER, "--at-once=1", *OPTIONS],
         input="".join(json.dumps(each) + "\n" for each in scripts),
         stdout=subprocess.PIPE,
         text=True,

@@ -22,6 +22,7 @@ PATHS: Final[Mapping[str, str]] = {
     "CustomResourceDefinition": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
     "Deployment": "/apis/apps/v1/{namespace}/deployments",
     "Event": "/apis/events.k8s.io/v1/{namespace}/events",
+    "FlinkDeployment": "/apis/flink.apache.org/v1beta1/{namespace}/flinkdeployments",
     "FraudRule": "/apis/flywheel.dev/v1alpha1/{namespace}/fraudrules",
     "HTTPRoute": "/apis/gateway.networking.k8s.io/v1/{namespace}/httproutes",
     "HorizontalPodAutoscaler": "/apis/autoscaling/v2/{namespace}/horizontalpodautoscalers",

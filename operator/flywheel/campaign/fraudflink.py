@@ -143,9 +143,10 @@ def engine_of(
         live: What there is.
         status: What was told of the rule last.
     """
-    if has_run(status) or rule.spec.mode == "Off":
-        return "Flink"
-    return "Flink" if jobs and all(_runs(live.get(each.key)) for each in jobs) else "Starting"
+    if not jobs:
+        return "Starting"
+    runs = has_run(status) or rule.spec.mode == "Off" or all(_runs(live.get(each.key)) for each in jobs)
+    return "Flink" if runs else "Starting"
 
 
 def has_run(status: Mapping[str, Any]) -> bool:
@@ -153,13 +154,19 @@ def has_run(status: Mapping[str, Any]) -> bool:
     return bool((status.get("record") or {}).get(RECORD))
 
 
-def ran_record(ruled: Ruled | None, status: Mapping[str, Any]) -> Manifest:
-    """Write down that Flink judges by a rule, or that it does not any more; nothing while a person must correct it."""
-    before = status.get("record") or {}
-    if ruled is None or (has_run(status) == (ran := ruled.engine == "Flink" and ruled.policy.mode != "Off")):
-        return {}
-    rest = {name: value for name, value in before.items() if name != RECORD}
-    return {"record": {**rest, RECORD: {"ran": True}} if ran else rest}
+def ran_record(ruled: Ruled | None, held: Mapping[str, Any], record: Mapping[str, Any]) -> Manifest:
+    """Write down that Flink judges by a rule, or that it does not any more; while a person must correct it, as it was.
+
+    Args:
+        ruled: What the worker shall judge by.
+        held: The rule's status so far.
+        record: What else stands in the record.
+    """
+    before = has_run(held)
+    ran = before if ruled is None else ruled.engine == "Flink" and ruled.policy.mode != "Off"
+    if ran:
+        return {"record": {**record, RECORD: {"ran": True}}}
+    return {"record": dict(record)} if before else {}
 
 
 def leftovers(live: Live, jobs: Iterable[Job], kept: Collection[str]) -> tuple[Deletion, ...]:

@@ -92,7 +92,7 @@ def status_of(
         evaluated = sum(each.evaluated for each in figures) if works else None
         record = held.get("record") if tried.record is None else tried.record
         told["record"] = {**(record or {}), RECORD: remembered(rule, held, evaluated, now)}
-    told |= ran_record(judged.ruled, {**held, **told})
+    told |= ran_record(judged.ruled, held, told.get("record") or {})
     if not figures:
         kept = {name: value for name, value in held.items() if name not in {*told, "loadedGeneration", *TrialTold.own}}
         return kept | told | _with_those_away(_workers(states, rule.name), held, seen.missing)

@@ -6,6 +6,7 @@ or a moment, and what a number is as text, are the same on both ways.
 
 import ipaddress
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -19,6 +20,9 @@ from flywheel.fraud.words import Event, Value, Verdict
 LARGEST = 1.7976931348623157e308
 """Instead of what is infinite, which JSON does not know."""
 _SHORTEST_MOMENT = len("20270616T00Z")
+_LONGEST_REMEMBERED = 64
+"""Characters of a text whose bits are remembered: most addresses come again and again."""
+_OWN = tuple(sorted(set(ATTRIBUTES.values())))
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -48,7 +52,7 @@ def record_of(event: Event) -> Record:
     """Write an event as a record of the topic."""
     given = {name: value for name, value in event.fields.items() if value != ""}
     texts = {name: value for name, value in given.items() if isinstance(value, str)}
-    texts |= {name: value for name in set(ATTRIBUTES.values()) if (value := getattr(event, name))}
+    texts |= {name: value for name in _OWN if (value := getattr(event, name))}
     return Record(
         id=event.id,
         type=event.type,
@@ -91,6 +95,15 @@ def _finite(value: Value) -> float:
 
 
 def _bits(value: str) -> str:
+    return _remembered_bits(value) if len(value) <= _LONGEST_REMEMBERED else _read_bits(value)
+
+
+@lru_cache(maxsize=65_536)
+def _remembered_bits(value: str) -> str:
+    return _read_bits(value)
+
+
+def _read_bits(value: str) -> str:
     try:
         address = ipaddress.ip_address(value)
     except ValueError:

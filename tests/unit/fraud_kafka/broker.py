@@ -13,7 +13,7 @@ from tools.bootstrap.maven import ensure_kafka_jars
 from tools.bootstrap.peers import ensure_flink_python
 
 PATIENCE = 90.0
-NAME, PASSWORD = "worker", 'it\'s "secret" 券'
+NAME, PASSWORD = "worker", "it's secret, 券"
 CLUSTER = "MkU3OEVBNTcwNTJENDM2Qg"
 OPTIONS = ("-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 

@@ -55,16 +55,16 @@ class Shop:
         self.directory, self.broker = directory, broker
         self.port, self.metrics_port = free_ports(2)
         # Of its own, so that those of others on the same broker do not meet it.
-        prefix = f"test-{uuid.uuid4().hex[:8]}"
-        self.events, self.verdicts = (f"{prefix}.{NAMESPACE}.{CAMPAIGN}.{each}" for each in ("events", "verdicts"))
+        self.prefix = f"test-{uuid.uuid4().hex[:8]}"
+        self.events, self.verdicts = (f"{self.prefix}.{NAMESPACE}.{CAMPAIGN}.{each}" for each in ("events", "verdicts"))
         self._process: asyncio.subprocess.Process | None = None
         directory.mkdir()
         (directory / "keys.json").write_text(json.dumps(KEYS.documents()))
         (directory / "token").write_text(token())
-        (directory / "kafka.json").write_text(json.dumps({"servers": broker.servers, "prefix": prefix, **kafka}))
+        (directory / "kafka.json").write_text(json.dumps({"servers": broker.servers, "prefix": self.prefix, **kafka}))
         (directory / "credentials").mkdir()
-        (directory / "credentials/username").write_text(NAME + "\n")
-        (directory / "credentials/password").write_text(PASSWORD + "\n")
+        (directory / "credentials/username").write_text(NAME)
+        (directory / "credentials/password").write_text(PASSWORD)
         self.rules(judged_by_flink())
 
     @property
