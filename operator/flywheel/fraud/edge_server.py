@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import logging
+import math
 import re
+import time
 from collections.abc import Callable, Sequence
 
 from aiohttp import web
@@ -11,14 +14,19 @@ from flywheel.events.http_answers import TooLarge, read_body, refusal
 from flywheel.fraud import feed, naming
 from flywheel.fraud.callers import Callers
 from flywheel.fraud.checking import read
+from flywheel.fraud.clocks import believed
 from flywheel.fraud.judging import Full, Judging
 from flywheel.fraud.packed import Packed, Reading
 from flywheel.fraud.records import Events
 from flywheel.fraud.subscriptions import Subscriptions
 from flywheel.fraud.words import Event
 
+log = logging.getLogger(__name__)
+
 MOST_BYTES = 16 << 20
 MOST_EVENTS = 5_000
+COMPLAIN = 60.0
+"""Seconds between two complaints about clocks."""
 _BATCH = re.compile(r"([A-Za-z0-9._-]{1,300})/(\d{1,15})")
 _SINCE = re.compile(r"([0-9a-f]{1,32}):(\d{1,15})")
 Counted = Callable[[str, Sequence[Event], bool], None]
@@ -41,6 +49,7 @@ class EdgeServer:
         self._callers, self._judging, self._subscriptions = callers, judging, subscriptions
         self._epoch, self._keys = epoch, keys
         self._complaint, self._counted = complaint, counted
+        self._said = -math.inf
 
     def add_to(self, application: web.Application) -> None:
         """Add the handlers."""
@@ -65,6 +74,9 @@ class EdgeServer:
             return refusal(400, "unreadable", f"The events cannot be read: {error}")
         if len(events) > MOST_EVENTS:
             return refusal(413, "too_large", f"There are {len(events)} events; at most {MOST_EVENTS} fit.")
+        events, ahead = believed(events, int(time.time() * 1000))
+        if ahead:
+            self._complain(campaign, sent[1], ahead)
         try:
             new = await self._judging.submit(Events(campaign, sent[1], int(sent[2]), events, int(lost)))
         except Full as error:
@@ -73,6 +85,16 @@ class EdgeServer:
             return refusal(503, "disk", f"The journal cannot be written: {error}", {"Retry-After": "2"})
         self._counted(campaign, Packed(Reading(events)), new)
         return web.json_response({"judged": len(events) if new else 0})
+
+    def _complain(self, campaign: str, sender: str, count: int) -> None:
+        """Say that an edge's clock is ahead, from time to time: each of its batches is."""
+        if time.monotonic() < self._said + COMPLAIN:
+            return
+        self._said = time.monotonic()
+        log.warning(
+            "%d events of %s say that they arrived later than now, and count as of now: the clock of %s is ahead, or "
+            "ours is behind. See that the machines' clocks are kept.", count, campaign, sender,
+        )  # fmt: skip
 
     async def _tell(self, request: web.Request) -> web.StreamResponse:
         campaign = await self._callers.campaign(request)
