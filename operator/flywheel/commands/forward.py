@@ -13,8 +13,8 @@ import click
 
 from flywheel.events.naming import ADMIN_PORT, WORKER
 
-START_TIMEOUT = 20.0
-"""Seconds that `kubectl port-forward` may take to say which port it has."""
+START_TIMEOUT = 60.0
+"""Seconds that `kubectl port-forward` may take to say which port it has; on a busy machine it needs many of them."""
 _SAID = re.compile(rb"Forwarding from 127\.0\.0\.1:(\d+) ")
 _MOST_WORDS = 1 << 16
 

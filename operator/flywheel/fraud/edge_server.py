@@ -2,8 +2,12 @@
 
 import asyncio
 import contextlib
+import logging
+import math
 import re
+import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from aiohttp import web
 
@@ -11,6 +15,7 @@ from flywheel.events.http_answers import TooLarge, read_body, refusal
 from flywheel.fraud import feed, naming
 from flywheel.fraud.callers import Callers
 from flywheel.fraud.checking import read
+from flywheel.fraud.clocks import believed
 from flywheel.fraud.judging import Full, Judging
 from flywheel.fraud.packed import Packed, Reading
 from flywheel.fraud.records import Events
@@ -19,12 +24,25 @@ from flywheel.fraud.shares import MOST
 from flywheel.fraud.subscriptions import Subscriptions
 from flywheel.fraud.words import Event
 
+log = logging.getLogger(__name__)
+
 MOST_BYTES = 16 << 20
 MOST_EVENTS = 5_000
+COMPLAIN = 60.0
+"""Seconds between two complaints about clocks."""
 _BATCH = re.compile(r"([A-Za-z0-9._-]{1,300})/(\d{1,15})")
 _SINCE = re.compile(r"([0-9a-f]{1,32}):(\d{1,15})")
 Counted = Callable[[str, Sequence[Event], bool], None]
 """Told campaign, events, and whether they were new."""
+
+
+class _Sent(NamedTuple):
+    """What stands about a batch beside it."""
+
+    sender: str
+    number: int
+    lost: int
+    workers: int
 
 
 class EdgeServer:
@@ -59,6 +77,7 @@ class EdgeServer:
         self._epoch, self._keys = epoch, keys
         self._complaint, self._counted = complaint, counted
         self._serving, self._unread = serving, unread
+        self._said = -math.inf
 
     def add_to(self, application: web.Application) -> None:
         """Add the handlers."""
@@ -69,18 +88,10 @@ class EdgeServer:
         campaign = await self._callers.campaign(request)
         if unread := self._unread():
             return refusal(503, "not_ready", unread, {"Retry-After": "1"})
-        sent = _BATCH.fullmatch(request.headers.get("X-Flywheel-Batch", ""))
-        if sent is None:
-            return refusal(400, "bad_batch", "The header X-Flywheel-Batch has to be <sender>/<number>.")
-        lost = request.headers.get("X-Flywheel-Lost", "0")
-        if not (lost.isascii() and lost.isdigit() and len(lost) <= 15):
-            return refusal(400, "bad_lost", "The header X-Flywheel-Lost has to be a number.")
-        workers = request.headers.get(naming.WORKERS_HEADER, "1")
-        if not (workers.isascii() and workers.isdigit() and len(workers) <= 4 and 0 < int(workers) <= MOST):
-            return refusal(
-                400, "bad_workers", f"The header {naming.WORKERS_HEADER} has to be a number from 1 to {MOST}."
-            )
-        self._serving.hear(sent[1])
+        sent = _sent(request)
+        if isinstance(sent, web.Response):
+            return sent
+        self._serving.hear(sent.sender)
         try:
             events = read(await read_body(request, MOST_BYTES))
         except TooLarge as error:
@@ -89,8 +100,11 @@ class EdgeServer:
             return refusal(400, "unreadable", f"The events cannot be read: {error}")
         if len(events) > MOST_EVENTS:
             return refusal(413, "too_large", f"There are {len(events)} events; at most {MOST_EVENTS} fit.")
+        events, ahead = believed(events, int(time.time() * 1000))
+        if ahead:
+            self._complain(campaign, sent.sender, ahead)
         try:
-            record = Events(campaign, sent[1], int(sent[2]), events, int(lost), int(workers))
+            record = Events(campaign, sent.sender, sent.number, events, sent.lost, sent.workers)
             new = await self._judging.submit(record)
         except Full as error:
             return refusal(429, "busy", str(error), {"Retry-After": "1"})
@@ -98,6 +112,16 @@ class EdgeServer:
             return refusal(503, "disk", f"The journal cannot be written: {error}", {"Retry-After": "2"})
         self._counted(campaign, Packed(Reading(events)), new)
         return web.json_response({"judged": len(events) if new else 0})
+
+    def _complain(self, campaign: str, sender: str, count: int) -> None:
+        """Say that an edge's clock is ahead, from time to time: each of its batches is."""
+        if time.monotonic() < self._said + COMPLAIN:
+            return
+        self._said = time.monotonic()
+        log.warning(
+            "%d events of %s say that they arrived later than now, and count as of now: the clock of %s is ahead, or "
+            "ours is behind. See that the machines' clocks are kept.", count, campaign, sender,
+        )  # fmt: skip
 
     async def _tell(self, request: web.Request) -> web.StreamResponse:
         campaign = await self._callers.campaign(request)
@@ -123,3 +147,17 @@ class EdgeServer:
             known, keys = change.version, None
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(told.wait(), feed.HEARTBEAT)
+
+
+def _sent(request: web.Request) -> _Sent | web.Response:
+    """Read what stands about a batch beside it; give the refusal where that makes no sense."""
+    sent = _BATCH.fullmatch(request.headers.get("X-Flywheel-Batch", ""))
+    if sent is None:
+        return refusal(400, "bad_batch", "The header X-Flywheel-Batch has to be <sender>/<number>.")
+    lost = request.headers.get("X-Flywheel-Lost", "0")
+    if not (lost.isascii() and lost.isdigit() and len(lost) <= 15):
+        return refusal(400, "bad_lost", "The header X-Flywheel-Lost has to be a number.")
+    workers = request.headers.get(naming.WORKERS_HEADER, "1")
+    if not (workers.isascii() and workers.isdigit() and len(workers) <= 4 and 0 < int(workers) <= MOST):
+        return refusal(400, "bad_workers", f"The header {naming.WORKERS_HEADER} has to be a number from 1 to {MOST}.")
+    return _Sent(sent[1], int(sent[2]), int(lost), int(workers))

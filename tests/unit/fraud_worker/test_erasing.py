@@ -171,7 +171,7 @@ async def test_whatever_moment_it_is_killed_at_they_are_erased(tmp_path: Path) -
     worker = Process(tmp_path, "flywheel.fraud.embedded:make_engine", snapshot_every=0.05)
     (tmp_path / "rules.json").write_bytes(document(*RULES))
     await worker.start()
-    await until(worker.is_ready, "the worker is there", 120)
+    await until(worker.is_ready, "the worker is there", 600)
     numbers = iter(range(1, 10**6))
 
     async with aiohttp.ClientSession() as session:
@@ -205,8 +205,8 @@ async def test_whatever_moment_it_is_killed_at_they_are_erased(tmp_path: Path) -
             await asyncio.sleep(chance.uniform(0, 0.25))
             await worker.kill()
             await worker.start()
-            await until(lambda receipt=receipt: is_gone(receipt), "they are erased", 120)
-            await until(worker.is_ready, "the worker is back", 120)
+            await until(lambda receipt=receipt: is_gone(receipt), "they are erased", 600)
+            await until(worker.is_ready, "the worker is back", 600)
             assert places(tmp_path / "volume", "gone-") == [], f"kill {number}"
     await worker.kill()
     assert places(tmp_path / "volume", "gone-") == []
