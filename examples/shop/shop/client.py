@@ -10,10 +10,10 @@ from shop.database import Refused
 class StoreClient:
     """Calls of one process to the store."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, seconds: float) -> None:
         self._http = httpx.AsyncClient(
             base_url=url,
-            timeout=httpx.Timeout(5.0, connect=2.0),
+            timeout=httpx.Timeout(seconds, connect=2.0),
             limits=httpx.Limits(max_connections=64, max_keepalive_connections=16),
             headers={"accept": "application/json"},
             # A connection that was refused has done nothing yet, so trying it again is safe for every method.

@@ -37,7 +37,7 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.pages = Pages(self.name, settings)
-        self.store = StoreClient(settings.store_url)
+        self.store = StoreClient(settings.store_url, settings.store_seconds)
 
     def routes(self) -> list[BaseRoute]:
         raise NotImplementedError

@@ -30,6 +30,8 @@ class Settings:
     listen_host: str = "0.0.0.0"
     listen_port: int = 8080
     store_url: str = "http://localhost:8081"
+    store_seconds: float = 5.0
+    """How long the store may take to answer before a visitor is asked to try again."""
     drain_seconds: float = 3.0
     """How long a stopping process serves on after its readiness is off, until the last proxy has heard of it."""
     ticket_rounds: int = 40_000
@@ -50,6 +52,7 @@ class Settings:
 
 _CONVERT: Mapping[str, Callable[[str], Any]] = {
     "listen_port": int,
+    "store_seconds": float,
     "drain_seconds": float,
     "ticket_rounds": int,
     "data_directory": Path,

@@ -45,6 +45,7 @@ class StartService:
             "LISTEN_PORT": str(port),
             "DATA_DIRECTORY": str(self._folder),
             "DRAIN_SECONDS": "0",
+            "STORE_SECONDS": str(PATIENCE),
             "TICKET_ROUNDS": "10",
         }
         address = f"http://127.0.0.1:{port}"

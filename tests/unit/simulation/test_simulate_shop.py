@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import aiohttp
 import pytest
 from tests.patience import PATIENCE
 from tests.unit.shop.conftest import StartService
 
+from flywheel.simulation import crowd
 from flywheel.simulation.crowd import Crowd, Place
 from flywheel.simulation.plan import Pace, shoppers
 from flywheel.simulation.read import read_behaviour
@@ -103,6 +105,12 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Front, str]
             start.stop()
 
 
+@pytest.fixture(autouse=True)
+def a_machine_may_be_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crowd, "LAST_VISITS", PATIENCE)
+    monkeypatch.setattr(crowd, "TIMEOUT", aiohttp.ClientTimeout(total=PATIENCE))
+
+
 @pytest.fixture
 def front(shop: tuple[Front, str]) -> tuple[Front, str]:
     shop[0].events, shop[0].requests, shop[0].visitors = [], [], set()
@@ -113,9 +121,9 @@ async def test_the_examples_shoppers_walk_buy_and_pay(front: tuple[Front, str]) 
     made, address = front
     behaviour = read_behaviour(SHOPPERS.read_text("utf-8"))
     pace = Pace(rate=12, speed=50)
-    crowd = Crowd(behaviour, pace, Place(address))
-    await crowd.run(4, asyncio.Event())
-    report = crowd.tally.report(4, behaviour.seed)
+    visits = Crowd(behaviour, pace, Place(address))
+    await visits.run(4, asyncio.Event())
+    report = visits.tally.report(4, behaviour.seed)
     planned = list(_until(behaviour, pace, 4))
     assert report["visits"]["started"] == report["visits"]["finished"] == len(planned) > 20
     assert report["failed"] == 0, report
@@ -158,34 +166,34 @@ async def test_shoppers_bring_what_people_bring(front: tuple[Front, str]) -> Non
 async def test_a_stop_cuts_off_those_who_are_there(front: tuple[Front, str]) -> None:
     _, address = front
     behaviour = read_behaviour(SHOPPERS.read_text("utf-8"))
-    crowd = Crowd(behaviour, Pace(rate=20), Place(address))
+    visits = Crowd(behaviour, Pace(rate=20), Place(address))
     stop = asyncio.Event()
-    running = asyncio.create_task(crowd.run(600, stop))
+    running = asyncio.create_task(visits.run(600, stop))
     async with asyncio.timeout(PATIENCE):
-        while crowd.tally.requests < 5:  # noqa: ASYNC110 - a figure tells nobody
+        while visits.tally.requests < 5:  # noqa: ASYNC110 - a figure tells nobody
             await asyncio.sleep(0.02)
         stop.set()
         await running
-    visits = crowd.tally.report(1, 0)["visits"]
-    assert visits["cut_off"] > 0
-    assert visits["started"] == visits["finished"] + visits["cut_off"]
-    assert crowd.present == 0
+    told = visits.tally.report(1, 0)["visits"]
+    assert told["cut_off"] > 0
+    assert told["started"] == told["finished"] + told["cut_off"]
+    assert visits.present == 0
 
 
 async def test_who_finds_no_place_is_turned_away(front: tuple[Front, str]) -> None:
     _, address = front
     behaviour = read_behaviour(SHOPPERS.read_text("utf-8"))
-    crowd = Crowd(behaviour, Pace(rate=30, speed=8), Place(address, concurrency=2))
-    await crowd.run(1, asyncio.Event())
-    assert crowd.tally.turned_away > 0
-    assert crowd.tally.started + crowd.tally.turned_away == len(list(_until(behaviour, Pace(rate=30, speed=8), 1)))
+    visits = Crowd(behaviour, Pace(rate=30, speed=8), Place(address, concurrency=2))
+    await visits.run(1, asyncio.Event())
+    assert visits.tally.turned_away > 0
+    assert visits.tally.started + visits.tally.turned_away == len(list(_until(behaviour, Pace(rate=30, speed=8), 1)))
 
 
 async def test_a_shop_that_is_not_there_is_a_failure_by_kind() -> None:
     behaviour = read_behaviour(SHOPPERS.read_text("utf-8"))
-    crowd = Crowd(behaviour, Pace(rate=20, speed=50), Place("http://127.0.0.1:9"))
-    await crowd.run(1, asyncio.Event())
-    report = crowd.tally.report(1, 0)
+    visits = Crowd(behaviour, Pace(rate=20, speed=50), Place("http://127.0.0.1:9"))
+    await visits.run(1, asyncio.Event())
+    report = visits.tally.report(1, 0)
     assert report["failed"] == report["visits"]["started"] > 0
     assert report["failures"].keys() == {"ClientConnectorError"}
     assert report["requests"] == report["orders"] == 0
