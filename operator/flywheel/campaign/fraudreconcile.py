@@ -15,6 +15,7 @@ from flywheel.campaign.conditions import Condition, condition_list
 from flywheel.campaign.fraudasking import NotAnswered
 from flywheel.campaign.fraudlistreader import Aside, ListReader
 from flywheel.campaign.fraudmodels import Offers, Takers, models_in, offer
+from flywheel.campaign.fraudpast import NoPasts, Pasts, wanted_pasts
 from flywheel.campaign.fraudplan import FraudPlan, Held, plan_fraud
 from flywheel.campaign.fraudproof import is_falling, kept_of, notice_of
 from flywheel.campaign.fraudtold import Seen, WorkerState, generation_of, read_state, status_of
@@ -98,12 +99,13 @@ class FraudReconciler:
         *,
         operator: str = "",
         trials: Trials | None = None,
+        pasts: Pasts | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         on_write_skipped: Callable[[str], None] = lambda kind: None,
         aside: Aside | None = None,
     ) -> None:
         self._gateway, self._world, self._workers = gateway, world, workers
-        self._trials = trials or NoTrials()
+        self._trials, self._pasts = trials or NoTrials(), pasts or NoPasts()
         self._image, self._operator, self._clock = image, operator, clock
         self._loaded = Loaded()
         self._lists = ListReader(gateway, workers, aside)
@@ -127,6 +129,7 @@ class FraudReconciler:
             outcomes.append(await self._applier.apply(manifest, live.get(ObjectKey.of(manifest)), claim, PATH))  # noqa: PERF401
         troubles = [str(each.problem) for each in outcomes if each.problem and each.terminal]
         seen = await self._seen(namespace, plan, troubles)
+        self._pasts.look(namespace, wanted_pasts(plan.judged, seen.campaigns, seen.workers))
         tried = self._tried(namespace, plan, manifests, now)
         for judged in plan.judged:
             manifest = manifests[judged.rule.name]
@@ -242,14 +245,15 @@ class FraudReconciler:
             bodies = await self._up_to_date(namespace, plan.rules)
             # After the rules: until its allow lists are there, a rule stops nobody.
             lists = await self._lists.bring(namespace, plan.lists, bodies)
-            read = [read_state(_pod(address), body) for address, body in bodies.items()]
+            read = [read_state(pod_of(address), body) for address, body in bodies.items()]
         except (NotAnswered, ValueError) as error:
             return Seen({}, str(error))
         found: dict[str, list[WorkerState]] = {}
         for states in read:
             for campaign, state in states.items():
                 found.setdefault(campaign, []).append(state)
-        return Seen({campaign: tuple(states) for campaign, states in found.items()}, lists=lists)
+        known = {each.name: each for each in self._campaigns(namespace)}
+        return Seen({campaign: tuple(states) for campaign, states in found.items()}, lists=lists, campaigns=known)
 
     async def _up_to_date(self, namespace: str, rules: str) -> dict[str, bytes]:
         """Ask the workers how they are, and hand the rules to those that judge by others: volumes take a minute."""
@@ -265,6 +269,6 @@ class FraudReconciler:
         self._world.put_rule(await self._gateway.apply(body, subresource="status"))
 
 
-def _pod(address: str) -> str:
+def pod_of(address: str) -> str:
     """Give the name of the pod in an address such as http://flywheel-fraud-0.flywheel-fraud.shop.svc:9105."""
     return (urlsplit(address).hostname or address).partition(".")[0]

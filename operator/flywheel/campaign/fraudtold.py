@@ -7,8 +7,10 @@ from typing import Any
 
 import msgspec
 
+from flywheel.api.campaign import Campaign
 from flywheel.campaign.conditions import Condition, condition_list
 from flywheel.campaign.fraudlists import ListStates, lists_condition
+from flywheel.campaign.fraudpast import warm_condition
 from flywheel.campaign.fraudplan import Judged
 from flywheel.campaign.fraudproof import figures_of, mode_of, precise
 from flywheel.campaign.fraudshadow import RECORD, digests_of, remembered
@@ -53,6 +55,8 @@ class Seen:
     unseen: str = ""
     """Why nothing was."""
     lists: ListStates = field(default_factory=dict)
+    campaigns: Mapping[str, Campaign] = field(default_factory=dict)
+    """Those of the namespace, by name."""
 
 
 def status_of(
@@ -120,9 +124,7 @@ def _conditions(
         Condition("Stalled", "True" if refused else "False", loaded.reason, loaded.message),
     ]
     if figures and judged.rule.spec.mode != "Off":
-        warm = all(each.warm for each in figures)
-        told = "each window is full" if warm else "windows fill: there may have been more than is counted"
-        found.append(Condition("Warm", "True" if warm else "False", "Full" if warm else "Filling", told))
+        found.append(warm_condition(judged, seen.campaigns, figures))
     if digests_of(judged.rule) and judged.rule.spec.mode == "Enforce":
         watched = Condition("Shadowed", "True", "NewModel", judged.shadow)
         known = Condition("Shadowed", "False", "Known", "the model has been in Shadow for as long as it takes")

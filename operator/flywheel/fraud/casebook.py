@@ -10,8 +10,20 @@ from flywheel.fraud.listed import Entries, PackedList
 from flywheel.fraud.modelfacts import MOST_MODELS
 from flywheel.fraud.packed import Packed, Reading
 from flywheel.fraud.policy import ListOf
-from flywheel.fraud.records import Events, Labelled, Lists, Model, Pardoned, Record, Removal, Rules, Sender, Snapshot
-from flywheel.fraud.rulings import Ahead, MakeEngine, RulesProblem, Ruling, ScoringEngine, Shard
+from flywheel.fraud.records import (
+    Events,
+    Labelled,
+    Lists,
+    Model,
+    Pardoned,
+    Past,
+    Record,
+    Removal,
+    Rules,
+    Sender,
+    Snapshot,
+)
+from flywheel.fraud.rulings import Ahead, FillingEngine, MakeEngine, RulesProblem, Ruling, ScoringEngine, Shard
 from flywheel.fraud.unfiled import Unfiled
 from flywheel.fraud.verdicts import Keeping, kept_of, known_as
 from flywheel.plan import content_hash
@@ -94,18 +106,24 @@ class Casebook:
             kept = {of: self.lists[of] for of in record.wanted if of in self.lists}
             self._take_lists(kept | {each.of: each for each in record.put})
             yield from self._spare()
+        elif isinstance(record, Events):
+            if record.batch.count:
+                yield from self._judge(record)
+        else:
+            yield from self._at_a_desk(record)
+
+    def _at_a_desk(self, record: Removal | Labelled | Pardoned | Past) -> Iterator[Desk | Ahead | None]:
+        desk = self.desk(record.campaign)
+        if isinstance(record, Labelled):
+            desk.labels.put(record.labels)
+        elif isinstance(record, Past):
+            if isinstance(desk.engine, FillingEngine):
+                yield from desk.engine.fill(record)
         elif isinstance(record, Removal):
-            desk = self.desk(record.campaign)
             if desk.blocks.remove(record.decision):
                 yield desk
-        elif isinstance(record, Labelled):
-            self.desk(record.campaign).labels.put(record.labels)
-        elif isinstance(record, Pardoned):
-            desk = self.desk(record.campaign)
-            if desk.pardon(record.pardon, record.at):
-                yield desk
-        elif record.batch.count:
-            yield from self._judge(record)
+        elif desk.pardon(record.pardon, record.at):
+            yield desk
 
     def _judge(self, record: Events) -> Iterator[Desk | Ahead | None]:
         desk, events = self.desk(record.campaign), Packed(Reading(record.batch))

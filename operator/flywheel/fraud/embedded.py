@@ -1,8 +1,9 @@
 """The engine in the worker's own process: windows of the campaign's rules, and what follows from each verdict."""
 
+import contextlib
 import functools
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -14,13 +15,17 @@ from flywheel.fraud.engine import Engine
 from flywheel.fraud.explain import explain, outcome
 from flywheel.fraud.foresight import Foresight
 from flywheel.fraud.listed import Lists
+from flywheel.fraud.packed import Packed, Reading
 from flywheel.fraud.policy import Ruled, Rules, read_rules
+from flywheel.fraud.records import Past
 from flywheel.fraud.roll import Roll
 from flywheel.fraud.rule import AccountAge, Changes, Condition, Count, Distinct, Match, Rule, Score, Sum
 from flywheel.fraud.rule import Sequence as Ordered
 from flywheel.fraud.rulings import Ahead, Case, RuleFigures, RulesProblem, Ruling, Shard
+from flywheel.fraud.running import RunningRule
 from flywheel.fraud.scores import Scorer, questions
 from flywheel.fraud.sparing import Blame, Blamed, is_spared, narrowed, spares
+from flywheel.fraud.warmup import Awaiting, NotTaken, Waiting, happened
 from flywheel.fraud.words import Event, Value, Verdict
 from flywheel.plan import content_hash
 
@@ -94,6 +99,8 @@ class _State(msgspec.Struct, array_like=True):
     windows: bytes
     tallies: dict[str, Tally]
     blamed: list[tuple[str, Blame]] = []
+    waiting: dict[str, Awaiting] = {}
+    from_store: dict[str, int] = {}
 
 
 _states = msgspec.msgpack.Decoder(_State)
@@ -110,6 +117,9 @@ class EmbeddedEngine:
         self._foresight: Foresight | None = None
         self._scored: tuple[Rule, ...] = ()
         self._blamed = Blamed()
+        self._waiting = Waiting()
+        self._from_store: dict[str, int] = {}
+        """Rules whose windows were filled from the event store, and from which time on."""
         self._lists: Lists = {}
         self._roll = Roll((), {}, shard)
         self._engine = self._fresh()
@@ -137,6 +147,7 @@ class EmbeddedEngine:
         Raises:
             RulesProblem: They cannot be read or carried out; those before go on.
         """
+        before = {each.name: frozenset(each.windows()) for each in self._engine.rules}
         try:
             wanted = read_rules(rules).rules if rules else Rules().rules
             # The engine's own clock: a replay has no other.
@@ -146,8 +157,49 @@ class EmbeddedEngine:
         self._ruled = {each.rule.name: each for each in wanted}
         self._scored = tuple(rule for rule in self._engine.rules if any(isinstance(e, Score) for e in rule.conditions))
         self._tallies = {name: self._tallies.get(name, Tally()) for name in self._ruled}
+        self._await(before)
         self._roll = Roll(wanted, self._lists, self._shard)
         self.generation = content_hash(rules.decode("utf-8", "replace"))
+
+    def _await(self, before: Mapping[str, frozenset[str]]) -> None:
+        """Have new windows wait for their past."""
+        rules = [each for each in self._engine.rules if self._engine.warming(each.name)]
+        self._waiting.begin(rules, before, self._engine.clock)
+        same = {each.name for each in self._engine.rules if before.get(each.name, frozenset()) >= set(each.windows())}
+        self._from_store = {name: since for name, since in self._from_store.items() if name in same}
+
+    def unready(self, past: Past) -> str:
+        """Say why the past of a rule is of no use to it; empty where it is."""
+        try:
+            self._later(past)
+        except NotTaken as error:
+            return str(error)
+        return ""
+
+    def fill(self, past: Past) -> Iterator[Callable[[], None]]:
+        """Fill the windows of a rule from the event store, where that is of any use to it."""
+        made: list[RunningRule] = []
+
+        def work() -> None:
+            with contextlib.suppress(NotTaken):
+                windows, events = self._later(past)
+                made.append(self._engine.refilled(past.rule, windows, events, past.start))
+
+        yield work
+        for filled in made:
+            self._engine.take_over(filled)
+            self._waiting.end(past.rule)
+            self._from_store[past.rule] = past.start
+
+    def _later(self, past: Past) -> tuple[tuple[str, ...], list[Event]]:
+        """Give the windows that a past is for, and all that they are to have seen."""
+        ruled = self._ruled.get(past.rule)
+        if ruled is None or ruled.rule.version != past.version:
+            raise NotTaken("another version of the rule is judged by")
+        events = [event for each in past.batches for event in Packed(Reading(each)) if happened(event) <= past.until]
+        windows, later = self._waiting.later(past.rule, events, past.until, self._engine.clock)
+        # In the order of arrival: what came very late must not make those before it late as well.
+        return windows, sorted(events + later, key=lambda event: event.arrived)
 
     def use_lists(self, lists: Lists) -> None:
         """Take other entries of the lists that rules name."""
@@ -172,6 +224,8 @@ class EmbeddedEngine:
     def judge(self, events: Sequence[Event]) -> Sequence[Ruling]:
         """Judge events, in their order."""
         verdicts = self._engine.judge_by_place(events)
+        if self._waiting:
+            self._waiting.note(events, self._engine.fresh.tolist(), self._engine.clock)
         if self._roll:
             verdicts = self._roll.joined(events, self._engine.fresh.tolist(), verdicts)
         by_place: dict[int, list[Verdict]] = {}
@@ -198,7 +252,11 @@ class EmbeddedEngine:
 
     def snapshot(self) -> bytes:
         """Write down all windows."""
-        return msgspec.msgpack.encode(_State(self._engine.snapshot(b""), self._tallies, self._blamed.dump()))
+        return msgspec.msgpack.encode(
+            _State(
+                self._engine.snapshot(b""), self._tallies, self._blamed.dump(), self._waiting.dump(), self._from_store
+            )
+        )
 
     def restore(self, state: bytes) -> None:
         """Become what was written down; a snapshot of another share of the keys is left, and windows begin empty.
@@ -217,6 +275,9 @@ class EmbeddedEngine:
                 self._campaign, *engine.shard, self._shard.number, self._shard.of,
             )  # fmt: skip
             engine = self._fresh()
+        else:
+            self._waiting.load(kept.waiting)
+            self._from_store = dict(kept.from_store)
         engine.replace([each.rule for each in self._ruled.values() if each.policy.mode != "Off"], engine.clock)
         self._engine = engine
         self._blamed.load(kept.blamed)
@@ -251,6 +312,8 @@ class EmbeddedEngine:
             duplicates=self._engine.counters.duplicates if judged else 0,
             latest=tuple(tally.latest),
             outcomes=tuple(tally.outcomes),
+            awaits=self._waiting.since(name),
+            from_store=self._from_store.get(name, 0),
         )
 
     def _fresh(self) -> Engine:

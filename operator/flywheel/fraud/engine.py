@@ -213,9 +213,7 @@ class Engine:
         kept = {id(state) for each in self._running for state in each.states.values()}
         left = [state for each in before.values() for state in each.states.values() if id(state) not in kept]
         self._leaving += [memory for state in left for memory in state.leave()]
-        self._quick = Quick(self._ids, fitting(self._running), self._secret)
-        self._slow = [each for each in self._running if each not in self._quick.rules]
-        self._owners = [owner(each.rule, self._shard, self._of) for each in self._quick.rules]
+        self._lay_out()
         self._warm(list(history))
 
     def _warm(self, history: Sequence[Event]) -> None:
@@ -231,6 +229,51 @@ class Engine:
                 each.warm(columns, fresh)
         for each in self._running:
             each.warmed()
+
+    def refilled(self, name: str, windows: Sequence[str], events: Sequence[Event], born: int) -> RunningRule:
+        """Make a rule again, with windows that have seen what they are given. Nothing is judged by it yet.
+
+        This only reads what the engine has, so it may be done in another thread.
+
+        Args:
+            name: Of the rule.
+            windows: Digests of its conditions; the others keep what they have.
+            events: In the order of the log, and up to where it stands.
+            born: From which time on these are all.
+
+        Raises:
+            KeyError: There is no such rule.
+            OSError: There are no addresses for a window.
+        """
+        before = {each.rule.name: each for each in self._running}[name]
+        filled, ids, clock = before.anew(frozenset(windows), scorer=self._scorer), set[str](), 0
+        for start in range(0, len(events), BATCH):
+            part = events[start : start + BATCH]
+            columns = columns_of(part, self._secret, clock)
+            clock = int(columns.clocks[-1])
+            fresh = np.ones(len(part), np.bool_)
+            for i, event in enumerate(part):
+                fresh[i] = not event.id or event.id not in ids
+                ids.add(event.id)
+            filled.warm(columns, fresh)
+        filled.warmed(born)
+        return filled
+
+    def take_over(self, filled: RunningRule) -> None:
+        """Go on with what `refilled` has made, of the engine as it is."""
+        self._quick.flush()
+        before = {each.rule.name: each for each in self._running}[filled.rule.name]
+        filled.counts_as(before)
+        left = [state for digest, state in before.states.items() if filled.states[digest] is not state]
+        self._leaving += [memory for state in left for memory in state.leave()]
+        self._running = tuple(filled if each is before else each for each in self._running)
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        """Lay the ways of events out anew, after the rules at work have become others."""
+        self._quick = Quick(self._ids, fitting(self._running), self._secret)
+        self._slow = [each for each in self._running if each not in self._quick.rules]
+        self._owners = [owner(each.rule, self._shard, self._of) for each in self._quick.rules]
 
     def warming(self, name: str) -> bool:
         """Say whether a rule has windows that are not yet full. KeyError where there is no such rule."""

@@ -26,6 +26,8 @@ LABELS = "/v1/fraud/labels"
 """Where services say who was dishonest."""
 LISTS = "/v1/fraud/lists"
 """Where the operator hands over the lists that rules name."""
+PAST = "/v1/fraud/past"
+"""Where the operator hands over what the event store knows of the time before a rule."""
 PASS_COOKIE = "fw_pass"  # noqa: S105 - a name
 """Of who has met a challenge: `<key>.<until>.<code>`, see `passes`."""
 

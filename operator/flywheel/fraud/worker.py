@@ -36,6 +36,7 @@ from flywheel.fraud.lists_server import ListsServer
 from flywheel.fraud.model_server import ModelServer
 from flywheel.fraud.models import Models
 from flywheel.fraud.pass_key import load_or_make
+from flywheel.fraud.past_server import PastServer
 from flywheel.fraud.people_server import PeopleServer
 from flywheel.fraud.proof_figures import ProofFigures
 from flywheel.fraud.records import Rules
@@ -234,6 +235,7 @@ class Worker:
         people = PeopleServer(callers, judging, filing, complaint)
         people.add_to(made)
         ListsServer(callers, judging, complaint, self._admin.state).add_to(made)
+        PastServer(callers, judging, complaint, self._admin.state).add_to(made)
         by_hand = people.application()
         LabelsServer(callers, judging, filing, complaint).add_to(made, by_hand)
 
