@@ -15,7 +15,7 @@ from flywheel.fraud.engine import Engine
 from flywheel.fraud.explain import explain, outcome
 from flywheel.fraud.foresight import Foresight
 from flywheel.fraud.listed import Lists
-from flywheel.fraud.packed import Packed, Reading
+from flywheel.fraud.packed import Packed, Reading, happened_last
 from flywheel.fraud.policy import Ruled, Rules, read_rules
 from flywheel.fraud.records import Past
 from flywheel.fraud.roll import Roll
@@ -25,7 +25,7 @@ from flywheel.fraud.rulings import Ahead, Case, RuleFigures, RulesProblem, Rulin
 from flywheel.fraud.running import RunningRule
 from flywheel.fraud.scores import Scorer, questions
 from flywheel.fraud.sparing import Blame, Blamed, is_spared, narrowed, spares
-from flywheel.fraud.warmup import Awaiting, NotTaken, Waiting, happened
+from flywheel.fraud.warmup import Awaiting, NotTaken, Waiting
 from flywheel.fraud.words import Event, Value, Verdict
 from flywheel.plan import content_hash
 
@@ -182,8 +182,8 @@ class EmbeddedEngine:
 
         def work() -> None:
             with contextlib.suppress(NotTaken):
-                windows, events = self._later(past)
-                made.append(self._engine.refilled(past.rule, windows, events, past.start))
+                windows, parts, later = self._later(past)
+                made.append(self._engine.refilled(past.rule, windows, parts, later, past.start))
 
         yield work
         for filled in made:
@@ -191,15 +191,17 @@ class EmbeddedEngine:
             self._waiting.end(past.rule)
             self._from_store[past.rule] = past.start
 
-    def _later(self, past: Past) -> tuple[tuple[str, ...], list[Event]]:
-        """Give the windows that a past is for, and all that they are to have seen."""
+    def _later(self, past: Past) -> tuple[tuple[str, ...], list[Packed], list[Event]]:
+        """Give the windows that a past is for, the past itself, and what came here of what happened later."""
         ruled = self._ruled.get(past.rule)
         if ruled is None or ruled.rule.version != past.version:
             raise NotTaken("another version of the rule is judged by")
-        events = [event for each in past.batches for event in Packed(Reading(each)) if happened(event) <= past.until]
-        windows, later = self._waiting.later(past.rule, events, past.until, self._engine.clock)
-        # In the order of arrival: what came very late must not make those before it late as well.
-        return windows, sorted(events + later, key=lambda event: event.arrived)
+        parts = [Packed(Reading(each)) for each in past.batches if each.count]
+        if any(happened_last(each) > past.until for each in past.batches):
+            raise NotTaken("it tells of events after its own end")
+        known = {str(each) for part in parts for each in part.reading.values("messageId")}
+        windows, later = self._waiting.later(past.rule, known, past.until, self._engine.clock)
+        return windows, parts, later
 
     def use_lists(self, lists: Lists) -> None:
         """Take other entries of the lists that rules name."""

@@ -230,7 +230,9 @@ class Engine:
         for each in self._running:
             each.warmed()
 
-    def refilled(self, name: str, windows: Sequence[str], events: Sequence[Event], born: int) -> RunningRule:
+    def refilled(
+        self, name: str, windows: Sequence[str], past: Sequence[Sequence[Event]], later: Sequence[Event], born: int
+    ) -> RunningRule:
         """Make a rule again, with windows that have seen what they are given. Nothing is judged by it yet.
 
         This only reads what the engine has, so it may be done in another thread.
@@ -238,7 +240,8 @@ class Engine:
         Args:
             name: Of the rule.
             windows: Digests of its conditions; the others keep what they have.
-            events: In the order of the log, and up to where it stands.
+            past: Events in the order of their arrival, in parts; no two are the same.
+            later: Events that happened after these, and up to where the log stands, in its order.
             born: From which time on these are all.
 
         Raises:
@@ -246,16 +249,15 @@ class Engine:
             OSError: There are no addresses for a window.
         """
         before = {each.rule.name: each for each in self._running}[name]
-        filled, ids, clock = before.anew(frozenset(windows), scorer=self._scorer), set[str](), 0
-        for start in range(0, len(events), BATCH):
-            part = events[start : start + BATCH]
-            columns = columns_of(part, self._secret, clock)
-            clock = int(columns.clocks[-1])
-            fresh = np.ones(len(part), np.bool_)
-            for i, event in enumerate(part):
-                fresh[i] = not event.id or event.id not in ids
-                ids.add(event.id)
-            filled.warm(columns, fresh)
+        filled = before.anew(frozenset(windows), scorer=self._scorer)
+        # What of the past came very late must not make late what happened after it.
+        for parts in (past, [later]):
+            clock = 0
+            for part in parts:
+                for start in range(0, len(part), BATCH):
+                    columns = columns_of(part[start : start + BATCH], self._secret, clock)
+                    clock = int(columns.clocks[-1])
+                    filled.warm(columns, np.ones(len(columns.times), np.bool_))
         filled.warmed(born)
         return filled
 

@@ -10,7 +10,7 @@ from msgspec import Meta
 from flywheel.fraud.batch import FORMAT, Batch
 
 PATH = "/v1/fraud/past"
-MOST = 20_000
+MOST = 50_000
 """Events that are given of one past; of more of them the latest."""
 PAGES = (2_000, 200, 20)
 """Events in one answer: the first of these that makes it no longer than `LONGEST_PAGE`."""

@@ -12,6 +12,7 @@ is missing, since
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 import msgspec
 
@@ -116,12 +117,12 @@ class Waiting:
             if waiting.is_over(clock):
                 del self._rules[name]
 
-    def later(self, rule: str, past: Sequence[Event], until: int, clock: int) -> tuple[tuple[str, ...], list[Event]]:
+    def later(self, rule: str, known: AbstractSet[str], until: int, clock: int) -> tuple[tuple[str, ...], list[Event]]:
         """Give the windows of a rule that wait, and what came here of what happened after the past from the store.
 
         Args:
             rule: Its name.
-            past: What the store gave.
+            known: Ids of the events that the store gave.
             until: Up to when, included, in milliseconds since 1970.
             clock: The newest arrival.
 
@@ -133,7 +134,6 @@ class Waiting:
             raise NotTaken("its windows do not wait for their past, or do not any more")
         if not waiting.since <= until < clock - waiting.lateness or not waiting.since:
             raise NotTaken("the past ends too early, or so late that events of that time may still come")
-        known = {each.id for each in past}
         lacking = sum(happened(each) <= until and each.id not in known for each in waiting.events)
         if lacking:
             raise NotTaken(f"the event store has not got {lacking} of the events yet that were seen here")

@@ -162,6 +162,7 @@ LATER = claim("m-9", 20_000, "other")
 @pytest.mark.parametrize(
     ("make", "past", "words"),
     [
+        (lambda: waiting(LATER), past_of(claim("m-2", 10_001)), "after its own end"),
         (lambda: waiting(LATER), past_of(until=-1), "ends too early"),
         (lambda: waiting(LATER), past_of(until=15_001), "so late that events of that time may still come"),
         (lambda: waiting(), past_of(until=0), "events of that time may still come"),
@@ -170,7 +171,16 @@ LATER = claim("m-9", 20_000, "other")
         (lambda: waiting(LATER), past_of(version="0" * 16), "another version of the rule"),
         (lambda: Log(CLAIMS), past_of(), "ends too early"),
     ],
-    ids=["early", "late", "nothing came since", "the store lags", "no such rule", "another version", "nothing came"],
+    ids=[
+        "beyond",
+        "early",
+        "late",
+        "nothing came since",
+        "the store lags",
+        "no such rule",
+        "another version",
+        "nothing came",
+    ],
 )
 def test_what_could_be_counted_twice_or_not_at_all_is_not_taken(
     make: Callable[[], Log], past: Past, words: str
