@@ -134,7 +134,7 @@ class Packed(Sequence[Event]):
 
 
 def happened_last(batch: Batch) -> int:
-    """Give when the last of some events happened, as windows have it: never later than it came. 0 where there is none."""
+    """Give when the last of some events happened, as windows have it: never later than it came. 0 for none."""
     times, arrived = (np.frombuffer(each, "<i8") for each in (batch.times, batch.arrived))
     return int(np.minimum(times, arrived).max(initial=0))
 
