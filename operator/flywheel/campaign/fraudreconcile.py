@@ -15,6 +15,7 @@ from flywheel.campaign.fraudasking import Asked, NotAnswered, by_pod, number_of,
 from flywheel.campaign.fraudjobs import apply_jobs, beyond_of
 from flywheel.campaign.fraudlistreader import Aside, ListReader
 from flywheel.campaign.fraudmodels import Offers, Takers, models_in, offer
+from flywheel.campaign.fraudpast import NoPasts, Pasts, wanted_pasts
 from flywheel.campaign.fraudplan import FraudPlan, Held, plan_fraud
 from flywheel.campaign.fraudproof import is_falling, kept_of, notice_of
 from flywheel.campaign.fraudshards import Layout, counting, layout_of, next_layout, not_ready, standings_of, takes_over
@@ -97,6 +98,7 @@ class FraudReconciler:
         *,
         operator: str = "",
         trials: Trials | None = None,
+        pasts: Pasts | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         on_write_skipped: Callable[[str], None] = lambda kind: None,
         aside: Aside | None = None,
@@ -105,7 +107,7 @@ class FraudReconciler:
     ) -> None:
         self._outgrown = outgrown
         self._gateway, self._world, self._workers = gateway, world, workers
-        self._trials = trials or NoTrials()
+        self._trials, self._pasts = trials or NoTrials(), pasts or NoPasts()
         self._image, self._operator, self._clock, self._workforce = image, operator, clock, workforce
         self._loaded = Loaded()
         self._lists = ListReader(gateway, workers, aside)
@@ -131,6 +133,7 @@ class FraudReconciler:
         refused = await apply_jobs(self._applier, self._world, namespace, plan.jobs)
         seen = await self._seen(namespace, plan, troubles)
         seen = replace(seen, live=self._world.fraud_children(namespace), refused=refused)
+        self._pasts.look(namespace, wanted_pasts(plan.judged, seen.campaigns, seen.workers))
         tried = self._tried(namespace, plan, manifests, now)
         for judged in plan.judged:
             manifest = manifests[judged.rule.name]
@@ -255,9 +258,8 @@ class FraudReconciler:
             # After the rules: until its allow lists are there, a rule stops nobody.
             lists = await self._lists.bring(namespace, plan.lists, asked.bodies)
             standings = standings_of({number_of(each): body for each, body in asked.bodies.items()})
-            count = counting(standings, len(asked.bodies.keys() | asked.missing.keys()))
-            judging = asked.bodies.keys() - asked.missing.keys()
-            bodies = {each: asked.bodies[each] for each in sorted(judging) if number_of(each) < count}
+            count = counting(standings, len(asked.bodies) + len(asked.missing))
+            bodies = {each: body for each, body in asked.bodies.items() if number_of(each) < count}
             read = [read_state(pod_of(address), body) for address, body in bodies.items()]
         except ValueError as error:
             return Seen({}, str(error))
@@ -267,7 +269,8 @@ class FraudReconciler:
                 found.setdefault(campaign, []).append(state)
         workers = {campaign: tuple(states) for campaign, states in found.items()}
         missing = {each: why for each, why in asked.missing.items() if number_of(each) < count}
-        return Seen(workers, lists=lists, missing=by_pod(missing))
+        known = {each.name: each for each in self._campaigns(namespace)}
+        return Seen(workers, lists=lists, missing=by_pod(missing), campaigns=known)
 
     async def _up_to_date(self, namespace: str, rules: str) -> Asked:
         """Ask the workers how they are, and hand the rules to those that judge by others: volumes take a minute."""

@@ -7,9 +7,11 @@ from typing import Any
 
 import msgspec
 
+from flywheel.api.campaign import Campaign
 from flywheel.campaign.conditions import Condition, condition_list
 from flywheel.campaign.fraudflink import ran_record, told_of_flink
 from flywheel.campaign.fraudlists import ListStates, lists_condition
+from flywheel.campaign.fraudpast import warm_condition
 from flywheel.campaign.fraudplan import Judged
 from flywheel.campaign.fraudproof import added, figures_of, mode_of, precise
 from flywheel.campaign.fraudshadow import RECORD, digests_of, remembered
@@ -64,6 +66,8 @@ class Seen:
     """The objects of the namespace's rules."""
     refused: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """By rule: why the API server has not taken what it needs in Flink."""
+    campaigns: Mapping[str, Campaign] = field(default_factory=dict)
+    """Those of the namespace, by name."""
 
 
 def status_of(
@@ -143,9 +147,7 @@ def _conditions(
     ]
     found += _in_flink(judged, states, seen)
     if figures and judged.rule.spec.mode != "Off" and judged.rule.spec.engine == "Embedded":
-        warm = all(each.warm for each in figures)
-        told = "each window is full" if warm else "windows fill: there may have been more than is counted"
-        found.append(Condition("Warm", "True" if warm else "False", "Full" if warm else "Filling", told))
+        found.append(warm_condition(judged, seen.campaigns, figures))
     if digests_of(judged.rule) and judged.rule.spec.mode == "Enforce":
         watched = Condition("Shadowed", "True", "NewModel", judged.shadow)
         known = Condition("Shadowed", "False", "Known", "the model has been in Shadow for as long as it takes")

@@ -28,7 +28,8 @@ from flywheel.events.group_commit import GroupCommit
 from flywheel.events.http_answers import Site
 from flywheel.events.identity import ApiServerKeys, Fetch, Identity
 from flywheel.events.ingest_server import IngestServer
-from flywheel.events.questions import Questions
+from flywheel.events.past_questions import PAST, past_questions
+from flywheel.events.questions import Kind, Questions
 from flywheel.events.retention import Retention
 from flywheel.events.salts import SaltFiles, SaltRows, Salts
 from flywheel.events.schema import DELIVERED
@@ -164,9 +165,8 @@ class Worker:
         def complaint() -> str | None:
             return self._not_started or store.complaint()
 
-        questions = Questions(
-            {SLOTS: slot_questions(store), ARMS: arm_questions(store), BACKTEST: backtest_questions(store)}
-        )
+        kinds: dict[str, Kind[Any]] = {SLOTS: slot_questions(store), ARMS: arm_questions(store)}
+        questions = Questions(kinds | {BACKTEST: backtest_questions(store), PAST: past_questions(store)})
         first = FirstVisitorQuestion(store)
         ingest = IngestServer(identity, queues, salts, erasures, questions, first, complaint, self._figures.count)
         admin = AdminServer(store, erasures, companion.figures if companion else _no_figures)

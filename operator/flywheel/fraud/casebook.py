@@ -19,13 +19,23 @@ from flywheel.fraud.records import (
     Lists,
     Model,
     Pardoned,
+    Past,
     Record,
     Removal,
     Rules,
     Sender,
     Snapshot,
 )
-from flywheel.fraud.rulings import Ahead, MakeEngine, MovingEngine, RulesProblem, Ruling, ScoringEngine, Shard
+from flywheel.fraud.rulings import (
+    Ahead,
+    FillingEngine,
+    MakeEngine,
+    MovingEngine,
+    RulesProblem,
+    Ruling,
+    ScoringEngine,
+    Shard,
+)
 from flywheel.fraud.unfiled import Unfiled
 from flywheel.fraud.verdicts import Keeping, kept_of, known_as, marked, masked
 from flywheel.plan import content_hash
@@ -195,6 +205,10 @@ class Casebook:
                 yield from self._judge(record)
         elif isinstance(record, Elsewhere):
             yield from self._hear(record)
+        elif isinstance(record, Past):
+            engine = self.desk(record.campaign).engine
+            if isinstance(engine, FillingEngine):
+                yield from engine.fill(record)
         else:
             desk = self.desk(record.campaign)
             if self._is_other(desk, record):

@@ -1,8 +1,9 @@
 """The engine in the worker's own process: windows of the campaign's rules, and what follows from each verdict."""
 
+import contextlib
 import functools
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -16,15 +17,18 @@ from flywheel.fraud.explain import explain, outcome
 from flywheel.fraud.foresight import Foresight
 from flywheel.fraud.listed import Lists
 from flywheel.fraud.once import Once, named
+from flywheel.fraud.packed import Packed, Reading, happened_last
 from flywheel.fraud.policy import Ruled, Rules, read_rules
-from flywheel.fraud.records import Heard
+from flywheel.fraud.records import Heard, Past
 from flywheel.fraud.roll import Roll
 from flywheel.fraud.rule import AccountAge, Changes, Condition, Count, Distinct, Match, Rule, Score, Sum
 from flywheel.fraud.rule import Sequence as Ordered
 from flywheel.fraud.rulings import Ahead, Case, MovingEngine, RuleFigures, RulesProblem, Ruling, Shard
+from flywheel.fraud.running import RunningRule
 from flywheel.fraud.scores import Scorer, questions
 from flywheel.fraud.shares import Share
 from flywheel.fraud.sparing import Blame, Blamed, is_spared, narrowed, spares
+from flywheel.fraud.warmup import Awaiting, NotTaken, Waiting
 from flywheel.fraud.words import Event, Value, Verdict
 from flywheel.plan import content_hash
 
@@ -116,6 +120,8 @@ class _State(msgspec.Struct, array_like=True):
     tallies: dict[str, Tally]
     blamed: list[tuple[str, Blame]] = []
     heard: bytes = b""
+    waiting: dict[str, Awaiting] = {}
+    from_store: dict[str, int] = {}
 
 
 _states = msgspec.msgpack.Decoder(_State)
@@ -132,6 +138,9 @@ class EmbeddedEngine:
         self._foresight: Foresight | None = None
         self._scored: tuple[Rule, ...] = ()
         self._blamed, self._heard = Blamed(), Once()
+        self._waiting = Waiting()
+        self._from_store: dict[str, int] = {}
+        """Rules whose windows were filled from the event store, and from which time on."""
         self._lists: Lists = {}
         self._roll = Roll((), {}, shard)
         self._engine = self._fresh()
@@ -159,6 +168,7 @@ class EmbeddedEngine:
         Raises:
             RulesProblem: They cannot be read or carried out; those before go on.
         """
+        before = {each.name: frozenset(each.windows()) for each in self._engine.rules}
         try:
             wanted = read_rules(rules).rules if rules else Rules().rules
             handed_over = {each.rule.name: self._hits(each.rule.name) for each in wanted if each.engine == "Flink"}
@@ -172,6 +182,7 @@ class EmbeddedEngine:
         for name, hits in handed_over.items():
             # What this engine has counted stays, though its windows go.
             self._tallies[name].heard += hits
+        self._await(before)
         self._roll = Roll(wanted, self._lists, self._shard)
         self.generation = content_hash(rules.decode("utf-8", "replace"))
 
@@ -179,6 +190,48 @@ class EmbeddedEngine:
         """Count what was found by a rule, if it is this engine that judges by it."""
         ruled = self._ruled.get(name)
         return self._engine.counters_of(name).hits if ruled is not None and _is_ours(ruled) else 0
+
+    def _await(self, before: Mapping[str, frozenset[str]]) -> None:
+        """Have new windows wait for their past."""
+        rules = [each for each in self._engine.rules if self._engine.warming(each.name)]
+        self._waiting.begin(rules, before, self._engine.clock)
+        same = {each.name for each in self._engine.rules if before.get(each.name, frozenset()) >= set(each.windows())}
+        self._from_store = {name: since for name, since in self._from_store.items() if name in same}
+
+    def unready(self, past: Past) -> str:
+        """Say why the past of a rule is of no use to it; empty where it is."""
+        try:
+            self._later(past)
+        except NotTaken as error:
+            return str(error)
+        return ""
+
+    def fill(self, past: Past) -> Iterator[Callable[[], None]]:
+        """Fill the windows of a rule from the event store, where that is of any use to it."""
+        made: list[RunningRule] = []
+
+        def work() -> None:
+            with contextlib.suppress(NotTaken):
+                windows, parts, later = self._later(past)
+                made.append(self._engine.refilled(past.rule, windows, parts, later, past.start))
+
+        yield work
+        for filled in made:
+            self._engine.go_on_with(filled)
+            self._waiting.end(past.rule)
+            self._from_store[past.rule] = past.start
+
+    def _later(self, past: Past) -> tuple[tuple[str, ...], list[Packed], list[Event]]:
+        """Give the windows that a past is for, the past itself, and what came here of what happened later."""
+        ruled = self._ruled.get(past.rule)
+        if ruled is None or ruled.rule.version != past.version:
+            raise NotTaken("another version of the rule is judged by")
+        parts = [Packed(Reading(each)) for each in past.batches if each.count]
+        if any(happened_last(each) > past.until for each in past.batches):
+            raise NotTaken("it tells of events after its own end")
+        known = {str(each) for part in parts for each in part.reading.values("messageId")}
+        windows, later = self._waiting.later(past.rule, known, past.until, self._engine.clock)
+        return windows, parts, later
 
     def use_lists(self, lists: Lists) -> None:
         """Take other entries of the lists that rules name."""
@@ -203,6 +256,8 @@ class EmbeddedEngine:
     def judge(self, events: Sequence[Event]) -> Sequence[Ruling]:
         """Judge events, in their order."""
         verdicts = self._engine.judge_by_place(events)
+        if self._waiting:
+            self._waiting.note(events, self._engine.fresh.tolist(), self._engine.clock)
         if self._roll:
             verdicts = self._roll.joined(events, self._engine.fresh.tolist(), verdicts)
             self._note_listed(events, verdicts)
@@ -264,8 +319,16 @@ class EmbeddedEngine:
 
     def snapshot(self) -> bytes:
         """Write down all windows."""
-        heard = self._heard.dump()
-        return msgspec.msgpack.encode(_State(self._engine.snapshot(b""), self._tallies, self._blamed.dump(), heard))
+        return msgspec.msgpack.encode(
+            _State(
+                self._engine.snapshot(b""),
+                self._tallies,
+                self._blamed.dump(),
+                self._heard.dump(),
+                self._waiting.dump(),
+                self._from_store,
+            )
+        )
 
     def restore(self, state: bytes) -> None:
         """Become what was written down; a snapshot of another share of the keys is left, and windows begin empty.
@@ -284,6 +347,9 @@ class EmbeddedEngine:
                 self._campaign, *engine.shard, self._shard.number, self._shard.of,
             )  # fmt: skip
             engine = self._fresh()
+        else:
+            self._waiting.load(kept.waiting)
+            self._from_store = dict(kept.from_store)
         engine.use_share(self._shard.share)
         engine.replace([each.rule for each in self._ruled.values() if _is_ours(each)], engine.clock)
         self._engine = engine
@@ -325,6 +391,9 @@ class EmbeddedEngine:
         self._engine.take_over(engines, shard.share, complete=complete)
         for each in embedded:
             self._blamed.join(each._blamed)  # noqa: SLF001 - of our own kind
+        for rule in self._engine.rules:
+            if not self._engine.warming(rule.name):
+                self._waiting.end(rule.name)
         self.use_shard(shard)
 
     def figures(self) -> Sequence[RuleFigures]:
@@ -356,6 +425,8 @@ class EmbeddedEngine:
             duplicates=self._engine.counters.duplicates if judged else 0,
             latest=tuple(tally.latest),
             outcomes=tuple(tally.outcomes),
+            awaits=self._waiting.since(name),
+            from_store=self._from_store.get(name, 0),
         )
 
     def _fresh(self) -> Engine:

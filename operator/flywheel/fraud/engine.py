@@ -223,9 +223,7 @@ class Engine:
         kept = {id(state) for each in self._running for state in each.states.values()}
         left = [state for each in before.values() for state in each.states.values() if id(state) not in kept]
         self._leaving += [memory for state in left for memory in state.leave()]
-        self._quick = Quick(self._ids, fitting(self._running), self._secret)
-        self._slow = [each for each in self._running if each not in self._quick.rules]
-        self._owners = [owner(each.rule, self._share, self._secret) for each in self._quick.rules]
+        self._lay_out()
         self._warm(list(history))
 
     def _warm(self, history: Sequence[Event]) -> None:
@@ -284,6 +282,53 @@ class Engine:
             theirs = [found for found in running if found.rule.name == each.rule.name]
             each.take_over(theirs, begins=begins, born=0 if complete else self.clock)
         self.use_share(share)
+
+    def refilled(
+        self, name: str, windows: Sequence[str], past: Sequence[Sequence[Event]], later: Sequence[Event], born: int
+    ) -> RunningRule:
+        """Make a rule again, with windows that have seen what they are given. Nothing is judged by it yet.
+
+        This only reads what the engine has, so it may be done in another thread.
+
+        Args:
+            name: Of the rule.
+            windows: Digests of its conditions; the others keep what they have.
+            past: Events in the order of their arrival, in parts; no two are the same.
+            later: Events that happened after these, and up to where the log stands, in its order.
+            born: From which time on these are all.
+
+        Raises:
+            KeyError: There is no such rule.
+            OSError: There are no addresses for a window.
+        """
+        before = {each.rule.name: each for each in self._running}[name]
+        filled = before.anew(frozenset(windows), scorer=self._scorer)
+        # What of the past came very late must not make late what happened after it.
+        for parts in (past, [later]):
+            clock = 0
+            for part in parts:
+                for start in range(0, len(part), BATCH):
+                    columns = columns_of(part[start : start + BATCH], self._secret, clock)
+                    clock = int(columns.clocks[-1])
+                    filled.warm(columns, np.ones(len(columns.times), np.bool_))
+        filled.warmed(born)
+        return filled
+
+    def go_on_with(self, filled: RunningRule) -> None:
+        """Go on with what `refilled` has made, of the engine as it is."""
+        self._quick.flush()
+        before = {each.rule.name: each for each in self._running}[filled.rule.name]
+        filled.counts_as(before)
+        left = [state for digest, state in before.states.items() if filled.states[digest] is not state]
+        self._leaving += [memory for state in left for memory in state.leave()]
+        self._running = tuple(filled if each is before else each for each in self._running)
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        """Lay the ways of events out anew, after the rules at work have become others."""
+        self._quick = Quick(self._ids, fitting(self._running), self._secret)
+        self._slow = [each for each in self._running if each not in self._quick.rules]
+        self._owners = [owner(each.rule, self._share, self._secret) for each in self._quick.rules]
 
     def warming(self, name: str) -> bool:
         """Say whether a rule has windows that are not yet full. KeyError where there is no such rule."""

@@ -36,6 +36,8 @@ MOVED = "/v1/fraud/moved"
 """Where a worker gets the keys that move to it."""
 WORKERS_HEADER = "X-Flywheel-Workers"
 """Of a batch: to how many workers its events and all later ones of its sender go."""
+PAST = "/v1/fraud/past"
+"""Where the operator hands over what the event store knows of the time before a rule."""
 PASS_COOKIE = "fw_pass"  # noqa: S105 - a name
 """Of who has met a challenge: `<key>.<until>.<code>`, see `passes`."""
 

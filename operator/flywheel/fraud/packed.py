@@ -146,6 +146,12 @@ class Packed(Sequence[Event]):
         return map(self.reading.event, range(self.start, self.end))
 
 
+def happened_last(batch: Batch) -> int:
+    """Give when the last of some events happened, as windows have it: never later than it came. 0 for none."""
+    times, arrived = (np.frombuffer(each, "<i8") for each in (batch.times, batch.arrived))
+    return int(np.minimum(times, arrived).max(initial=0))
+
+
 def numbers_of(column: Numbers) -> NDArray[np.float64]:
     """Give the numbers of a column; NaN for what is missing."""
     return np.frombuffer(column.data, "<f8")

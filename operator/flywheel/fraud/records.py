@@ -106,7 +106,22 @@ class Elsewhere(msgspec.Struct, frozen=True, tag="elsewhere", array_like=True):
     heard: tuple[Heard, ...] = ()
 
 
-Record = Events | Rules | Removal | Labelled | Pardoned | Lists | Model | Erased | ErasureStep | Elsewhere
+class Past(msgspec.Struct, frozen=True, tag="past", array_like=True):
+    """What the event store knows of the time before a rule: new windows of it are filled with that."""
+
+    campaign: str
+    rule: str
+    version: str
+    """Digest of what the rule judges by."""
+    start: int
+    """From when these are all that can matter to the rule, in milliseconds since 1970."""
+    until: int
+    """Up to when, included."""
+    batches: tuple[Batch, ...] = ()
+    """In the order in which they arrived."""
+
+
+Record = Events | Rules | Removal | Labelled | Pardoned | Lists | Model | Erased | ErasureStep | Elsewhere | Past
 
 
 class Sender(msgspec.Struct, array_like=True):
@@ -169,8 +184,9 @@ def read_record(data: bytes) -> Record:
         record: Record = _record.decode(data)
     except msgspec.DecodeError as error:
         raise ValueError(f"a record of the journal is none of this version: {error}") from error
-    if isinstance(record, Events) and record.batch.format != FORMAT:
-        raise ValueError(f"a record of the journal has events in the format {record.batch.format}; known is {FORMAT}")
+    batches = (record.batch,) if isinstance(record, Events) else record.batches if isinstance(record, Past) else ()
+    if other := {each.format for each in batches} - {FORMAT}:
+        raise ValueError(f"a record of the journal has events in the format {min(other)}; known is {FORMAT}")
     return record
 
 

@@ -1,6 +1,6 @@
 """What a worker wants of the engine that judges events: few calls, all of them quick, none of them waiting."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
@@ -15,7 +15,7 @@ from flywheel.fraud.shares import Share
 from flywheel.fraud.words import Event, Mode, Verdict
 
 if TYPE_CHECKING:
-    from flywheel.fraud.records import Heard
+    from flywheel.fraud.records import Heard, Past
     from flywheel.fraud.scores import Scorer
 
 
@@ -75,6 +75,10 @@ class RuleFigures(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The latest verdicts, newest last."""
     outcomes: tuple[str, ...] = ()
     """What followed from each of these, such as `Blocked`; fewer where that is not known of the oldest."""
+    awaits: int = 0
+    """Where new windows wait for their past from the event store: since when they have seen everything themselves."""
+    from_store: int = 0
+    """From which time on windows were filled from the event store; 0 where they were not."""
     evidence: Evidence = Evidence()
     """What labels say about whom it found; the engine knows nothing of it."""
 
@@ -121,6 +125,21 @@ class FraudEngine(Protocol):
 
         Raises:
             ValueError: It is of another kind of engine.
+        """
+
+
+@runtime_checkable
+class FillingEngine(FraudEngine, Protocol):
+    """An engine whose new windows can be filled with what was before."""
+
+    def unready(self, past: "Past") -> str:
+        """Say why the past of a rule is of no use to it; empty where it is."""
+
+    def fill(self, past: "Past") -> "Iterator[Ahead]":
+        """Fill the windows of a rule, where that is of any use to it: go through all of it.
+
+        Each step is work that may be done in another thread, before the next one; nothing else may happen to the engine
+        meanwhile.
         """
 
 

@@ -1,6 +1,7 @@
 """One rule at work: which events it judges, by what state, and what it says of them. Needs the extra `fraud`."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import msgspec
@@ -57,6 +58,7 @@ class RunningRule:
 
     def use(self, share: Share) -> None:
         """Judge these keys from now on, and forget what is known of others: they may come back from elsewhere."""
+        self._share = share
         self._owned: Chooser | None = None if share.is_all else chooser(self.rule, share, self._secret)
         if self._owned is not None:
             for state in self.states.values():
@@ -137,12 +139,28 @@ class RunningRule:
         self._found(columns, fresh, self._new)
         self.counted = counted
 
-    def warmed(self) -> None:
-        """Past events are over."""
-        if self._seen_from:
+    def counts_as(self, other: "RunningRule") -> None:
+        """Have counted what another one has, where past events were taken in meanwhile."""
+        self.counted = other.counted
+        for name in self.states.keys() & other.states.keys():
+            self.states[name].unusable = other.states[name].unusable
+
+    def warmed(self, born: int = 0) -> None:
+        """Past events are over.
+
+        Args:
+            born: From which time on they were all; 0 for that of the first of them.
+        """
+        if born or self._seen_from:
             for state in self._new:
-                state.born = self._seen_from
+                state.born = born or self._seen_from
         self._new = []
+
+    def anew(self, windows: frozenset[str], *, scorer: Scorer | None) -> "RunningRule":
+        """Give the same rule with some of its states empty, and what was counted."""
+        kept = copy(self)
+        kept.states = {name: state for name, state in self.states.items() if name not in windows}
+        return RunningRule(self.rule, kept, share=self._share, secret=self._secret, scorer=scorer, born=0)
 
     def is_warming(self, clock: int) -> bool:
         """Say whether a state has not yet seen a whole window."""

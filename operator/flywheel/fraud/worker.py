@@ -42,6 +42,7 @@ from flywheel.fraud.lists_server import ListsServer
 from flywheel.fraud.model_server import ModelServer
 from flywheel.fraud.models import Models
 from flywheel.fraud.others import Others
+from flywheel.fraud.past_server import PastServer
 from flywheel.fraud.peers import Layout, Peers
 from flywheel.fraud.people_server import PeopleServer
 from flywheel.fraud.proof_figures import ProofFigures
@@ -364,6 +365,7 @@ class Worker:
         people = PeopleServer(callers, judging, filing, unread, self._others, erasing=erasing)
         people.add_to(made)
         ListsServer(callers, judging, unread, self._admin.state).add_to(made)
+        PastServer(callers, judging, complaint, self._admin.state).add_to(made)
         by_hand = people.application()
         LabelsServer(callers, judging, filing, unread).add_to(made, by_hand)
 

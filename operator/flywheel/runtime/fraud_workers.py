@@ -7,12 +7,14 @@ from urllib.parse import urlencode
 import httpx
 import msgspec
 
-from flywheel.campaign.fraudasking import Asked, NotAnswered
+from flywheel.campaign.fraudasking import Asked, NotAnswered, pod_of
 from flywheel.campaign.fraudmodels import Refused
 from flywheel.events.naming import operator_audience
+from flywheel.fraud import records
 from flywheel.fraud.known_labels import KnownLabel, LabelPage, together
 from flywheel.fraud.modelfacts import MODELS, ModelFacts
-from flywheel.fraud.naming import LABELS, LISTS, RULES, STATE, worker_urls
+from flywheel.fraud.naming import LABELS, LISTS, PAST, RULES, STATE, worker_urls
+from flywheel.fraud.records import Past
 from flywheel.kube.errors import ApiError, LoginError
 from flywheel.release.gate.calls import Answer, NotAnsweredError, fetch
 
@@ -20,6 +22,8 @@ TIMEOUT = 5.0
 """Seconds: the worker answers from memory."""
 MODEL_TIMEOUT = 120.0
 """Seconds for a model: the worker tries it first, in a process of its own."""
+PAST_TIMEOUT = 60.0
+"""Seconds: many events may be filled in."""
 UNFIT = (400, 413, 422)
 """Answers that say that a model is not used: asking again soon changes nothing."""
 
@@ -90,6 +94,23 @@ class FraudWorkers:
         """
         return await self._ask(namespace, "PUT", address + LISTS, lists)
 
+    async def hand_past(self, namespace: str, worker: str, past: Past) -> None:
+        """Have a worker fill windows of a rule with what was before.
+
+        Args:
+            namespace: Where.
+            worker: Name of its pod.
+            past: What the event store knows.
+
+        Raises:
+            NotAnswered: It cannot be reached, or does not take that.
+        """
+        address = next((each for each in self._known(namespace) if pod_of(each) == worker), None)
+        if address is None:
+            raise NotAnswered(f"there is no fraud worker {worker} any more")
+        url, body = address + PAST, records.encode(past)
+        _accepted(await self._call(namespace, "PUT", url, body, PAST_TIMEOUT, "application/msgpack"), "PUT", url)
+
     async def labels(self, namespace: str, campaign: str, rule: str, most: int) -> list[KnownLabel]:
         """Give what is known of who was dishonest, the latest first, and what a rule did to them.
 
@@ -102,9 +123,11 @@ class FraudWorkers:
         Raises:
             NotAnswered: A worker cannot be reached, or refuses.
         """
-        addresses = self._addresses(namespace, self._counts.get(namespace, 1))
-        told = [await self._labels(namespace, each, campaign, rule, most) for each in addresses]
+        told = [await self._labels(namespace, each, campaign, rule, most) for each in self._known(namespace)]
         return together(told, most)
+
+    def _known(self, namespace: str) -> tuple[str, ...]:
+        return self._addresses(namespace, self._counts.get(namespace, 1))
 
     async def _labels(self, namespace: str, address: str, campaign: str, rule: str, most: int) -> list[KnownLabel]:
         found: list[KnownLabel] = []

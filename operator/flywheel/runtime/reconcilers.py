@@ -16,6 +16,7 @@ from flywheel.plan import Images
 from flywheel.release.process import Receiver, ReleaseProcess
 from flywheel.runtime.arms_store import EventStores
 from flywheel.runtime.clock import Clock
+from flywheel.runtime.fraud_pasts import FraudPasts
 from flywheel.runtime.fraud_trials import FraudTrials
 from flywheel.runtime.fraud_workers import FraudWorkers
 from flywheel.runtime.labelled_pasts import LabelledPasts
@@ -71,8 +72,10 @@ class Reconcilers:
         )
 
         judges = FraudWorkers(self._releases.client, self._releases.token)
+        pasts = PastStores(self._releases.client, self._releases.token)
+        self._pasts = FraudPasts(pasts, judges, lambda namespace: store.touch(namespace, FRAUD))
         self._trials = FraudTrials(
-            LabelledPasts(PastStores(self._releases.client, self._releases.token), judges),
+            LabelledPasts(pasts, judges),
             lambda namespace: store.touch(namespace, FRAUD),
         )
         self._fraud = FraudReconciler(
@@ -82,6 +85,7 @@ class Reconcilers:
             images.analytics,
             operator=own_account(),
             trials=self._trials,
+            pasts=self._pasts,
             clock=clock.now,
             on_write_skipped=metrics.observe_skipped,
             aside=asyncio.to_thread,
@@ -106,3 +110,4 @@ class Reconcilers:
             await self._releases.run()
         finally:
             await self._trials.close()
+            await self._pasts.close()
