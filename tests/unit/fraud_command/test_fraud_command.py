@@ -298,7 +298,8 @@ def test_all_workers_are_asked_and_told(worker: Worker, second: Worker) -> None:
     assert all(listed.count(f"198.51.100.{n} ") == 1 for n in (21, 22, 23)), listed
     told = json.loads(both("list", "--rule", "burst", "-o", "json"))
     assert told["total"] == len(told["decisions"])
-    explained(second, "u-21", count=2)
+    for each in (worker, second):
+        explained(each, "u-21", count=2)
     found = json.loads(both("explain", "u-21", "-o", "json"))
     assert {each["rule"] for each in found} == {"burst", "pair"}
     assert len(found) == 4
