@@ -101,7 +101,8 @@ def fraud_worker(
     import asyncio
 
     from flywheel.fraud.rulings import Shard
-    from flywheel.fraud.worker import Settings, Worker
+    from flywheel.fraud.worker import Worker
+    from flywheel.fraud.worker_settings import Settings
     from flywheel.runtime.logs import configure
 
     configure(log_format, log_level)

@@ -1,16 +1,16 @@
 """The engine in the worker's own process: windows of the campaign's rules, and what follows from each verdict."""
 
 import contextlib
-import functools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from flywheel.fraud.blocks import Decision, SubjectKind
+from flywheel.fraud.compiled_once import compile_once
 from flywheel.fraud.counters import RuleCounters
 from flywheel.fraud.decisions import Decision as Decided
-from flywheel.fraud.decisions import Done, decide
+from flywheel.fraud.decisions import decide
 from flywheel.fraud.engine import Engine
 from flywheel.fraud.erasing import People
 from flywheel.fraud.explain import explain, outcome
@@ -21,15 +21,14 @@ from flywheel.fraud.packed import Packed, Reading, happened_last
 from flywheel.fraud.policy import Ruled, Rules, read_rules
 from flywheel.fraud.records import Heard, Past
 from flywheel.fraud.roll import Roll
-from flywheel.fraud.rule import AccountAge, Changes, Condition, Count, Distinct, Match, Rule, Score, Sum
-from flywheel.fraud.rule import Sequence as Ordered
+from flywheel.fraud.rule import Rule, Score
 from flywheel.fraud.rulings import Ahead, Case, MovingEngine, RuleFigures, RulesProblem, Ruling, Shard
 from flywheel.fraud.running import RunningRule
 from flywheel.fraud.scores import Scorer, questions
-from flywheel.fraud.shares import Share
 from flywheel.fraud.sparing import Blame, Blamed, is_spared, narrowed, spares
+from flywheel.fraud.tally import Tally
 from flywheel.fraud.warmup import Awaiting, NotTaken, Waiting
-from flywheel.fraud.words import Event, Value, Verdict
+from flywheel.fraud.words import Event, Verdict
 from flywheel.plan import content_hash
 
 log = logging.getLogger(__name__)
@@ -37,82 +36,12 @@ log = logging.getLogger(__name__)
 REMEMBERED = 24 * 3_600_000
 """Milliseconds for which whoever asks is told of a review or a tag."""
 QUICK_AT_ONCE, SLOW_AT_ONCE = 500, 100
-LATEST = 8
-"""Verdicts that are told as samples."""
 
 
 def make_engine(campaign: str, shard: Shard) -> "EmbeddedEngine":
     """Make the engine of a campaign. The first call of a process compiles, which may take seconds."""
     compile_once()
     return EmbeddedEngine(campaign, shard)
-
-
-@functools.cache
-def compile_once() -> None:
-    """Judge something of no consequence, so that the first event of a visitor waits for no compiler."""
-    conditions: tuple[Condition, ...] = (
-        Count(more_than=1),
-        Distinct(field="user", more_than=1),
-        Sum(field="properties.amount", more_than=1),
-        Changes(field="user", more_than=1),
-        Ordered(steps=(Match(events=("a",)),), within=1000),
-        AccountAge(less_than=1000, since=Match(events=("a",))),
-    )
-    rules = [
-        Rule(name=f"r{number}", key=("address",), window=60_000, conditions=(each,))
-        for number, each in enumerate(conditions)
-    ]
-    fields: dict[str, Value] = {"properties.amount": 1.0}
-    events = [
-        Event(id=str(each), name="a", time=each, arrived=each, address="192.0.2.1", user=f"u{each}", fields=fields)
-        for each in range(1, 5)
-    ]
-    engine = Engine(rules, of=2)
-    engine.judge(events)
-    engine.judge(events[:1])
-    other = Engine(rules, of=0)
-    other.lacks(engine, 0)
-    other.take_over([engine], Share(), complete=True)
-    other.use_share(Share(0, 2))
-    other.use_share(Share())
-    other.judge(events)
-    other.judge(events[:1])
-
-
-class Tally(msgspec.Struct):
-    """What was done about the verdicts of one rule."""
-
-    heard: int = 0
-    """Verdicts of another engine, and those from before it judged."""
-    acted: int = 0
-    would: int = 0
-    held_out: int = 0
-    denied: int = 0
-    """Verdicts that no condition was met for: a deny list names the sender."""
-    watched: int = 0
-    allowed: int = 0
-    latest: list[Verdict] = []
-    outcomes: list[str] = []
-    """What followed from each of these; none of those that an older version counted."""
-
-    def count(self, verdict: Verdict, done: Done, followed: str) -> None:
-        """Take a verdict in."""
-        self.acted += done == "Acted"
-        self.would += done in ("Shadow", "OutsideShare", "Unprotected")
-        self.held_out += done == "HeldOut"
-        self.denied += verdict.listed == "Deny"
-        self.watched += done == "Watched"
-        self.allowed += done == "Allowed"
-        self.latest = [*self.latest[1 - LATEST :], verdict]
-        self.outcomes = [*self.outcomes[1 - LATEST :], followed]
-
-    def forget(self, verdicts: Sequence[Verdict]) -> None:
-        """Let go of some of the latest verdicts; they stay counted."""
-        # An older version has counted verdicts of which it did not note what followed.
-        unknown = len(self.latest) - len(self.outcomes)
-        kept = [i for i, each in enumerate(self.latest) if each not in verdicts]
-        self.outcomes = [self.outcomes[i - unknown] for i in kept if i >= unknown]
-        self.latest = [self.latest[i] for i in kept]
 
 
 class _State(msgspec.Struct, array_like=True):

@@ -10,7 +10,6 @@ import signal
 import socket
 import time
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +17,9 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import generate_latest
 
-from flywheel.edge.naming import TOKEN_FILE
 from flywheel.events.http_answers import Site
 from flywheel.events.identity import ApiServerKeys, Fetch, Identity
-from flywheel.events.volume_lock import LOCK_TIMEOUT, VolumeBusy, lock
+from flywheel.events.volume_lock import VolumeBusy, lock
 from flywheel.fraud import naming
 from flywheel.fraud.admin_server import AdminServer
 from flywheel.fraud.archive import Archive, ArchiveBroken
@@ -32,9 +30,8 @@ from flywheel.fraud.edge_server import EdgeServer
 from flywheel.fraud.erase_server import EraseServer
 from flywheel.fraud.eraser import Eraser
 from flywheel.fraud.filing import Filing
-from flywheel.fraud.journal import SEGMENT_BYTES, Journal, JournalBroken, Retained
-from flywheel.fraud.judging import SNAPSHOT, Judging
-from flywheel.fraud.kafka import DIRECTORY, Kafka
+from flywheel.fraud.journal import Journal, JournalBroken, Retained
+from flywheel.fraud.judging import Judging
 from flywheel.fraud.kin import shared_key
 from flywheel.fraud.kin_server import KinServer
 from flywheel.fraud.labels_server import LabelsServer
@@ -48,7 +45,7 @@ from flywheel.fraud.people_server import PeopleServer
 from flywheel.fraud.proof_figures import ProofFigures
 from flywheel.fraud.records import Rules
 from flywheel.fraud.rules_file import RulesFile
-from flywheel.fraud.rulings import ALONE, MakeEngine, Shard
+from flywheel.fraud.rulings import MakeEngine
 from flywheel.fraud.sending import Token
 from flywheel.fraud.serving import Serving
 from flywheel.fraud.shares import MOST
@@ -57,44 +54,17 @@ from flywheel.fraud.subscriptions import Subscriptions
 from flywheel.fraud.takeover import TakeOver
 from flywheel.fraud.volume_id import load_or_make as load_volume_id
 from flywheel.fraud.worker_figures import Figures, StateFigures
+from flywheel.fraud.worker_settings import Settings
 
 if TYPE_CHECKING:
     from flywheel.fraud.streams import Streams
 
 log = logging.getLogger(__name__)
 
-TAKE_OVER = 600.0
-"""Seconds for which keys are waited for that other workers do not give."""
 RETAINED = Retained(seconds=600.0, bytes=256 << 20)
 """What is kept of the journal where there are other workers: keys that come from them are judged by it."""
 EXPIRE = 1.0
 """Seconds between looks at decisions that have ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How the worker runs; see `flywheel fraud-worker --help`."""
-
-    namespace: str
-    data_directory: Path
-    rules_file: Path
-    shard: Shard = ALONE
-    operator_account: str = ""
-    port: int = naming.PORT
-    metrics_port: int = naming.METRICS_PORT
-    admin_port: int = naming.ADMIN_PORT
-    snapshot_every: float = SNAPSHOT
-    segment_bytes: int = SEGMENT_BYTES
-    lock_seconds: float = LOCK_TIMEOUT
-    token_file: Path = Path(TOKEN_FILE)
-    """Proves to the other workers who this is."""
-    take_over_seconds: float = TAKE_OVER
-    peers: tuple[str, ...] = ()
-    """Addresses of all workers, by their shards; empty for those that their names give."""
-    kafka: Kafka | None = None
-    """By which Flink judges; None: it judges by no rule."""
-    kafka_credentials: Path = Path(DIRECTORY)
-    kafka_partitions: int = 1
 
 
 class Worker:

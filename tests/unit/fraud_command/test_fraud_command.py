@@ -22,7 +22,7 @@ from flywheel.cli import main
 from flywheel.commands import forward, fraud_labels
 from flywheel.commands.fraud_access import JUDGE
 from flywheel.fraud.batch import encode, pack
-from flywheel.fraud.embedded import compile_once
+from flywheel.fraud.compiled_once import compile_once
 from flywheel.fraud.words import Event
 
 

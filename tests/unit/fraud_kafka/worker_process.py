@@ -8,7 +8,8 @@ from typing import Any
 
 from flywheel.fraud.embedded import make_engine
 from flywheel.fraud.kafka import Kafka
-from flywheel.fraud.worker import Settings, Worker
+from flywheel.fraud.worker import Worker
+from flywheel.fraud.worker_settings import Settings
 from flywheel.runtime.logs import configure
 
 

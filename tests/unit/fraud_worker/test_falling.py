@@ -14,7 +14,8 @@ from flywheel.api.fraudrule import FraudRule
 from flywheel.api.load import load_fraudrule
 from flywheel.campaign.fraudplan import plan_fraud
 from flywheel.campaign.fraudtold import Seen, generation_of, read_state, status_of
-from flywheel.fraud.embedded import compile_once, make_engine
+from flywheel.fraud.compiled_once import compile_once
+from flywheel.fraud.embedded import make_engine
 from flywheel.plan import Manifest, content_hash
 from flywheel.runtime.fraud_workers import FraudWorkers
 

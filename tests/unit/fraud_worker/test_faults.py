@@ -12,7 +12,8 @@ from tests.unit.fraud_worker.test_embedded import ruled
 from tests.unit.fraud_worker.test_proof_worker import claim, document, hand
 from tests.unit.fraud_worker.world import ATTACKER, CAMPAIGN, HONEST, KEY, Pod, RunningWorker, bearer, site
 
-from flywheel.fraud.embedded import compile_once, make_engine
+from flywheel.fraud.compiled_once import compile_once
+from flywheel.fraud.embedded import make_engine
 from flywheel.fraud.policy import Ruled
 from flywheel.fraud.words import Event
 

@@ -14,7 +14,8 @@ from tests.unit.fraud_worker.test_embedded import ruled
 from tests.unit.fraud_worker.world import CAMPAIGN, RunningWorker, bearer, operator
 
 from flywheel.fraud.batch import encode, pack
-from flywheel.fraud.embedded import compile_once, make_engine
+from flywheel.fraud.compiled_once import compile_once
+from flywheel.fraud.embedded import make_engine
 from flywheel.fraud.policy import Ruled, Rules, write_rules
 from flywheel.fraud.words import Event
 

@@ -22,7 +22,8 @@ from flywheel.fraud.policy import Action, Policy, Ruled, Rules
 from flywheel.fraud.rule import Count, Rule
 from flywheel.fraud.rulings import Shard
 from flywheel.fraud.words import Event
-from flywheel.fraud.worker import Settings, Worker
+from flywheel.fraud.worker import Worker
+from flywheel.fraud.worker_settings import Settings
 from flywheel.plan import content_hash
 
 RULES = (

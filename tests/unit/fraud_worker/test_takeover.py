@@ -22,7 +22,8 @@ from flywheel.fraud import records
 from flywheel.fraud.archive import Archive
 from flywheel.fraud.batch import encode, pack
 from flywheel.fraud.casebook import Casebook
-from flywheel.fraud.embedded import compile_once, make_engine
+from flywheel.fraud.compiled_once import compile_once
+from flywheel.fraud.embedded import make_engine
 from flywheel.fraud.moving import exhaust
 from flywheel.fraud.peers import Layout, Peers, Unanswered
 from flywheel.fraud.records import Events, Rules

@@ -15,7 +15,8 @@ from tests.unit.fraud_worker.small_engine import SmallEngine
 
 from flywheel.fraud import serving, takeover
 from flywheel.fraud.rulings import Shard
-from flywheel.fraud.worker import Settings, Worker
+from flywheel.fraud.worker import Worker
+from flywheel.fraud.worker_settings import Settings
 from flywheel.runtime.logs import configure
 
 # No test is about how long a machine takes for something.

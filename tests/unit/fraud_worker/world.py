@@ -28,7 +28,8 @@ from flywheel.events.spool import Spool
 from flywheel.fraud.link import Link
 from flywheel.fraud.rulings import ALONE, MakeEngine, Shard
 from flywheel.fraud.sending import Meters as FraudMeters
-from flywheel.fraud.worker import Settings, Worker
+from flywheel.fraud.worker import Worker
+from flywheel.fraud.worker_settings import Settings
 
 NAMESPACE, CAMPAIGN, KEY = "shop", "spring", "key"
 ATTACKER, HONEST = "127.0.0.9", "127.0.0.1"
