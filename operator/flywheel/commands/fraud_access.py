@@ -74,6 +74,9 @@ class Workers:
     def __init__(self, workers: Sequence[Worker]) -> None:
         self._workers = workers
 
+    def __iter__(self) -> Iterator[Worker]:
+        return iter(self._workers)
+
     def get(self, path: str, **query: str | int | list[str]) -> list[Any]:
         """Ask each for something; give what each says.
 

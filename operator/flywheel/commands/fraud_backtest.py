@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,7 +15,7 @@ from flywheel.commands.release_options import Name
 if TYPE_CHECKING:
     from flywheel.api.campaign import Campaign
     from flywheel.api.fraudrule import FraudRule
-    from flywheel.commands.fraud_access import Worker
+    from flywheel.commands.fraud_access import Workers
     from flywheel.commands.fraud_backtest_asking import Store
     from flywheel.commands.fraud_backtest_labels import Precision
     from flywheel.fraud.backtest import Past, Trial
@@ -27,7 +27,12 @@ if TYPE_CHECKING:
 @click.option("--namespace", "-n", type=Name(), help="Where the Campaign is; that of the rule by default.")
 @click.option("--campaign", type=Name(), help="Which one, for a rule with a selector.")
 @click.option("--url", help="Address of the worker's admin port, where it is forwarded already.")
-@click.option("--worker-url", help="The same of the fraud worker, which knows the labels.")
+@click.option(
+    "--worker-url",
+    "worker_urls",
+    multiple=True,
+    help="The same of the fraud worker, which knows the labels; again for each of several workers.",
+)
 @click.option("--since", type=Duration(), default="24h", show_default=True, help="How far back is looked.")
 @click.option(
     "--output", "-o", type=click.Choice(["text", "json"]), default="text", show_default=True, help="For whom it is."
@@ -37,7 +42,7 @@ def backtest(
     namespace: str | None,
     campaign: str | None,
     url: str | None,
-    worker_url: str | None,
+    worker_urls: Sequence[str],
     *,
     since: float,
     output: Literal["text", "json"],
@@ -57,14 +62,14 @@ def backtest(
     held = rules_in(file)
     told, failed = [], []
     with ExitStack() as stack:
-        reached: dict[str, tuple[Store, Worker | str]] = {}
+        reached: dict[str, tuple[Store, Workers | str]] = {}
         for rule in held.rules:
             where = namespace or rule.namespace or "default"
             asked = _campaign_of(rule, campaign)
             past = _past(asked, beside(held, asked, where), now, since)
             try:
                 if where not in reached:
-                    reached[where] = stack.enter_context(_place(where, url, worker_url))
+                    reached[where] = stack.enter_context(_place(where, url, worker_urls))
                 told.append(_tried(rule, past, *reached[where]))
             except Untried as error:
                 failed.append(f"{rule.name} cannot be tried on the past: {error}.")
@@ -75,7 +80,7 @@ def backtest(
 
 
 @contextmanager
-def _place(namespace: str, url: str | None, worker_url: str | None) -> "Iterator[tuple[Store, Worker | str]]":
+def _place(namespace: str, url: str | None, worker_urls: Sequence[str]) -> "Iterator[tuple[Store, Workers | str]]":
     """Reach whoever is asked about the rules of a namespace."""
     from flywheel.commands.forward import worker_address
     from flywheel.commands.fraud_backtest_asking import Store
@@ -84,7 +89,7 @@ def _place(namespace: str, url: str | None, worker_url: str | None) -> "Iterator
     with (
         worker_address(namespace, url) as address,
         Store(address) as store,
-        judge(namespace, worker_url, url) as asked_for_labels,
+        judge(namespace, worker_urls, url) as asked_for_labels,
     ):
         yield store, asked_for_labels
 
@@ -116,7 +121,7 @@ def _past(name: str, campaign: "Campaign | None", now: int, since: float) -> "Pa
     )
 
 
-def _tried(rule: "FraudRule", past: "Past", store: "Store", judge: "Worker | str") -> "tuple[Trial, Found, Precision]":
+def _tried(rule: "FraudRule", past: "Past", store: "Store", judge: "Workers | str") -> "tuple[Trial, Found, Precision]":
     from flywheel.commands.fraud_backtest_labels import precision_of
     from flywheel.fraud.backtest import Trial, counts_statement, found_statement, samples_statement
     from flywheel.fraud.backtest_found import found_of, sampled

@@ -1,6 +1,6 @@
 """What `flywheel fraud backtest` says of how right a rule would have been, where the fraud worker knows labels."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from flywheel.commands.fraud_access import Worker
+    from flywheel.commands.fraud_access import Worker, Workers
     from flywheel.commands.fraud_backtest_asking import Store
     from flywheel.fraud.backtest import Trial
     from flywheel.fraud.backtest_found import Found
@@ -31,40 +31,42 @@ class Precision:
 
 
 @contextmanager
-def judge(namespace: str, url: str | None, store_url: str | None) -> "Iterator[Worker | str]":
-    """Reach the fraud worker, for as long as the context lasts; give why that is not possible where it is not.
+def judge(namespace: str, urls: Sequence[str], store_url: str | None) -> "Iterator[Workers | str]":
+    """Reach the fraud workers, for as long as the context lasts; give why that is not possible where it is not.
 
     Args:
-        namespace: Where it is.
-        url: Its address, where somebody else sees to the forwarding.
+        namespace: Where they are.
+        urls: Their addresses, where somebody else sees to the forwarding.
         store_url: That of the store: whoever forwards that port does so for this one, too, or does without.
     """
     from contextlib import ExitStack
 
-    from flywheel.commands.fraud_access import worker
+    from flywheel.commands.fraud_access import workers
 
-    if store_url and not url:
+    if store_url and not urls:
         yield "say with --worker-url where the fraud worker is"
         return
     with ExitStack() as stack:
         try:
-            reached: Worker | str = stack.enter_context(worker(namespace, url))
+            reached: Workers | str = stack.enter_context(workers(namespace, urls))
         except click.ClickException as error:
             reached = _first_line(error)
         yield reached
 
 
-def precision_of(trial: "Trial", found: "Found", judge: "Worker | str", store: "Store") -> Precision:
+def precision_of(trial: "Trial", found: "Found", judge: "Workers | str", store: "Store") -> Precision:
     """Ask for labels, and what they say of those whom each limit finds."""
     from flywheel.fraud.backtest_asking import left_out
-    from flywheel.fraud.backtest_precision import evidence_by_limit, precision_in_the_past
+    from flywheel.fraud.backtest_precision import MOST_BY_HAND, evidence_by_limit, precision_in_the_past
+    from flywheel.fraud.known_labels import together
 
     if isinstance(judge, str):
         return Precision(lacks=(f"precision is not told, as nobody can be asked for labels: {judge}",))
     try:
-        labels = _labels(judge, trial.past.campaign, trial.rule.name)
+        told = [_labels(each, trial.past.campaign, trial.rule.name) for each in judge]
     except click.ClickException as error:
         return Precision(lacks=(f"precision is not told, as nobody can be asked for labels: {_first_line(error)}",))
+    labels = together(told, MOST_BY_HAND)
     if not labels:
         return Precision(lacks=("precision is not told, as nobody has labelled anybody yet",))
     keys = [each.keys for each in found.curve]
