@@ -88,7 +88,7 @@ prepare-tests:
 	$(BOOTSTRAP) python tests sample $(if $(KUBECONFIG),,lab) images
 
 prepare-bench: prepare-tests
-	$(BOOTSTRAP) rollouts
+	$(BOOTSTRAP) peers rollouts
 
 prepare-images:
 	$(BOOTSTRAP) python $(if $(KUBECONFIG),,lab) images

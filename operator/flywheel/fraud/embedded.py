@@ -36,6 +36,10 @@ log = logging.getLogger(__name__)
 REMEMBERED = 24 * 3_600_000
 """Milliseconds for which whoever asks is told of a review or a tag."""
 QUICK_AT_ONCE, SLOW_AT_ONCE = 500, 100
+MOST_AT_ONCE = 2_000
+"""As many as a sidecar sends at once."""
+QUICK_JUDGEMENTS = 10_000
+"""Events by rules that take some two milliseconds: fewer rules judge more at once, as each call costs something."""
 
 
 def make_engine(campaign: str, shard: Shard) -> "EmbeddedEngine":
@@ -180,7 +184,9 @@ class EmbeddedEngine:
     @property
     def at_once(self) -> int:
         """Events that it wants at once: about as many as take half a millisecond."""
-        return QUICK_AT_ONCE if self._engine.is_quick else SLOW_AT_ONCE
+        if not self._engine.is_quick:
+            return SLOW_AT_ONCE
+        return min(MOST_AT_ONCE, max(QUICK_AT_ONCE, QUICK_JUDGEMENTS // max(1, len(self._engine.rules))))
 
     def judge(self, events: Sequence[Event]) -> Sequence[Ruling]:
         """Judge events, in their order."""

@@ -79,7 +79,7 @@ def asking(person: Hand, client: httpx.AsyncClient) -> FraudWorkers:
     async def token(audience: str) -> str:
         return str(KEYS.token("flywheel", namespace="flywheel-system", aud=[audience]))
 
-    return FraudWorkers(client, token, lambda _: (person.worker.url,))
+    return FraudWorkers(client, token, lambda *_: (person.worker.url,))
 
 
 async def known(person: Hand, rule: str, most: int = 100) -> dict[tuple[str, ...], KnownLabel]:

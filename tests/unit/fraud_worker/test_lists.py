@@ -385,7 +385,7 @@ async def test_from_a_config_map_to_a_request_that_is_refused_and_back(tmp_path:
         async def get_token(_audience: str) -> str:
             return operator()["Authorization"].removeprefix("Bearer ")
 
-        workers = FraudWorkers(client, get_token, lambda _namespace: (worker.url,))
+        workers = FraudWorkers(client, get_token, lambda *_: (worker.url,))
         objects, wanted = Objects(), {OFFICES: False, PROXIES: True}
         reader = ListReader(objects, workers, asyncio.to_thread)
 

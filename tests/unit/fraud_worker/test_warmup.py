@@ -341,7 +341,7 @@ async def test_the_operator_brings_what_the_store_knows_to_the_worker(tmp_path: 
         async def token(audience: str) -> str:
             return str(KEYS.token("flywheel", namespace="flywheel-system", aud=[audience]))
 
-        workers = FraudWorkers(client, token, lambda _: (person.worker.url,))
+        workers = FraudWorkers(client, token, lambda *_: (person.worker.url,))
         pasts = FraudPasts(store, workers, lambda _: done.set(), clock=lambda: (NOW + 40_000) / 1000)
         wanted = WantedPast(CAMPAIGN, "r", rule.rule.version, "127", NOW, 65_000, 5_000, ("Coupon Claimed",))
         pasts.look(NAMESPACE, [wanted])
