@@ -48,7 +48,9 @@ def make_engine(campaign: str, shard: Shard) -> "EmbeddedEngine":
     return EmbeddedEngine(campaign, shard)
 
 
-class _State(msgspec.Struct, array_like=True):
+class EngineState(msgspec.Struct, array_like=True):
+    """What a snapshot has of an engine."""
+
     windows: bytes
     tallies: dict[str, Tally]
     blamed: list[tuple[str, Blame]] = []
@@ -57,7 +59,7 @@ class _State(msgspec.Struct, array_like=True):
     from_store: dict[str, int] = {}
 
 
-_states = msgspec.msgpack.Decoder(_State)
+_states = msgspec.msgpack.Decoder(EngineState)
 
 
 class EmbeddedEngine:
@@ -251,11 +253,12 @@ class EmbeddedEngine:
             theirs = [each for each in tally.latest if people.sent(each.event) or people.stand_in(key, each.key)]
             tally.forget(theirs)
         self._blamed.forget(people)
+        self._waiting.forget(people.did)
 
     def snapshot(self) -> bytes:
         """Write down all windows."""
         return msgspec.msgpack.encode(
-            _State(
+            EngineState(
                 self._engine.snapshot(b""),
                 self._tallies,
                 self._blamed.dump(),
@@ -307,8 +310,8 @@ class EmbeddedEngine:
         """Write a snapshot of a part of the keys, and give those of some decisions that are about them."""
         moved = [each for each in decisions if self._is_moved(each, shard)]
         blamed = {each.id for each in moved}
-        state = _State(self._engine.part(shard.share), {}, [each for each in self._blamed.dump() if each[0] in blamed])
-        return msgspec.msgpack.encode(state), moved
+        theirs = [each for each in self._blamed.dump() if each[0] in blamed]
+        return msgspec.msgpack.encode(EngineState(self._engine.part(shard.share), {}, theirs)), moved
 
     def _is_moved(self, decision: Decision, shard: Shard) -> bool:
         """Of a decision of which it is not known whose key it is about, both are told: it ends by itself."""

@@ -14,6 +14,7 @@ from flywheel.fraud.blocks import Decision
 from flywheel.fraud.labels import Label
 from flywheel.fraud.pardons import Pardon
 from flywheel.fraud.verdicts import LONGEST_VALUE, Kept
+from flywheel.fraud.words import Event
 
 MOST_NAMES = 1_000
 """Ids in one erasure."""
@@ -89,6 +90,11 @@ class People:
     def sent(self, event: str) -> bool:
         """Tell whether an event is known to be theirs."""
         return event in self._events
+
+    def did(self, event: Event) -> bool:
+        """Tell whether an event is theirs."""
+        ids = (("visitor", event.visitor), ("user", event.user), ("address", event.address))
+        return self.sent(event.id) or any(self.are(kind, value[:LONGEST_VALUE]) for kind, value in ids)
 
     def are_in(self, kept: Kept) -> bool:
         """Tell whether a verdict is about them."""

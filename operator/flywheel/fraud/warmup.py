@@ -11,7 +11,7 @@ is missing, since
 - all events that were seen here and happened before it are in what the store gave: so it has got what was on its way.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 import msgspec
@@ -138,6 +138,11 @@ class Waiting:
         if lacking:
             raise NotTaken(f"the event store has not got {lacking} of the events yet that were seen here")
         return waiting.windows, [each for each in waiting.events if happened(each) > until]
+
+    def forget(self, is_theirs: Callable[[Event], bool]) -> None:
+        """Let go of some people's events, which the store does not give any more either."""
+        for waiting in self._rules.values():
+            waiting.events = [each for each in waiting.events if not is_theirs(each)]
 
     def end(self, rule: str) -> None:
         """Wait no more."""

@@ -8,6 +8,7 @@ import yaml
 from tests.unit.fraud_worker.rehearsing import Rehearsal
 
 from flywheel.api.load import load_campaign, load_fraudrule
+from flywheel.campaign.fraudflink import Beyond
 from flywheel.campaign.fraudplan import judge
 from flywheel.simulation.read import read_behaviour
 from rehearsal.compress import Cut, Pace, compress
@@ -61,7 +62,7 @@ def test_the_compressed_campaign_can_be_judged_by_them() -> None:
     assert campaign.spec.edge
     assert campaign.spec.edge.trusted_proxies
     for each in RULES:
-        judged = judge(load_fraudrule(each), [campaign], {campaign.name}, NOW, {}, {})
+        judged = judge(load_fraudrule(each), [campaign], {campaign.name}, NOW, {}, {}, Beyond())
         assert judged.problems == ()
         assert judged.campaigns == (campaign.name,)
 

@@ -32,6 +32,8 @@ from flywheel.fraud.verdicts import Kept
 
 SERVER = Path(__file__).parents[1] / "fraud_flink/flink_server.py"
 FLINK_PATIENCE = 400.0
+MINUTE = 60_000
+"""Milliseconds. What is said to come later than now would count as of now."""
 SETTINGS = {"parallelism.default": "1", "execution.checkpointing.interval": "1 s"}
 
 
@@ -87,8 +89,8 @@ def flink(directory: Path, *rules: list[str]) -> Iterator[subprocess.Popen[str]]
 
 
 def later(given: list[tuple[EventRow, str]]) -> list[tuple[EventRow, str]]:
-    """Events of others, an hour later: by these Flink knows that the ones before are all there."""
-    last = given[-1][0].ingest_time + 3_600_000
+    """Events of others, two minutes later: by these Flink knows that the ones before are all there."""
+    last = given[-1][0].ingest_time + 2 * MINUTE
     return [
         (
             msgspec.structs.replace(row, message_id=f"later-{n}", time=last, original_time=last, ingest_time=last),
@@ -112,7 +114,7 @@ async def test_flink_finds_what_the_worker_finds(tmp_path: Path, kafka: Broker):
     given += [Ruled(rule=each, policy=given[0].policy, generation=1) for each in rules[2:]]
     login = {"servers": kafka.login_servers, "security": "SASL_PLAINTEXT", "mechanism": "PLAIN", "secret": "login"}
     async with shop(tmp_path / "site", kafka, *given, **login) as site, site.edge() as edge:
-        events = list(islice(visits(8, round(time.time() * 1000)), 400))
+        events = list(islice(visits(8, round(time.time() * 1000) - 3 * MINUTE), 400))
         send(edge, events)
 
         async def are_there() -> bool:

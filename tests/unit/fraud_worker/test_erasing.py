@@ -109,14 +109,15 @@ async def test_an_address_is_erased_however_it_is_kept(tmp_path: Path, addresses
 
 async def test_what_an_edge_tells_late_of_them_is_judged_and_not_kept(tmp_path: Path) -> None:
     async with hand(tmp_path, document(*RULES)) as person:
-        await person.send(sent("gone"))
+        before = NOW - 120_000
+        await person.send(sent("gone", since=before))
         await person.verdicts("v-gone", 3)
         await erase(person, visitors=["v-gone"])
         await person.worker.stop()
         await person.worker.start()
         # Told late, from before; and told of them when they came again
-        await person.send(sent("gone", 1, 10))
-        later = int(time.time() * 1000) + 60_000
+        await person.send(sent("gone", 1, 10, before))
+        later = int(time.time() * 1000)
         await person.send([*sent("gone", 3, 100, later), *sent("stays", 3, 100, later)])
         assert len(await person.verdicts("v-stays", 3)) == 3
         found = await person.get("verdicts", of="v-gone")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 from tests.unit.edge.stand import until
 from tests.unit.events.world import seeded
@@ -27,7 +28,7 @@ from tests.unit.fraud_worker.world import CAMPAIGN, bearer, operator
 from flywheel.fraud.archive import Archive
 from flywheel.fraud.batch import encode, pack
 from flywheel.fraud.casebook import Casebook
-from flywheel.fraud.embedded import make_engine
+from flywheel.fraud.embedded import EngineState, make_engine
 from flywheel.fraud.erasing import Erasure
 from flywheel.fraud.journal import SUFFIX, Journal
 from flywheel.fraud.judging import Judging
@@ -169,7 +170,7 @@ def known(book: Casebook) -> dict[str, Any]:
         "lists": {of.source: each.digest for of, each in book.entries.items()},
         "models": list(book.models),
         "rules": book.generation,
-        "windows": desk.engine.snapshot(),
+        "windows": msgspec.msgpack.decode(desk.engine.snapshot(), type=EngineState),
     }
 
 

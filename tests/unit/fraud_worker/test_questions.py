@@ -133,10 +133,10 @@ async def test_a_pass_holds_as_long_as_the_challenge_says(worker, session):
         async with session.post(f"{worker.url}/v1/fraud/passes", json=body, headers=bearer()) as response:
             return response.status, (await response.json()).get("until", 0)
 
-    async def is_granted(seconds: int, **wish: Any) -> bool:
+    async def is_granted(lasting: int, **wish: Any) -> bool:
         before = time.time()
         _, until = await asked(**wish)
-        return before + seconds - 1 <= until <= time.time() + seconds + 1
+        return before + lasting - 1 <= until <= time.time() + lasting + 1
 
     assert await is_granted(3600), "nothing says how long"
 
