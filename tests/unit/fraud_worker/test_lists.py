@@ -390,7 +390,7 @@ async def test_from_a_config_map_to_a_request_that_is_refused_and_back(tmp_path:
         reader = ListReader(objects, workers, asyncio.to_thread)
 
         async def look() -> dict[str, str]:
-            states = await reader.bring("shop", wanted, await workers.states("shop"))
+            states = await reader.bring("shop", wanted, (await workers.states("shop", 1)).bodies)
             return {of.source: each.problem or str(each.entries) for of, each in states.items()}
 
         assert set((await look()).values()) == {"there is no ConfigMap fraud"}
