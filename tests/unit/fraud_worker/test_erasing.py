@@ -31,8 +31,16 @@ def places(directory: Path, *names: str) -> list[str]:
         for each in sorted(directory.rglob("*"))
         if each.is_file()
         for name in names
-        if name.encode() in each.read_bytes()
+        if name.encode() in _content(each)
     ]
+
+
+def _content(file: Path) -> bytes:
+    """Read a file of a worker at work; one that has another name by now is that of no state that stays."""
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 async def erase(person: Hand, **names: Any) -> None:
@@ -74,7 +82,7 @@ async def test_nothing_of_them_is_left_and_others_are_as_before(tmp_path: Path) 
         # nor in any file
         assert places(tmp_path / "worker/volume", "v-gone", "u-gone", "m-gone") == []
         # Of others all is there
-        assert len(await person.get("verdicts", of="v-stays")) == 6
+        assert len(await person.verdicts("v-stays", 6)) == 6
         desk = person.worker.worker.casebook.desk(CAMPAIGN)
         assert sorted(each.kind for each in desk.labels) == ["event", "key", "user", "visitor"]
         await person.worker.worker.filing.reckon(CAMPAIGN)
