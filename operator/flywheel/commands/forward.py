@@ -67,7 +67,7 @@ def worker_addresses(namespace: str, targets: Sequence[Target]) -> Iterator[tupl
 
 
 def replicas_of(namespace: str, stateful_set: str, target: Target) -> int:
-    """Give how many workers there are of a kind.
+    """Give how many workers there are to be of a kind; 0 where nothing needs one.
 
     Args:
         namespace: Where they are.
@@ -77,7 +77,7 @@ def replicas_of(namespace: str, stateful_set: str, target: Target) -> int:
     Raises:
         click.ClickException: That cannot be told; the message says why and what to do.
     """
-    command = [_kubectl(target), "get", "statefulset", stateful_set, f"--namespace={namespace}"]
+    command = [_kubectl(target), "get", "statefulset", stateful_set, f"--namespace={namespace}", "--ignore-not-found"]
     try:
         done = subprocess.run(  # noqa: S603 - a list of arguments, no shell
             [*command, "--output=jsonpath={.spec.replicas}"],
@@ -86,7 +86,7 @@ def replicas_of(namespace: str, stateful_set: str, target: Target) -> int:
             timeout=START_TIMEOUT,
             check=False,
         )
-        said = done.stdout.decode(errors="replace").strip()
+        said = done.stdout.decode(errors="replace").strip() or ("" if done.returncode else "0")
         reason = done.stderr.decode(errors="replace").strip() or f"kubectl says {said!r}"
     except subprocess.TimeoutExpired:
         said, reason = "", f"it said nothing for {START_TIMEOUT:g} s"
@@ -100,7 +100,8 @@ def _kubectl(target: Target) -> str:
     if found is None:
         raise click.ClickException(
             "kubectl is not installed, which forwards the port of the worker. Install it, or forward port "
-            f"{target.port} of the pod {target.pod} otherwise and give its address with --url."
+            f"{target.port} of the pod {target.pod} otherwise and give its address with --url "
+            "(of a fraud worker to flywheel erase with --fraud-url)."
         )
     return found
 

@@ -128,7 +128,8 @@ def workers(namespace: str, urls: Sequence[str]) -> Iterator[Workers]:
     with ExitStack() as stack:
         addresses = tuple(each.rstrip("/") for each in urls)
         if not addresses:
-            numbers = range(replicas_of(namespace, WORKER, JUDGE))
+            # Where there is none, forwarding to the first says why.
+            numbers = range(replicas_of(namespace, WORKER, JUDGE) or 1)
             targets = [replace(JUDGE, pod=worker_name(number)) for number in numbers]
             addresses = stack.enter_context(worker_addresses(namespace, targets))
         yield Workers([Worker(stack.enter_context(_client(each)), each) for each in addresses])

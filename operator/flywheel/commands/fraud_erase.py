@@ -1,13 +1,11 @@
 """The part of `flywheel erase` that reaches the fraud workers of a namespace."""
 
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
 
 import click
 
-from flywheel.commands.forward import Target
+from flywheel.commands.forward import Target, replicas_of
 from flywheel.commands.fraud_access import JUDGE, Worker, worker
 from flywheel.fraud.naming import ADMIN_PORT, WORKER
 
@@ -15,7 +13,6 @@ AT_ONCE = 1_000
 """Names in one request."""
 LOOK = 0.5
 """Seconds between two looks at whether it is done."""
-KUBECTL_TIMEOUT = 30.0
 Names = Sequence[tuple[str, str]]
 """Kind and id: visitor, user or address."""
 
@@ -36,7 +33,7 @@ def erase_at_workers(
     Raises:
         click.ClickException: One cannot be reached, refuses, or needs longer; the message says what to do.
     """
-    count = len(urls) or workers(namespace)
+    count = len(urls) or replicas_of(namespace, WORKER, JUDGE)
     for number in range(count):
         target = Target(JUDGE.name, f"{WORKER}-{number}", ADMIN_PORT, JUDGE.needs)
         with worker(namespace, urls[number] if urls else None, target) as asked:
@@ -46,31 +43,6 @@ def erase_at_workers(
             if wait:
                 _wait(asked, [each["receipt"] for each in receipts if not each["gone"]], timeout)
                 click.echo("Nothing of the fraud worker's volume names them any more.")
-
-
-def workers(namespace: str) -> int:
-    """Give how many fraud workers there are to be; 0 where no rule needs one.
-
-    Raises:
-        click.ClickException: That cannot be told.
-    """
-    kubectl = shutil.which("kubectl")
-    if kubectl is None:
-        raise click.ClickException(
-            "kubectl is not installed, which finds the fraud workers. Install it, or forward their port "
-            f"{ADMIN_PORT} otherwise and give each address with --fraud-url."
-        )
-    command = [kubectl, "get", f"statefulset/{WORKER}", f"--namespace={namespace}", "--ignore-not-found"]
-    try:
-        done = subprocess.run(  # noqa: S603 - a list of arguments, no shell
-            [*command, "--output=jsonpath={.spec.replicas}"],
-            capture_output=True, text=True, timeout=KUBECTL_TIMEOUT, check=False, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise click.ClickException(f"kubectl has not answered within {KUBECTL_TIMEOUT:g} s.") from None
-    if done.returncode:
-        raise click.ClickException(f"The fraud workers of {namespace} cannot be found: {done.stderr.strip()}")
-    return int(done.stdout.strip() or 0)
 
 
 def _bodies(campaign: str, names: Names) -> Iterator[dict[str, object]]:

@@ -269,7 +269,7 @@ def test_a_worker_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "kubectl.workers").write_text("2")
     assert "The fraud worker of the namespace shop cannot be reached: port-forward not found" in listed()
     said = (tmp_path / "kubectl.arguments").read_text().splitlines()
-    asked = "get statefulset flywheel-fraud --namespace=shop --output=jsonpath={.spec.replicas}"
+    asked = "get statefulset flywheel-fraud --namespace=shop --ignore-not-found --output=jsonpath={.spec.replicas}"
     assert said[:2] == [asked, asked]
     forwarded = "port-forward --address=127.0.0.1 --namespace=shop pod/flywheel-fraud-{} :9107"
     assert set(said[2:]) <= {forwarded.format(number) for number in range(2)}
