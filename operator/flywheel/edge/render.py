@@ -295,6 +295,8 @@ def log_format(document: EdgeDocument) -> str:
         '"m":"%HM"',
         '"st":%ST',
         '"d":%Ta',
+        # Tenths of microseconds, as `rules.yes` has it. Odd: 00 would be no number of JSON.
+        '"du":%[date(0,us),sub(txn.began),or(1)]0',
         '"sd":%Tr',
         '"bi":%U',
         '"bo":%B',

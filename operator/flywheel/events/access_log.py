@@ -35,6 +35,8 @@ MOST_WAITING = 20_000
 LONGEST_PATH = 1_024
 LONGEST_TEXT = 256
 _AT_ONCE = 500
+_MOST_APART = 2.0
+"""Milliseconds that two clocks, which HAProxy reads once a round of its loop, may differ by on the same stretch."""
 _encoder = msgspec.json.Encoder()
 
 
@@ -45,6 +47,9 @@ class Record(msgspec.Struct):
     t: int
     st: int
     d: float = 0.0
+    """Whole milliseconds from the first byte of the request to the last of the answer, by a clock that never jumps."""
+    du: int = 0
+    """Tenths of microseconds from the last byte of the request's head on, by the wall clock; 0 where not known."""
     sd: float = -1.0
     svc: str = ""
     slot: str = ""
@@ -109,7 +114,7 @@ class LogRules:
             path=record.p[:LONGEST_PATH],
             # -1 where nothing was answered: the store has no room for a sign, and would take back the whole batch.
             status=min(max(record.st, 0), 999),
-            duration_ms=record.d,
+            duration_ms=_milliseconds(record),
             server_ms=record.sd,
             bytes_in=max(record.bi, 0),
             bytes_out=max(record.bo, 0),
@@ -320,6 +325,15 @@ def _object(datagram: bytes) -> bytes:
     """Cut off what a syslog header puts in front."""
     start = datagram.find(b"{")
     return datagram[start:] if start > 0 else datagram
+
+
+def _milliseconds(record: Record) -> float:
+    """Give how long a request took: as finely as the wall clock tells, where it was not set meanwhile.
+
+    Whole milliseconds would make a page that takes 0.9 ms infinitely quicker than one that takes 1.1.
+    """
+    finely = record.du / 10_000
+    return finely if finely > 0 and abs(finely - record.d) < _MOST_APART else record.d
 
 
 def _code(status: int) -> str:

@@ -55,6 +55,23 @@ async def test_a_request_is_a_row_and_a_page_a_page_view(log):
     assert log._meters.requests.values == {("seckill", "", "", "2xx"): 1.0}
 
 
+@pytest.mark.parametrize(
+    ("whole", "finely", "kept"),
+    [
+        (0, 9_170, 0.917),
+        (1, 11_040, 1.104),
+        (12, 0, 12),
+        (12, 9_000, 12),
+        (12, 36_000_000_000, 12),
+        (12, -36_000_000_000, 12),
+    ],
+    ids=["quicker than 1 ms", "just over it", "not told", "a slow client", "clock set forward", "clock set back"],
+)
+async def test_durations_are_as_fine_as_the_wall_clock_tells_them_where_it_was_not_set(log, whole, finely, kept):
+    log.take(as_json(record(d=whole, du=finely)))
+    assert (await rows(log, "requests"))[0]["duration_ms"] == pytest.approx(kept)
+
+
 async def test_the_script_may_count_the_pages_instead(log):
     log.use_document(document(page_views="Script"))
     log.take(as_json(record()))
