@@ -12,7 +12,7 @@ What is bounded
     windows is forgotten a little with each event, never all at once.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 
 import numpy as np
@@ -190,13 +190,12 @@ class Engine:
         if self._leaving and not self._leaving[-1].shrink():
             self._leaving.pop()
 
-    def replace(self, rules: Sequence[Rule], now: int, history: Iterable[Event] = ()) -> None:
+    def replace(self, rules: Sequence[Rule], now: int) -> None:
         """Go on with other rules. Conditions whose windows are defined as before keep them; new ones are warming.
 
         Args:
             rules: All that are to be carried out from now on.
-            now: The time; no event before it has been seen by new windows, but those of `history`.
-            history: Past events, in the order of the log and up to where it stands, for the new windows.
+            now: The time; no event before it has been seen by new windows, until `refilled` gives them what was.
 
         Raises:
             ValueError: Rules cannot be carried out, or two have one name. Nothing has changed then.
@@ -224,21 +223,6 @@ class Engine:
         left = [state for each in before.values() for state in each.states.values() if id(state) not in kept]
         self._leaving += [memory for state in left for memory in state.leave()]
         self._lay_out()
-        self._warm(list(history))
-
-    def _warm(self, history: Sequence[Event]) -> None:
-        ids: set[str] = set()
-        for start in range(0, len(history), BATCH):
-            part = history[start : start + BATCH]
-            columns = columns_of(part, self._secret, 0)
-            fresh = np.ones(len(part), np.bool_)
-            for i, event in enumerate(part):
-                fresh[i] = not event.id or event.id not in ids
-                ids.add(event.id)
-            for each in self._running:
-                each.warm(columns, fresh)
-        for each in self._running:
-            each.warmed()
 
     def use_share(self, share: Share) -> None:
         """Judge these keys from now on, and forget what is known of others."""

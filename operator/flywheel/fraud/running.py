@@ -45,14 +45,12 @@ class RunningRule:
         self.counted: RuleCounters = before.counted if before else RuleCounters()
         self.states: dict[str, State] = {}
         self.use(share)
-        self._new: list[State] = []
-        self._seen_from = 0
+        self._filling: list[State] = []
         for name, condition in zip(rule.windows(), rule.conditions, strict=True):
             kept = before.states.get(name) if before else None
             if kept is None:
                 kept = state_of(rule, condition, scorer)
                 kept.born = born
-                self._new.append(kept)
             self.states[name] = kept
         self._quick = all(isinstance(state, WindowState) for state in self.states.values())
 
@@ -131,12 +129,9 @@ class RunningRule:
         )
 
     def warm(self, columns: Columns, fresh: Flags) -> None:
-        """Take past events into the new states only."""
-        if not self._new:
-            return
-        self._seen_from = self._seen_from or int(columns.clocks[0])
+        """Take past events into the states that `anew` has emptied."""
         counted = self.counted
-        self._found(columns, fresh, self._new)
+        self._found(columns, fresh, self._filling)
         self.counted = counted
 
     def counts_as(self, other: "RunningRule") -> None:
@@ -145,22 +140,19 @@ class RunningRule:
         for name in self.states.keys() & other.states.keys():
             self.states[name].unusable = other.states[name].unusable
 
-    def warmed(self, born: int = 0) -> None:
-        """Past events are over.
-
-        Args:
-            born: From which time on they were all; 0 for that of the first of them.
-        """
-        if born or self._seen_from:
-            for state in self._new:
-                state.born = born or self._seen_from
-        self._new = []
+    def warmed(self, born: int) -> None:
+        """Past events are over; from the time `born` on they were all."""
+        for state in self._filling:
+            state.born = born
+        self._filling = []
 
     def anew(self, windows: frozenset[str], *, scorer: Scorer | None) -> "RunningRule":
         """Give the same rule with some of its states empty, and what was counted."""
         kept = copy(self)
         kept.states = {name: state for name, state in self.states.items() if name not in windows}
-        return RunningRule(self.rule, kept, share=self._share, secret=self._secret, scorer=scorer, born=0)
+        made = RunningRule(self.rule, kept, share=self._share, secret=self._secret, scorer=scorer, born=0)
+        made._filling = [state for name, state in made.states.items() if name in windows]
+        return made
 
     def is_warming(self, clock: int) -> bool:
         """Say whether a state has not yet seen a whole window."""

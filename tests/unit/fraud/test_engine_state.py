@@ -4,6 +4,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.fraud.refilling import refill, without_repetitions
 from tests.unit.fraud.streams import PATTERNS, RULES, START, places, streams
 
 from flywheel.fraud.engine import Engine
@@ -68,7 +69,8 @@ def test_a_rule_warmed_by_the_past_judges_as_if_it_had_been_there(events: list[E
     there.judge(events[:at])
     engine = Engine(ALL[:1], now=START)
     engine.judge(events[:at])
-    engine.replace(ALL, engine.clock, history=events[:at])
+    engine.replace(ALL, engine.clock)
+    refill(engine, ALL[1:], without_repetitions(events[:at]))
     without = [(each.rule, each.event, each.observed, each.since) for each in engine.judge(events[at:])]
     assert without == [(each.rule, each.event, each.observed, each.since) for each in there.judge(events[at:])]
 
