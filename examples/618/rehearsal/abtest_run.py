@@ -14,7 +14,7 @@ from rehearsal.releases import Release, releases
 from rehearsal.screen import Screen
 from rehearsal.visitor import BROWSER
 
-VERDICT_SECONDS = 150.0
+VERDICT_SECONDS = 200.0
 """How long the test may take from the opening of the sale until it is decided."""
 PROMOTION_SECONDS = 90.0
 """How long the winner may take until it has passed its gates and is what the service runs."""

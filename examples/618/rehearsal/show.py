@@ -26,7 +26,7 @@ from rehearsal.versions import (
     with_version,
 )
 
-STEP_SECONDS = 60.0
+STEP_SECONDS = 90.0
 """How long a release may take until it has arrived, or is stopped."""
 LOOK_SECONDS = 0.15
 SHORT = 7

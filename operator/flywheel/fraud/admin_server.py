@@ -7,16 +7,17 @@ from collections.abc import Callable, Mapping
 import msgspec
 from aiohttp import web
 
-from flywheel.events.http_answers import TooLarge, read_body, refusal
+from flywheel.events.http_answers import read_body
 from flywheel.fraud import naming
 from flywheel.fraud.callers import Callers
 from flywheel.fraud.filing import Filing, evidence_of
-from flywheel.fraud.judging import Full, Judging
+from flywheel.fraud.judging import Judging
 from flywheel.fraud.lists_server import told
 from flywheel.fraud.modelfacts import ModelFacts
 from flywheel.fraud.records import Removal, Rules
 from flywheel.fraud.rules_file import LARGEST
 from flywheel.fraud.rulings import RuleFigures
+from flywheel.fraud.trouble import must_be_ready
 
 MOST_BYTES = 64 << 10
 VOLUME_LAGS = 180.0
@@ -110,19 +111,12 @@ class AdminServer:
     async def _take_rules(self, request: web.Request) -> web.Response:
         """Take the rules that the volume is about to bring."""
         await self._callers.operator(request)
-        if complaint := self._complaint():
-            return refusal(503, "not_ready", complaint, {"Retry-After": "1"})
-        try:
-            text = await read_body(request, LARGEST)
-            _rules.decode(text)
-        except (TooLarge, msgspec.DecodeError) as error:
-            return refusal(400, "unreadable", f"The rules cannot be read: {error}")
-        try:
-            self._handed_over = time.monotonic()
-            if text != self._judging.casebook.rules:
-                await self._judging.submit(Rules(text))
-        except (Full, OSError) as error:
-            return refusal(503, "busy", str(error), {"Retry-After": "1"})
+        must_be_ready(self._complaint)
+        text = await read_body(request, LARGEST)
+        _rules.decode(text)
+        self._handed_over = time.monotonic()
+        if text != self._judging.casebook.rules:
+            await self._judging.submit(Rules(text))
         return web.json_response(self.state())
 
     async def _list(self, request: web.Request) -> web.Response:
@@ -133,14 +127,7 @@ class AdminServer:
 
     async def _end(self, request: web.Request) -> web.Response:
         await self._callers.operator(request)
-        if complaint := self._complaint():
-            return refusal(503, "not_ready", complaint, {"Retry-After": "1"})
-        try:
-            wanted = _unblock.decode(await read_body(request, MOST_BYTES))
-        except (TooLarge, msgspec.DecodeError) as error:
-            return refusal(400, "unreadable", f"The wish cannot be read: {error}")
-        try:
-            await self._judging.submit(Removal(wanted.campaign, wanted.decision))
-        except (Full, OSError) as error:
-            return refusal(503, "busy", str(error), {"Retry-After": "1"})
+        must_be_ready(self._complaint)
+        wanted = _unblock.decode(await read_body(request, MOST_BYTES))
+        await self._judging.submit(Removal(wanted.campaign, wanted.decision))
         return web.json_response({})

@@ -6,8 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from flywheel.events.http_answers import refusal
-from flywheel.events.identity import Identity, KeysUnavailable, NotAllowed, NotIdentified
+from flywheel.events.identity import Identity, NotAllowed
 from flywheel.fraud.naming import WORKER
 
 BELIEVED_FOR = 30.0
@@ -76,18 +75,3 @@ class Callers:
             self._known.clear()
         self._known[key] = (answer, time.monotonic() + BELIEVED_FOR)
         return answer
-
-
-@web.middleware
-async def tell_refusals(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    """Say no to whoever is not known, in words."""
-    try:
-        return await handler(request)
-    except NotIdentified as error:
-        return refusal(401, "not_identified", str(error), {"WWW-Authenticate": "Bearer"})
-    except NotAllowed as error:
-        return refusal(403, "not_allowed", str(error))
-    except KeysUnavailable as error:
-        return refusal(503, "keys_unavailable", str(error), {"Retry-After": "5"})

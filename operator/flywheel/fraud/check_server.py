@@ -19,13 +19,14 @@ import msgspec
 from aiohttp import web
 
 from flywheel.edge.naming import VISITOR_COOKIE
-from flywheel.events.http_answers import TooLarge, read_body, refusal
+from flywheel.events.http_answers import read_body, refusal
 from flywheel.fraud import naming, passes, unavailable
 from flywheel.fraud.asked import Question, held_by, together, unheard
 from flywheel.fraud.blocks import AT_THE_EDGE, STRENGTH, Decision
 from flywheel.fraud.callers import Callers
 from flywheel.fraud.casebook import Casebook
 from flywheel.fraud.others import Others
+from flywheel.fraud.trouble import NotReady, Unreadable, must_be_ready
 
 MOST_BYTES = 64 << 10
 LONGEST_PASS = 30 * 86_400
@@ -120,10 +121,7 @@ class CheckServer:
     async def _check(self, request: web.Request) -> web.Response:
         began = time.perf_counter()
         await self._callers.service(request)
-        try:
-            question = _question.decode(await read_body(request, MOST_BYTES))
-        except (TooLarge, msgspec.DecodeError) as error:
-            return refusal(400, "unreadable", f"The question cannot be read: {error}")
+        question = _question.decode(await read_body(request, MOST_BYTES))
         found = await self.found(question)
         reasons = [
             Reason(each.rule, each.action, f"{each.kind} {each.value}", each.until, each.event, each.reason)
@@ -135,19 +133,15 @@ class CheckServer:
                 answer = await self._with_unheard(question, found.missing, answer)
             except (OSError, ValueError) as error:
                 said = self._complaint() or "Not all workers answer."
-                return refusal(503, "not_ready", f"{said} Nor is known what then holds: {error}", {"Retry-After": "1"})
+                raise NotReady(f"{said} Nor is known what then holds: {error}") from error
         self._observe("check", time.perf_counter() - began)
         return web.Response(body=_encode(answer), content_type="application/json")
 
     async def _tell(self, request: web.Request) -> web.Response:
         """Tell another worker what is known here of somebody."""
         await self._callers.worker(request)
-        if complaint := self._complaint():
-            return refusal(503, "not_ready", complaint, {"Retry-After": "1"})
-        try:
-            question = _question.decode(await read_body(request, MOST_BYTES))
-        except (TooLarge, msgspec.DecodeError) as error:
-            return refusal(400, "unreadable", f"The question cannot be read: {error}")
+        must_be_ready(self._complaint)
+        question = _question.decode(await read_body(request, MOST_BYTES))
         known = held_by(self._casebook.desks.get(question.campaign), question, self._clock())
         return web.Response(body=_encode(known), content_type="application/json")
 
@@ -180,11 +174,11 @@ class CheckServer:
 
     async def _grant(self, request: web.Request) -> web.Response:
         await self._callers.service(request)
+        wanted = _wanted.decode(await read_body(request, MOST_BYTES))
         try:
-            wanted = _wanted.decode(await read_body(request, MOST_BYTES))
             address = str(ipaddress.ip_address(wanted.address))
-        except (TooLarge, msgspec.DecodeError, ValueError) as error:
-            return refusal(400, "unreadable", f"The wish cannot be read: {error}")
+        except ValueError as error:
+            raise Unreadable(f"The wish cannot be read: {error}") from error
         seconds = await self._pass_for(wanted) if wanted.seconds is None else wanted.seconds
         if not 0 < seconds <= LONGEST_PASS:
             return refusal(400, "bad_seconds", f"A pass lasts 1 to {LONGEST_PASS} seconds.")

@@ -22,6 +22,7 @@ from flywheel.fraud.records import Events
 from flywheel.fraud.serving import Serving
 from flywheel.fraud.shares import MOST
 from flywheel.fraud.subscriptions import Subscriptions
+from flywheel.fraud.trouble import Unreadable, must_be_ready
 from flywheel.fraud.words import Event
 
 log = logging.getLogger(__name__)
@@ -86,20 +87,17 @@ class EdgeServer:
 
     async def _take(self, request: web.Request) -> web.Response:
         campaign = await self._callers.campaign(request)
-        if unread := self._unread():
-            return refusal(503, "not_ready", unread, {"Retry-After": "1"})
+        must_be_ready(self._unread)
         sent = _sent(request)
         if isinstance(sent, web.Response):
             return sent
         self._serving.hear(sent.sender)
         try:
             events = read(await read_body(request, MOST_BYTES))
-        except TooLarge as error:
-            return refusal(413, "too_large", str(error))
         except ValueError as error:
-            return refusal(400, "unreadable", f"The events cannot be read: {error}")
+            raise Unreadable(f"The events cannot be read: {error}") from error
         if len(events) > MOST_EVENTS:
-            return refusal(413, "too_large", f"There are {len(events)} events; at most {MOST_EVENTS} fit.")
+            raise TooLarge(f"There are {len(events)} events; at most {MOST_EVENTS} fit.")
         events, ahead = believed(events, int(time.time() * 1000))
         if ahead:
             self._complain(campaign, sent.sender, ahead)
@@ -125,8 +123,7 @@ class EdgeServer:
 
     async def _tell(self, request: web.Request) -> web.StreamResponse:
         campaign = await self._callers.campaign(request)
-        if complaint := self._complaint():
-            return refusal(503, "not_ready", complaint, {"Retry-After": "1"})
+        must_be_ready(self._complaint)
         since = _SINCE.fullmatch(request.query.get("since", ""))
         known = int(since[2]) if since is not None and since[1] == self._epoch else None
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson", "Cache-Control": "no-store"})

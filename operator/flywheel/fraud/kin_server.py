@@ -17,6 +17,7 @@ from flywheel.fraud.moving import moved
 from flywheel.fraud.peers import Layout
 from flywheel.fraud.serving import Serving
 from flywheel.fraud.shares import MOST
+from flywheel.fraud.trouble import must_be_ready
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +73,7 @@ class KinServer:
 
     async def _tell_layout(self, request: web.Request) -> web.Response:
         await self._check(request)
-        if complaint := self._complaint():
-            return refusal(503, "not_ready", complaint, {"Retry-After": "1"})
+        must_be_ready(self._complaint)
         return web.Response(body=_encode(self._layout()), content_type="application/json")
 
     async def _tell_moved(self, request: web.Request) -> web.StreamResponse:
@@ -83,8 +83,7 @@ class KinServer:
             return refusal(400, "bad_of", f"The number of shards, `of`, has to be one from 1 to {MOST}.")
         if not 0 <= number < of:
             return refusal(400, "bad_shard", f"The shard has to be a number from 0 to {of - 1}.")
-        if complaint := self._complaint():
-            return refusal(503, "not_ready", complaint, {"Retry-After": "1"})
+        must_be_ready(self._complaint)
         here = self._judging.casebook.shard
         if number == here.number:
             return refusal(400, "bad_shard", f"{number} is the shard of this very worker.")

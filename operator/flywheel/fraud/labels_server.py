@@ -1,19 +1,19 @@
 """Where the operator, and people who try rules on the past, are told what is known of who was dishonest."""
 
 import asyncio
-import sqlite3
 from collections.abc import Callable
 
 import msgspec
 from aiohttp import web
 
-from flywheel.events.http_answers import refusal
 from flywheel.fraud import naming
 from flywheel.fraud.archive import Archive
 from flywheel.fraud.callers import Callers
 from flywheel.fraud.filing import Filing
 from flywheel.fraud.judging import Judging
 from flywheel.fraud.known_labels import LONGEST_PAGE, PAGES, KnownLabel, LabelPage, page_of
+from flywheel.fraud.trouble import must_be_ready
+from flywheel.fraud.wishes import BadWish
 
 LONGEST_NAME = 253
 MOST_NUMBER = 1 << 53
@@ -50,24 +50,20 @@ class LabelsServer:
 
     async def _tell(self, request: web.Request) -> web.Response:
         """Tell a page of labels, the latest first."""
-        if complaint := self._complaint():
-            return refusal(503, "not_ready", complaint, {"Retry-After": "1"})
+        must_be_ready(self._complaint)
         asked = request.query
         campaign, rule = asked.get("campaign", ""), asked.get("rule", "")
         numbers = [asked.get(name, "0") for name in ("before", "skip")]
         if not (0 < len(campaign) <= LONGEST_NAME and 0 < len(rule) <= LONGEST_NAME):
-            return refusal(400, "bad_wish", "campaign, rule: say of which campaign and which rule labels are wanted.")
+            raise BadWish("campaign, rule: say of which campaign and which rule labels are wanted.")
         if any(not each.isdecimal() or len(each) > 16 or int(each) > MOST_NUMBER for each in numbers):
-            return refusal(400, "bad_wish", "before, skip: whole numbers are taken, as the page before gave them.")
+            raise BadWish("before, skip: whole numbers are taken, as the page before gave them.")
         before, skip = map(int, numbers)
-        try:
-            for most in PAGES:
-                page = await self._page(campaign, rule, before, skip, most)
-                body = await asyncio.to_thread(_encode, page)
-                if len(body) <= LONGEST_PAGE:
-                    break
-        except sqlite3.Error as error:
-            return refusal(503, "archive", f"The archive of verdicts does not answer: {error}", {"Retry-After": "5"})
+        for most in PAGES:
+            page = await self._page(campaign, rule, before, skip, most)
+            body = await asyncio.to_thread(_encode, page)
+            if len(body) <= LONGEST_PAGE:
+                break
         return web.Response(body=body, content_type="application/json")
 
     async def _page(self, campaign: str, rule: str, before: int, skip: int, most: int) -> LabelPage:

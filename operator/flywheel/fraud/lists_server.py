@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 import msgspec
 from aiohttp import web
 
-from flywheel.events.http_answers import TooLarge, read_body, refusal
+from flywheel.events.http_answers import read_body
 from flywheel.fraud import naming
 from flywheel.fraud.callers import Callers
 from flywheel.fraud.casebook import Casebook
-from flywheel.fraud.judging import Full, Judging
+from flywheel.fraud.judging import Judging
 from flywheel.fraud.listed import complaint
 from flywheel.fraud.records import Lists
+from flywheel.fraud.trouble import Unreadable, must_be_ready
 
 MOST_BYTES = 8 << 20
 """Of one list, and the names of all."""
@@ -46,24 +47,14 @@ class ListsServer:
 
     async def _take(self, request: web.Request) -> web.Response:
         await self._callers.operator(request)
-        if not_ready := self._not_ready():
-            return refusal(503, "not_ready", not_ready, {"Retry-After": "1"})
-        try:
-            lists = _lists.decode(await read_body(request, MOST_BYTES))
-        except TooLarge as error:
-            return refusal(413, "too_large", str(error))
-        except msgspec.DecodeError as error:
-            return refusal(400, "unreadable", f"The lists cannot be read: {error}")
-        book = self._judging.casebook
+        must_be_ready(self._not_ready)
+        lists, book = _lists.decode(await read_body(request, MOST_BYTES)), self._judging.casebook
         if wrong := await asyncio.to_thread(_complaint, lists):
-            return refusal(400, "unreadable", f"The lists cannot be taken: {wrong}.")
-        try:
-            if not _is_there(lists, book):
-                for each in lists.put:
-                    await asyncio.to_thread(book.prepare, each)
-                await self._judging.submit(lists)
-        except (Full, OSError) as error:
-            return refusal(503, "busy", str(error), {"Retry-After": "1"})
+            raise Unreadable(f"The lists cannot be taken: {wrong}.")
+        if not _is_there(lists, book):
+            for each in lists.put:
+                await asyncio.to_thread(book.prepare, each)
+            await self._judging.submit(lists)
         return web.json_response(self._state())
 
 

@@ -9,13 +9,14 @@ from collections.abc import Callable
 import msgspec
 from aiohttp import web
 
-from flywheel.events.http_answers import TooLarge, read_body, refusal
+from flywheel.events.http_answers import read_body, refusal
 from flywheel.fraud.callers import Callers
-from flywheel.fraud.judging import Full, Judging
+from flywheel.fraud.judging import Judging
 from flywheel.fraud.modelfacts import DIGEST, LARGEST, MODELS, ModelFacts
 from flywheel.fraud.models import Models, digest_of
 from flywheel.fraud.modeltrial import Trial, try_model
 from flywheel.fraud.records import Model
+from flywheel.fraud.trouble import must_be_ready
 
 REMEMBERED = 300.0
 """Seconds for which a refused model is not tried again."""
@@ -42,23 +43,16 @@ class ModelServer:
     async def _take(self, request: web.Request) -> web.Response:
         """Try a model, put it on the volume, and write into the journal that it may be asked from here on."""
         await self._callers.operator(request)
-        if complaint := self._complaint():
-            return refusal(503, "not_ready", complaint, {"Retry-After": "1"})
+        must_be_ready(self._complaint)
         digest = request.match_info["digest"]
         if not DIGEST.fullmatch(digest):
             return refusal(400, "unreadable", "A digest is sha256: and 64 digits.")
-        try:
-            data = await read_body(request, LARGEST)
-        except TooLarge as error:
-            return refusal(413, "too_large", str(error))
+        data = await read_body(request, LARGEST)
         if not hmac.compare_digest(digest_of(data), digest):
             return refusal(400, "another", "The file has another digest than the path says.")
         # One at a time: each trial takes a processor and a hundred megabytes.
         async with self._one:
-            try:
-                return await self._keep(digest, data)
-            except (Full, OSError) as error:
-                return refusal(503, "busy", str(error), {"Retry-After": "1"})
+            return await self._keep(digest, data)
 
     async def _keep(self, digest: str, data: bytes) -> web.Response:
         known = self.facts().get(digest)

@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 import msgspec
 from aiohttp import web
 
-from flywheel.events.http_answers import TooLarge, read_body, refusal
+from flywheel.events.http_answers import read_body, refusal
 from flywheel.fraud import naming
 from flywheel.fraud.callers import Callers
 from flywheel.fraud.checking import problem
-from flywheel.fraud.judging import Full, Judging
+from flywheel.fraud.judging import Judging
 from flywheel.fraud.records import Past
 from flywheel.fraud.rulings import FillingEngine
+from flywheel.fraud.trouble import Unreadable, must_be_ready
 
 MOST_BYTES = 32 << 20
 _past = msgspec.msgpack.Decoder(Past)
@@ -45,22 +46,13 @@ class PastServer:
     async def _take(self, request: web.Request) -> web.Response:
         """Take the past of one rule; 409 where it is of no use, which may be another thing a little later."""
         await self._callers.operator(request)
-        if not_ready := self._not_ready():
-            return refusal(503, "not_ready", not_ready, {"Retry-After": "1"})
-        try:
-            past = _past.decode(await read_body(request, MOST_BYTES))
-        except TooLarge as error:
-            return refusal(413, "too_large", str(error))
-        except msgspec.DecodeError as error:
-            return refusal(400, "unreadable", f"The past cannot be read: {error}")
+        must_be_ready(self._not_ready)
+        past = _past.decode(await read_body(request, MOST_BYTES))
         if wrong := await asyncio.to_thread(_complaint, past):
-            return refusal(400, "unreadable", f"The past cannot be taken: {wrong}.")
+            raise Unreadable(f"The past cannot be taken: {wrong}.")
         if why := await asyncio.to_thread(self._unready, past):
             return refusal(409, "no_use", why)
-        try:
-            await self._judging.submit(past)
-        except (Full, OSError) as error:
-            return refusal(503, "busy", str(error), {"Retry-After": "1"})
+        await self._judging.submit(past)
         return web.json_response(self._state())
 
     def _unready(self, past: Past) -> str:

@@ -6,14 +6,13 @@ label at the worker's own port, with their token.
 
 import asyncio
 import heapq
-import sqlite3
 import time
 from collections.abc import Callable, Iterable
 
 import msgspec
 from aiohttp import web
 
-from flywheel.events.http_answers import TooLarge, read_body, refusal
+from flywheel.events.http_answers import read_body, refusal
 from flywheel.events.identity import NotAllowed, NotIdentified
 from flywheel.events.loopback import guard
 from flywheel.fraud import naming
@@ -23,10 +22,11 @@ from flywheel.fraud.callers import Callers
 from flywheel.fraud.desk import Desk
 from flywheel.fraud.erase_server import EraseServer
 from flywheel.fraud.filing import Filing
-from flywheel.fraud.judging import Full, Judging
+from flywheel.fraud.judging import Judging
 from flywheel.fraud.others import Others, Untold
 from flywheel.fraud.pardons import together
 from flywheel.fraud.records import Labelled, Pardoned, Record, Removal
+from flywheel.fraud.trouble import Handler, must_be_ready, tell_trouble
 from flywheel.fraud.verdicts import JOINT, Kept
 from flywheel.fraud.wishes import AllowWish, BadWish, LabelsWish, LabelWish, UnblockWish, labels_of, pardon_of
 
@@ -82,7 +82,7 @@ class PeopleServer:
 
     def application(self) -> web.Application:
         """Make what people may."""
-        made = web.Application(middlewares=[guard, self._tell_trouble])
+        made = web.Application(middlewares=[guard, tell_trouble, self._when_ready])
         made.router.add_get("/verdicts", self._verdicts)
         made.router.add_get("/decisions", self._decisions)
         made.router.add_get("/allowed", self._allowed)
@@ -94,17 +94,9 @@ class PeopleServer:
         return made
 
     @web.middleware
-    async def _tell_trouble(self, request: web.Request, handler: Callable[..., object]) -> web.StreamResponse:
-        if complaint := self._complaint():
-            return refusal(503, "not_ready", complaint, {"Retry-After": "1"})
-        try:
-            return await handler(request)  # type: ignore[misc,no-any-return]
-        except BadWish as error:
-            return refusal(400, "bad_wish", str(error))
-        except (Full, OSError) as error:
-            return refusal(503, "busy", str(error), {"Retry-After": "1"})
-        except sqlite3.Error as error:
-            return refusal(503, "archive", f"The archive of verdicts does not answer: {error}", {"Retry-After": "5"})
+    async def _when_ready(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        must_be_ready(self._complaint)
+        return await handler(request)
 
     async def _verdicts(self, request: web.Request) -> web.Response:
         """Give the verdicts about whatever a text names, the latest first."""
@@ -172,19 +164,12 @@ class PeopleServer:
             except (NotIdentified, NotAllowed):
                 raise refused from None
             by = ""
-        if complaint := self._complaint():
-            return refusal(503, "not_ready", complaint, {"Retry-After": "1"})
+        must_be_ready(self._complaint)
         try:
             from_worker = by == naming.WORKER
             return await self._label(request, "" if from_worker else by, pass_on=not from_worker)
         except Untold as error:
             return refusal(503, "others", f"{error} Send them again: what is known counts once.", {"Retry-After": "1"})
-        except (TooLarge, msgspec.DecodeError) as error:
-            return refusal(400, "unreadable", f"The labels cannot be read: {error}")
-        except BadWish as error:
-            return refusal(400, "bad_wish", str(error))
-        except (Full, OSError) as error:
-            return refusal(503, "busy", str(error), {"Retry-After": "1"})
 
     async def _label(self, request: web.Request, by: str, *, pass_on: bool) -> web.Response:
         wish = msgspec.json.decode(await read_body(request, MOST_BYTES), type=LabelsWish)

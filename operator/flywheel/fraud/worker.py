@@ -23,7 +23,7 @@ from flywheel.events.volume_lock import VolumeBusy, lock
 from flywheel.fraud import naming
 from flywheel.fraud.admin_server import AdminServer
 from flywheel.fraud.archive import Archive, ArchiveBroken
-from flywheel.fraud.callers import Callers, tell_refusals
+from flywheel.fraud.callers import Callers
 from flywheel.fraud.casebook import Casebook
 from flywheel.fraud.check_server import CheckServer
 from flywheel.fraud.edge_server import EdgeServer
@@ -52,6 +52,7 @@ from flywheel.fraud.shares import MOST
 from flywheel.fraud.snapshots import Snapshots
 from flywheel.fraud.subscriptions import Subscriptions
 from flywheel.fraud.takeover import TakeOver
+from flywheel.fraud.trouble import tell_trouble
 from flywheel.fraud.volume_id import load_or_make as load_volume_id
 from flywheel.fraud.worker_figures import Figures, StateFigures
 from flywheel.fraud.worker_settings import Settings
@@ -304,7 +305,7 @@ class Worker:
 
         complaint = self._not_ready
         serving = self._serving = Serving(self.casebook)
-        made = web.Application(middlewares=[tell_refusals])
+        made = web.Application(middlewares=[tell_trouble])
         keys = {key[0]: base64.b64encode(key[1]).decode()}
         # Of this process: versions of the one before mean nothing to it.
         epoch = load_volume_id(self.settings.data_directory / "volume-id") + secrets.token_hex(8)

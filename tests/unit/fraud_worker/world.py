@@ -166,6 +166,8 @@ async def workers(
     try:
         for each in made:
             await each.start()
+        for each in made:
+            await stand.until(lambda each=each: each.worker._not_ready() is None, "it has its keys", PATIENCE)
         yield made
     finally:
         for each in made:
