@@ -9,10 +9,11 @@ from flywheel.api.abtest_metrics import Metrics
 from flywheel.api.abtest_targeting import Targeting
 from flywheel.api.abtest_values import BUCKETS, SUM_TO_ALL, CampaignName, LayerName, Salt, VisitorShare, within_share
 from flywheel.api.abtest_variant import Variant
-from flywheel.api.campaign import CAMPAIGN_NAME_PATTERN, MAX_CHILD_NAME, Metadata
+from flywheel.api.campaign import MAX_CHILD_NAME
+from flywheel.api.metadata import Metadata, name_rule
 from flywheel.api.model import KeyedBy, Model, Rule
 from flywheel.api.moments import ENDS_AFTER_START
-from flywheel.api.quantities import Flag, Moment, Text
+from flywheel.api.quantities import Flag, Moment
 from flywheel.api.service import ServiceName
 
 MAX_TEST_NAME = 50
@@ -155,15 +156,7 @@ class ABTestSpec(Model):
 class ABTest(Model):
     """A test of variants of one service of a Campaign: visitors are assigned, what they do is compared."""
 
-    constraints = (
-        Rule(
-            cel=f"self.metadata.name.matches('{CAMPAIGN_NAME_PATTERN}') && size(self.metadata.name) <= {MAX_TEST_NAME}",
-            holds=lambda test: Text(CAMPAIGN_NAME_PATTERN, "", MAX_TEST_NAME).matches(test.metadata.name),
-            message=f"metadata.name must be lowercase letters, digits and '-', starting with a letter, at most "
-            f"{MAX_TEST_NAME}, since its report and figures carry it: rename the ABTest, such as green-button",
-            field="metadata.name",
-        ),
-    )
+    constraints = (name_rule("ABTest", MAX_TEST_NAME, since="its report and figures carry it", such_as="green-button"),)
 
     api_version: Literal["flywheel.dev/v1alpha1"]
     kind: Literal["ABTest"]

@@ -1,15 +1,16 @@
 """The Campaign: what runs, when, and how it is reached."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from flywheel.api.analytics import Analytics
 from flywheel.api.autoscaling import EventName
 from flywheel.api.durations import DURATION_CEL, seconds_cel
 from flywheel.api.edge import Edge
 from flywheel.api.entry_rules import EDGE_RULES, PREVIEW_RULES, RELEASE_RULES, ROUTE_RULES
+from flywheel.api.metadata import CAMPAIGN_NAME_PATTERN, Metadata
 from flywheel.api.model import KeyedBy, Model, Rule
 from flywheel.api.moments import ENDS_AFTER_START
 from flywheel.api.quantities import Duration, Flag, Integer, Moment, Text
@@ -17,7 +18,6 @@ from flywheel.api.route import Route
 from flywheel.api.service import Service
 
 MAX_CHILD_NAME = 52
-CAMPAIGN_NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
 DEFAULT_PREPARE = timedelta(hours=1)
 DEFAULT_WARM = timedelta(minutes=10)
 
@@ -140,23 +140,6 @@ class CampaignSpec(Model):
         description="How the campaign measures itself: store, channels, orders, currency. Needs edge, and has "
         "defaults for everything.",
     )
-
-
-class Metadata(Model):
-    """What the operator uses of an object's metadata; everything else is ignored."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    name: Annotated[str, Field(min_length=1, max_length=253)]
-    namespace: Annotated[str, Field(max_length=63)] = ""
-    uid: Annotated[str, Field(max_length=128)] = ""
-    generation: Integer = 0
-    resource_version: str = ""
-    labels: dict[str, str] = Field(default_factory=dict)
-    annotations: dict[str, str] = Field(default_factory=dict)
-    finalizers: tuple[str, ...] = ()
-    creation_timestamp: datetime | None = None
-    deletion_timestamp: datetime | None = None
 
 
 class Campaign(Model):

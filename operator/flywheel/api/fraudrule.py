@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from flywheel.api.abtest_values import BUCKETS, CampaignName, Level, VisitorShare, within, within_share
-from flywheel.api.campaign import CAMPAIGN_NAME_PATTERN, Metadata
 from flywheel.api.durations import between
 from flywheel.api.fraudrule_action import Action, Entity
 from flywheel.api.fraudrule_condition import Condition
@@ -15,8 +14,9 @@ from flywheel.api.fraudrule_match import Filter, Match
 from flywheel.api.fraudrule_rules import RULE_RULES
 from flywheel.api.fraudrule_values import KeyLimit, KeyName, Sentence
 from flywheel.api.kubernetes import Labels, exactly_one, well_formed_keys
+from flywheel.api.metadata import Metadata, name_rule
 from flywheel.api.model import Distinct, Model, Rule
-from flywheel.api.quantities import Duration, Integer, Text
+from flywheel.api.quantities import Duration, Integer
 
 MAX_RULE_NAME = 50
 ENTITY_OF_FIELD: dict[str, Entity] = {
@@ -199,13 +199,7 @@ class FraudRule(Model):
     """What is not honest, and what becomes of whoever does it: judged event by event, enforced at the edge."""
 
     constraints = (
-        Rule(
-            cel=f"self.metadata.name.matches('{CAMPAIGN_NAME_PATTERN}') && size(self.metadata.name) <= {MAX_RULE_NAME}",
-            holds=lambda rule: Text(CAMPAIGN_NAME_PATTERN, "", MAX_RULE_NAME).matches(rule.metadata.name),
-            message=f"metadata.name must be lowercase letters, digits and '-', starting with a letter, at most "
-            f"{MAX_RULE_NAME}, since its verdicts and figures carry it: rename the FraudRule, such as coupon-burst",
-            field="metadata.name",
-        ),
+        name_rule("FraudRule", MAX_RULE_NAME, since="its verdicts and figures carry it", such_as="coupon-burst"),
     )
 
     api_version: Literal["flywheel.dev/v1alpha1"]

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from flywheel.api.autoscaling import EventName
+from flywheel.api.comparisons import Operator
 from flywheel.api.fraudrule_values import (
     ALIASES,
     DECIMAL_PATTERN,
@@ -22,22 +23,6 @@ from flywheel.api.fraudrule_values import (
 from flywheel.api.model import Distinct, Model, Rule
 from flywheel.api.quantities import cel_text
 
-Operator = Literal[
-    "Equals",
-    "NotEquals",
-    "In",
-    "NotIn",
-    "GreaterThan",
-    "GreaterOrEqual",
-    "LessThan",
-    "LessOrEqual",
-    "StartsWith",
-    "EndsWith",
-    "Contains",
-    "Exists",
-    "DoesNotExist",
-    "InRange",
-]
 ORDERING = ("GreaterThan", "GreaterOrEqual", "LessThan", "LessOrEqual")
 PARTIAL = ("StartsWith", "EndsWith", "Contains")
 PRESENCE = ("Exists", "DoesNotExist")

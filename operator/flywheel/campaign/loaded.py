@@ -4,9 +4,10 @@ from collections import OrderedDict
 from typing import Any, TypeVar
 
 from flywheel.api.abtest import ABTest
-from flywheel.api.campaign import Campaign, Metadata
+from flywheel.api.campaign import Campaign
 from flywheel.api.fraudrule import FraudRule
 from flywheel.api.load import load_abtest, load_campaign, load_fraudrule
+from flywheel.api.metadata import Metadata
 
 MOST = 4096
 """Objects that are remembered; of more, those go that were asked for least lately."""

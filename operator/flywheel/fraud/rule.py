@@ -9,24 +9,9 @@ from typing import Literal
 
 import msgspec
 
+from flywheel.api.comparisons import Operator
 from flywheel.fraud.words import Value
 
-Operator = Literal[
-    "Equals",
-    "NotEquals",
-    "In",
-    "NotIn",
-    "GreaterThan",
-    "GreaterOrEqual",
-    "LessThan",
-    "LessOrEqual",
-    "StartsWith",
-    "EndsWith",
-    "Contains",
-    "Exists",
-    "DoesNotExist",
-    "InRange",
-]
 LONGEST_WINDOW = 31 * 86_400_000
 MOST_KEPT = 100_000
 """Stamps, members or values that a rule may keep of one key."""

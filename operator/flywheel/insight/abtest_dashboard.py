@@ -4,18 +4,18 @@ from typing import Any, Final
 
 from flywheel.insight.monitoring import Series, fingerprint
 from flywheel.insight.panels import (
-    DATASOURCE,
-    DATASOURCE_VARIABLE,
-    SCHEMA_VERSION,
+    Heading,
     Panel,
     Query,
     Row,
     Thresholds,
     band,
     bars,
+    board,
     course,
     gauge,
-    laid_out,
+    one_of,
+    some_of,
     stat,
 )
 
@@ -28,28 +28,22 @@ UNLIKELY: Final = 0.01
 def abtest_dashboard(campaign: str, namespace: str, title: str) -> dict[str, Any]:
     """Build the dashboard."""
     series = Series(namespace, campaign)
+    heading = Heading(
+        uid=f"flywheel-tests-{fingerprint(namespace, campaign)}",
+        title=f"{title or campaign}: A/B tests ({namespace}/{campaign})",
+        description=f"A/B tests of {campaign} in {namespace}. Made by Flywheel: changes by hand do not last.",
+        tags=("abtest", namespace, campaign),
+        refresh="30s",
+        since="now-7d",
+    )
     rows = [
         Row("$test", _standing(series)),
         Row("Who is ahead", _ahead(series)),
         Row("Visitors", _visitors(series)),
         Row("Is it safe, and can it be trusted", _checks(series)),
     ]
-    return {
-        "uid": f"flywheel-tests-{fingerprint(namespace, campaign)}",
-        "title": f"{title or campaign}: A/B tests ({namespace}/{campaign})",
-        "description": f"A/B tests of {campaign} in {namespace}. Made by Flywheel: changes by hand do not last.",
-        "tags": ["flywheel", "abtest", namespace, campaign],
-        "editable": False,
-        "graphTooltip": 1,
-        "refresh": "30s",
-        "schemaVersion": SCHEMA_VERSION,
-        "time": {"from": "now-7d", "to": "now"},
-        "timezone": "browser",
-        "templating": {"list": _variables(series)},
-        "annotations": {"list": []},
-        "links": [],
-        "panels": laid_out(rows),
-    }
+    tests = one_of("test", series.of("flywheel_abtest_state"))
+    return board(heading, rows, [tests, some_of("variant", _of(series, "weight"))])
 
 
 def _of(series: Series, name: str, matchers: str = SHOWN) -> str:
@@ -195,35 +189,4 @@ def _checks(series: Series) -> list[Panel]:
             "Whether visitors were assigned as the weights say. Near 0 they were not, and nothing can be compared.",
             bad=Thresholds(10 * UNLIKELY, UNLIKELY, low_is_bad=True),
         ),
-    ]
-
-
-def _variables(series: Series) -> list[dict[str, Any]]:
-    tests = f"label_values({series.of('flywheel_abtest_state')}, test)"
-    variants = f"label_values({_of(series, 'weight')}, variant)"
-    return [
-        DATASOURCE_VARIABLE,
-        {
-            "name": "test",
-            "label": "Test",
-            "type": "query",
-            "datasource": DATASOURCE,
-            "query": {"query": tests, "refId": "tests"},
-            "refresh": 2,
-            "sort": 1,
-            "includeAll": False,
-            "multi": False,
-        },
-        {
-            "name": "variant",
-            "label": "Variant",
-            "type": "query",
-            "datasource": DATASOURCE,
-            "query": {"query": variants, "refId": "variants"},
-            "refresh": 2,
-            "sort": 1,
-            "includeAll": True,
-            "multi": True,
-            "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
-        },
     ]

@@ -9,16 +9,16 @@ from flywheel.insight.fraud_dashboard import fraud_dashboard
 from flywheel.insight.monitoring import WINDOWS, MonitoringSettings, Series, fingerprint, monitoring_metadata
 from flywheel.insight.panels import (
     DATASOURCE,
-    DATASOURCE_VARIABLE,
-    SCHEMA_VERSION,
+    Heading,
     Panel,
     Query,
     Row,
     Thresholds,
     bars,
+    board,
     course,
     gauge,
-    laid_out,
+    some_of,
     stat,
 )
 from flywheel.plan import Manifest
@@ -51,6 +51,14 @@ def dashboard_manifest(campaign: str, namespace: str, title: str, settings: Moni
 def dashboard(campaign: str, namespace: str, title: str, settings: MonitoringSettings) -> dict[str, Any]:
     """Build the dashboard itself."""
     series = Series(namespace, campaign)
+    heading = Heading(
+        uid=f"flywheel-{fingerprint(namespace, campaign)}",
+        title=f"{title or campaign} ({namespace}/{campaign})",
+        description=f"Campaign {campaign} in {namespace}. Made by Flywheel: changes by hand do not last.",
+        tags=(namespace, campaign),
+        refresh="10s",
+        since="now-3h",
+    )
     rows = [
         Row("Overview", _overview(series, settings)),
         Row("Traffic", _traffic(series, settings)),
@@ -59,22 +67,8 @@ def dashboard(campaign: str, namespace: str, title: str, settings: MonitoringSet
         Row("Edge", edge_panels(series, settings)),
         Row("Freshness of the figures", freshness_panels(series)),
     ]
-    return {
-        "uid": f"flywheel-{fingerprint(namespace, campaign)}",
-        "title": f"{title or campaign} ({namespace}/{campaign})",
-        "description": f"Campaign {campaign} in {namespace}. Made by Flywheel: changes by hand do not last.",
-        "tags": ["flywheel", namespace, campaign],
-        "editable": False,
-        "graphTooltip": 1,
-        "refresh": "10s",
-        "schemaVersion": SCHEMA_VERSION,
-        "time": {"from": "now-3h", "to": "now"},
-        "timezone": "browser",
-        "templating": {"list": _variables(series)},
-        "annotations": {"list": _annotations(series)},
-        "links": [],
-        "panels": laid_out(rows),
-    }
+    services = {**some_of("service", series.of("campaign_requests_total")), "allValue": ".*"}
+    return board(heading, rows, [_windows(), services], _annotations(series))
 
 
 def _overview(series: Series, settings: MonitoringSettings) -> list[Panel]:
@@ -252,34 +246,17 @@ def _money(settings: MonitoringSettings) -> str:
     return f"currency:{settings.currency} "
 
 
-def _variables(series: Series) -> list[dict[str, Any]]:
-    services = f"label_values({series.of('campaign_requests_total')}, service)"
-    return [
-        DATASOURCE_VARIABLE,
-        {
-            "name": "window",
-            "label": "Window",
-            "type": "custom",
-            "query": ",".join(WINDOWS),
-            "current": {"selected": True, "text": "campaign", "value": "campaign"},
-            "options": [{"selected": each == "campaign", "text": each, "value": each} for each in WINDOWS],
-            "includeAll": False,
-            "multi": False,
-        },
-        {
-            "name": "service",
-            "label": "Service",
-            "type": "query",
-            "datasource": DATASOURCE,
-            "query": {"query": services, "refId": "services"},
-            "refresh": 2,
-            "sort": 1,
-            "includeAll": True,
-            "allValue": ".*",
-            "multi": True,
-            "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
-        },
-    ]
+def _windows() -> dict[str, Any]:
+    return {
+        "name": "window",
+        "label": "Window",
+        "type": "custom",
+        "query": ",".join(WINDOWS),
+        "current": {"selected": True, "text": "campaign", "value": "campaign"},
+        "options": [{"selected": each == "campaign", "text": each, "value": each} for each in WINDOWS],
+        "includeAll": False,
+        "multi": False,
+    }
 
 
 def _annotations(series: Series) -> list[dict[str, Any]]:

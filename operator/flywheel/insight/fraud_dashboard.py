@@ -4,16 +4,15 @@ from typing import Any, Final
 
 from flywheel.insight.monitoring import Series, fingerprint
 from flywheel.insight.panels import (
-    DATASOURCE,
-    DATASOURCE_VARIABLE,
-    SCHEMA_VERSION,
+    Heading,
     Panel,
     Query,
     Row,
     Thresholds,
     bars,
+    board,
     course,
-    laid_out,
+    some_of,
     stat,
 )
 
@@ -26,6 +25,14 @@ QUANTILES: Final = ((0.5, "p50"), (0.99, "p99"))
 def fraud_dashboard(campaign: str, namespace: str, title: str) -> dict[str, Any]:
     """Build the dashboard."""
     series = Series(namespace, campaign)
+    heading = Heading(
+        uid=f"flywheel-fraud-{fingerprint(namespace, campaign)}",
+        title=f"{title or campaign}: fraud ({namespace}/{campaign})",
+        description=f"Rules on fraud of {campaign} in {namespace}. Made by Flywheel: changes by hand do not last.",
+        tags=("fraud", namespace, campaign),
+        refresh="10s",
+        since="now-1h",
+    )
     rows = [
         Row("Overview", _overview(series)),
         Row("What the rules find, and what follows", _found(series)),
@@ -33,22 +40,7 @@ def fraud_dashboard(campaign: str, namespace: str, title: str) -> dict[str, Any]
         Row("How quick", _quick(series)),
         Row("How sure", _sure(series)),
     ]
-    return {
-        "uid": f"flywheel-fraud-{fingerprint(namespace, campaign)}",
-        "title": f"{title or campaign}: fraud ({namespace}/{campaign})",
-        "description": f"Rules on fraud of {campaign} in {namespace}. Made by Flywheel: changes by hand do not last.",
-        "tags": ["flywheel", "fraud", namespace, campaign],
-        "editable": False,
-        "graphTooltip": 1,
-        "refresh": "10s",
-        "schemaVersion": SCHEMA_VERSION,
-        "time": {"from": "now-1h", "to": "now"},
-        "timezone": "browser",
-        "templating": {"list": _variables(series)},
-        "annotations": {"list": []},
-        "links": [],
-        "panels": laid_out(rows),
-    }
+    return board(heading, rows, [{**some_of("rule", series.of("flywheel_fraud_keys")), "allValue": ".*"}])
 
 
 def _overview(series: Series) -> list[Panel]:
@@ -258,23 +250,3 @@ def _share(series: Series, span: str) -> str:
     refused = series.increase("flywheel_edge_refused_total", span, REFUSED)
     asked = series.increase("campaign_requests_total", span)
     return f"(sum({refused}) or vector(0)) / (sum({asked}) > 0)"
-
-
-def _variables(series: Series) -> list[dict[str, Any]]:
-    rules = f"label_values({series.of('flywheel_fraud_keys')}, rule)"
-    return [
-        DATASOURCE_VARIABLE,
-        {
-            "name": "rule",
-            "label": "Rule",
-            "type": "query",
-            "datasource": DATASOURCE,
-            "query": {"query": rules, "refId": "rules"},
-            "refresh": 2,
-            "sort": 1,
-            "includeAll": True,
-            "allValue": ".*",
-            "multi": True,
-            "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
-        },
-    ]

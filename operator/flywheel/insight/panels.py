@@ -187,6 +187,65 @@ def bars(title: str, queries: Sequence[Query], unit: str, help_text: str, *, wid
     return panel
 
 
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """What is written above a dashboard and about it."""
+
+    uid: str
+    title: str
+    description: str
+    tags: tuple[str, ...]
+    refresh: str
+    since: str
+    """Of which time it tells at first, such as now-3h."""
+
+
+def board(
+    heading: Heading,
+    rows: Iterable[Row],
+    variables: Sequence[dict[str, Any]],
+    annotations: Sequence[dict[str, Any]] = (),
+) -> dict[str, Any]:
+    """Build a dashboard, with the choice of the data source before its own variables."""
+    return {
+        "uid": heading.uid,
+        "title": heading.title,
+        "description": heading.description,
+        "tags": ["flywheel", *heading.tags],
+        "editable": False,
+        "graphTooltip": 1,
+        "refresh": heading.refresh,
+        "schemaVersion": SCHEMA_VERSION,
+        "time": {"from": heading.since, "to": "now"},
+        "timezone": "browser",
+        "templating": {"list": [DATASOURCE_VARIABLE, *variables]},
+        "annotations": {"list": list(annotations)},
+        "links": [],
+        "panels": laid_out(rows),
+    }
+
+
+def one_of(name: str, series: str) -> dict[str, Any]:
+    """Build a variable: one value of the label of its name."""
+    return {
+        "name": name,
+        "label": name.capitalize(),
+        "type": "query",
+        "datasource": DATASOURCE,
+        "query": {"query": f"label_values({series}, {name})", "refId": f"{name}s"},
+        "refresh": 2,
+        "sort": 1,
+        "includeAll": False,
+        "multi": False,
+    }
+
+
+def some_of(name: str, series: str) -> dict[str, Any]:
+    """Build a variable: any values of the label of its name, and all of them at first."""
+    every = {"selected": True, "text": ["All"], "value": ["$__all"]}
+    return {**one_of(name, series), "includeAll": True, "multi": True, "current": every}
+
+
 def laid_out(rows: Iterable[Row]) -> list[Panel]:
     """Give every panel its place and number."""
     placed: list[Panel] = []

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from tests.unit.abtest_command.api import Api, serving
+from tests.unit.abtest_command.api import Api
 from tests.unit.abtest_command.story import Story
+from tests.unit.api_server import serving
 
 from flywheel.cli import main
 

@@ -2,15 +2,15 @@
 
 import json
 import re
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from tests.answering import answering
 from tests.unit.abtest_command.conftest import Called, Opened, campaign
 from tests.unit.abtest_command.story import Story, abtest
 
@@ -52,14 +52,8 @@ def worker() -> Iterator[tuple[Worker, str]]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield made, f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with answering(Handler) as address:
+        yield made, address
 
 
 def written(folder: Path, *manifests: dict[str, Any]) -> str:

@@ -9,8 +9,9 @@ from tests.unit.docs.fields import field_paths, is_used
 from tests.unit.docs.pages import PAGES, ROOT, name_of, shown
 from tests.unit.docs.test_docs import code_words
 
+from flywheel.api.comparisons import Operator
 from flywheel.api.fraudrule import FraudRuleSpec
-from flywheel.api.fraudrule_match import EventType, Operator
+from flywheel.api.fraudrule_match import EventType
 from flywheel.api.fraudrule_status import FraudRuleStatus
 from flywheel.api.fraudrule_values import ALIASES, ENTITIES, PLAIN_FIELDS
 from flywheel.api.load import load_fraudrule

@@ -1,13 +1,13 @@
 """`flywheel kpis` against the real answer of the service, over HTTP."""
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from tests.answering import answering
 
 from flywheel.commands.kpis import COLUMNS, kpis
 from flywheel.insight.kpi import Figures, WindowFigures
@@ -42,14 +42,8 @@ def worker() -> Iterator[tuple[Worker, str]]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield made, f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with answering(Handler) as address:
+        yield made, address
 
 
 def test_a_table_of_all_figures(worker: tuple[Worker, str]) -> None:

@@ -1,15 +1,8 @@
 """An API server with one Campaign whose releases go on by the operator's own rules whenever it is asked for."""
 
-import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
-import yaml
 from tests.unit.release.world import World
 
 from flywheel.release.revision import Revision, record_manifest
@@ -105,45 +98,3 @@ def keep_record(api: Api, service: str, revision: str) -> None:
 
 def failure(code: int, message: str) -> dict[str, Any]:
     return {"kind": "Status", "code": code, "reason": "Scripted", "message": message}
-
-
-@contextmanager
-def serving(api: Api, kubeconfig: Path) -> Iterator[None]:
-    """Answer over HTTP, and write how to reach it."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def handle_any(self) -> None:
-            length = int(self.headers.get("content-length") or 0)
-            body = json.loads(self.rfile.read(length)) if length else {}
-            if api.broken:
-                api.broken -= 1
-                self.close_connection = True
-                return
-            status, answer = api.answer(self.command, self.path, body)
-            content = json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        do_GET = do_PATCH = handle_any  # noqa: N815 - names of the base class
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        entry = {
-            "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{server.server_address[1]}"}}],
-            "users": [{"name": "u", "user": {"token": "own-token"}}],
-            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-            "current-context": "x",
-        }
-        kubeconfig.write_text(yaml.safe_dump(entry))
-        try:
-            yield
-        finally:
-            server.shutdown()
-            thread.join()

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from tests.unit.api_server import serving
 from tests.unit.release.world import Service, World, release
-from tests.unit.release_command.api import Api, serving
+from tests.unit.release_command.api import Api
 
 from flywheel.cli import main
 

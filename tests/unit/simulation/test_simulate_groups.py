@@ -5,10 +5,9 @@ import csv
 import ipaddress
 import itertools
 import json
-import threading
 from collections import Counter
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import yaml
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.answering import answering
 from tests.unit.simulation.test_simulate_behaviour import SMALLEST, complaints
 
 from flywheel.commands.simulate import simulate
@@ -207,15 +207,8 @@ def _handler(made: Edge) -> type[BaseHTTPRequestHandler]:
 @pytest.fixture
 def edge() -> Iterator[tuple[Edge, str]]:
     made = Edge()
-    with ThreadingHTTPServer(("127.0.0.1", 0), _handler(made)) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield made, f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with answering(_handler(made)) as address:
+        yield made, address
 
 
 MIXED = (

@@ -1,14 +1,14 @@
 """What shoppers see changes where they go, and the report counts who saw what."""
 
 import asyncio
-import threading
 import zlib
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
 import yaml
+from tests.answering import answering
 from tests.unit.simulation.test_simulate_behaviour import SMALLEST
 
 from flywheel.simulation.crowd import Crowd, Place
@@ -78,15 +78,8 @@ def _handler(made: Site) -> type[BaseHTTPRequestHandler]:
 @pytest.fixture
 def site() -> Iterator[tuple[Site, str]]:
     made = Site()
-    with ThreadingHTTPServer(("127.0.0.1", 0), _handler(made)) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield made, f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with answering(_handler(made)) as address:
+        yield made, address
 
 
 async def test_shoppers_go_where_what_they_saw_leads_them(site: tuple[Site, str]) -> None:

@@ -2,19 +2,19 @@
 
 import asyncio
 import json
-import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from http.client import HTTPConnection
 from http.cookies import SimpleCookie
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
+from tests.answering import answering
 from tests.patience import PATIENCE
 from tests.unit.shop.conftest import StartService
 
@@ -87,21 +87,15 @@ def _handler(front: Front) -> type[BaseHTTPRequestHandler]:
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Front, str]]:
     made, start = Front(), StartService(tmp_path_factory.mktemp("shop"))
-    with ThreadingHTTPServer(("127.0.0.1", 0), _handler(made)) as server:
-        server.daemon_threads = True
-        address = f"http://127.0.0.1:{server.server_address[1]}"
+    with answering(_handler(made)) as address:
         store = start("store", FLASH_STOCK="3")
         tells = {"EVENTS_URL": address, "WRITE_KEY": "yougou-618"}
         names = ("landing", "browse", "cart", "coupon", "pay", "seckill")
         made.services = {name: start.begin(name, STORE_URL=store, **tells) for name in names}
         start.wait_for(*made.services.values())
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
         try:
             yield made, address
         finally:
-            server.shutdown()
-            thread.join()
             start.stop()
 
 
