@@ -112,5 +112,7 @@ class Targeting(Model):
         "Returning: everybody else. All: both. Default All.",
     )
     segments: Annotated[tuple[SegmentName, ...], Field(min_length=1, max_length=16), Distinct(_ONCE)] = Field(
-        default=(), description="Segments of which a visitor must be in at least one, such as [big-spenders]."
+        default=(),
+        description="Segments of which a visitor must be in at least one, such as [big-spenders]. Services of the "
+        "Campaign say who is in which, by the header X-FW-Segments of an answer.",
     )

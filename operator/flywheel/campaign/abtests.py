@@ -78,11 +78,6 @@ def _entered(test: ABTest, campaign: Campaign, service: Service) -> Iterator[Pro
                 f"no route of the edge leads from there to service {service.name}: correct the path, or edge.routes of "
                 "the Campaign",
             )
-    if targeting and targeting.segments:
-        yield Problem(
-            "spec.targeting.segments",
-            "nobody tells the edge of segments in this version: take them out or use headers",
-        )
     if targeting and targeting.regions and edge.region_header is None:
         yield Problem(
             "spec.targeting.regions", "nobody tells the edge of regions: add edge.regionHeader to the Campaign"

@@ -29,6 +29,7 @@ from flywheel.campaign.variants import (
     edge_tests,
     holdout_salt,
     pods_gone_at,
+    segments_key,
     tests_of,
     variant_backends,
     variant_sources,
@@ -205,7 +206,9 @@ def _edge_orders(
     live = msgspec.structs.replace(live, tests=tests, holdout_salt=holdout_salt(campaign) if tests else "")
     variants = variant_backends(standing)
     fraud = Fraud(workers=worker_urls(campaign.namespace, observed.fraud_workers)) if observed.judged else None
-    return EdgeOrders(compose(campaign, edge, live, slots, variants, fraud), edge_size(edge, zero=phase.zero))
+    key = segments_key(campaign, standing)
+    made = compose(campaign, edge, live, slots, variants, fraud, key)
+    return EdgeOrders(made, edge_size(edge, zero=phase.zero))
 
 
 def _questions(

@@ -4,6 +4,8 @@ A variant is a service like any other, made of the tested one and what differs. 
 takes no part and who belongs to control are served by the same pods.
 """
 
+import hashlib
+import hmac
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -288,7 +290,18 @@ def _target(test: ABTest) -> wire.Target | None:
         devices=given.devices,
         regions=given.regions,
         visitors=given.visitors,
+        segments=given.segments,
     )
+
+
+def segments_key(campaign: Campaign, standing: Sequence[Standing]) -> str:
+    """Give what segments of visitors are signed by; empty where no test asks for any, nor will as soon as it begins.
+
+    Only those know it who may read the Campaign.
+    """
+    if not any(each.test.spec.targeting and each.test.spec.targeting.segments for each in standing):
+        return ""
+    return hmac.new(campaign.metadata.uid.encode(), b"segments", hashlib.sha256).hexdigest()
 
 
 def layer_salt(campaign: Campaign, layer: str) -> str:

@@ -28,6 +28,7 @@ def compose(
     slots: Mapping[str, SlotPorts] | None = None,
     variants: Mapping[str, Sequence[Service]] | None = None,
     fraud: wire.Fraud | None = None,
+    segments_key: str = "",
 ) -> EdgeDocument:
     """Write the orders for the edge of `campaign`, stamped with their generation.
 
@@ -38,6 +39,7 @@ def compose(
         slots: Released service -> its slots. Both are always there, so that no release costs a reload.
         variants: Tested service -> the services that its variants are.
         fraud: The workers that judge its events; None where no rule is for it.
+        segments_key: Signs what services say of a visitor's segments; empty where no test asks for any.
     """
     released = slots or {}
     analytics = campaign.spec.analytics or Analytics()
@@ -72,6 +74,7 @@ def compose(
         collect=_collect(campaign, edge, analytics),
         store=worker_url(campaign.namespace),
         fraud=fraud,
+        segments_key=segments_key,
         live=live or wire.Live(),
     ).stamped()
 

@@ -187,6 +187,8 @@ class Target(Struct, frozen=True, kw_only=True):
     devices: tuple[Literal["Phone", "Tablet", "Desktop"], ...] = ()
     regions: tuple[str, ...] = ()
     visitors: Literal["All", "New", "Returning"] = "All"
+    segments: tuple[str, ...] = ()
+    """The visitor is in one of them at least."""
 
 
 class ForcedVariant(Struct, frozen=True, kw_only=True):
@@ -312,6 +314,8 @@ class EdgeDocument(Struct, frozen=True, kw_only=True):
     store: str
     """Address of the store's worker: http://host:port."""
     fraud: Fraud | None = None
+    segments_key: str = ""
+    """Signs what services say of a visitor's segments: 64 hexadecimal digits; empty where no test asks for any."""
     live: Live = Live()
 
     def stamped(self) -> "EdgeDocument":

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from flywheel.edge import channelrules, fraudrules, livemaps, previewrules, testrules
+from flywheel.edge import channelrules, fraudrules, livemaps, previewrules, segmentrules, testrules
 from flywheel.edge.bucket import share_salt
 from flywheel.edge.channelrules import agreement, if_agreed
 from flywheel.edge.document import BUCKETS, EdgeDocument
@@ -269,6 +269,7 @@ def answer_rules(document: EdgeDocument, directory: str) -> Iterator[str]:
     seen = "METH_GET !{ var(txn.ahead) -m found }"
     yield f"http-response {yes('page')} if {html} {seen}"
     yield f"http-response {yes('page')} if {{ status 304 }} {{ var(txn.html) -m found }} {seen}"
+    yield from segmentrules.answer_rules(document)
     yield "http-response allow if !{ var(txn.gives) -m found }"
     yield from _cookies(document)
     yield "http-after-response set-header X-Request-ID %[var(txn.id)]"
@@ -290,7 +291,8 @@ def _cookies(document: EdgeDocument) -> Iterator[str]:
             "{ var(txn.newch) -m found }",
         ),
     )
-    short = ((f"{value}; {attributes}", condition) for value, condition in testrules.cookies(document, age))
+    others = (*testrules.cookies(document, age), *segmentrules.cookies(document, age))
+    short = ((f"{value}; {attributes}", condition) for value, condition in others)
     for text, condition in (*cookies, *short):
         if may_be_secure(document):
             yield f"http-response add-header Set-Cookie '{text}; Secure' if {condition} secure"

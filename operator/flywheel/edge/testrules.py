@@ -7,6 +7,7 @@ Most of it is looked up in maps, so that a test begins, changes and ends without
 import hashlib
 from collections.abc import Iterator
 
+from flywheel.edge import segmentrules
 from flywheel.edge.document import BUCKETS, EdgeDocument, Target, Test
 from flywheel.edge.livemaps import BUSY_FIELD, MORE_FIELD, VISITOR_PATTERN
 from flywheel.edge.naming import FORCED_COOKIE, FORCED_PARAMETER, NEW_COOKIE, SAME_PERSON_COOKIE
@@ -108,6 +109,8 @@ def _remembered(document: EdgeDocument, directory: str) -> Iterator[str]:
     tests = remembering(document)
     if any(test.target and test.target.devices for _, _, test in tests):
         yield from _devices()
+    if any(test.target and test.target.segments for _, _, test in tests):
+        yield from segmentrules.request_rules(document)
     for digest, index, test in tests:
         name, here = token(test.name), f"in_{digest}"
         # Names of tests are one to a campaign, and so one to a service.
@@ -117,7 +120,9 @@ def _remembered(document: EdgeDocument, directory: str) -> Iterator[str]:
         yield f"http-request set-var(txn.arm) {kept} if {here} {{ var(txn.kept) -m found }}"
         yield f"http-request set-var(txn.stays) int(1) if {here} {_IN}"
         if test.target is not None:
-            yield from _acls(test.target, digest, f"live.tests[{index}].target")
+            where = f"live.tests[{index}].target"
+            yield from _acls(test.target, digest, where)
+            yield from segmentrules.acl(document, f"segment_{digest}", test.target.segments, f"{where}.segments")
             for outside in _outside(test.target, digest):
                 yield f"http-request unset-var(txn.seg) if {here} !{_IN} {outside}"
 
@@ -157,6 +162,8 @@ def _outside(target: Target, digest: str) -> Iterator[str]:
         yield f"!device_{digest}"
     if target.regions:
         yield f"!region_{digest}"
+    if target.segments:
+        yield f"!segment_{digest}"
     if target.visitors != "All":
         yield f"!new_{digest}" if target.visitors == "New" else f"new_{digest}"
 

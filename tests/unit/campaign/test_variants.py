@@ -1,6 +1,7 @@
 """A/B tests as parts of a Campaign: pods of variants, backends and buckets at the edge, from start to end."""
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -197,6 +198,15 @@ def test_targeting_and_holdout_reach_the_edge() -> None:
         "devices": ["Phone"],
         "headers": [{"name": "X-App", "values": ["ios"]}],
     }
+
+
+def test_segments_are_known_by_a_key_of_the_campaign_as_soon_as_a_test_asks_for_some() -> None:
+    for state in ("Waiting", "Running"):
+        asked = orders(given(abtest(state=state, targeting={"segments": ["big-spenders"]})))
+        assert re.fullmatch("[0-9a-f]{64}", asked["segmentsKey"])
+        assert [each["target"]["segments"] for each in asked["live"].get("tests", [])] in ([], [["big-spenders"]])
+    assert asked["live"]["tests"]
+    assert "segmentsKey" not in orders(given(abtest(state="Running", targeting={"devices": ["Phone"]})))
 
 
 def test_a_template_of_a_variant_is_merged_over_that_of_its_service() -> None:
