@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import random
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,16 +10,14 @@ from typing import Any
 import msgspec
 
 from flywheel.events.naming import SETTINGS_KEY, WORKER
-from flywheel.kube.errors import ApiError, LoginError
+from flywheel.kube.errors import LoginError
 from flywheel.kube.gateway import Gateway
 from flywheel.kube.resources import CONFIG_MAP
+from flywheel.kube.watch import Change, Watch
 from flywheel.plan import Manifest, ObjectKey
 
 log = logging.getLogger(__name__)
 
-INACTIVITY = 90.0
-SESSION = 300
-LONGEST_PAUSE = 30.0
 FILE_INTERVAL = 10.0
 
 
@@ -37,10 +34,11 @@ class CampaignWatch:
         self._key = ObjectKey("", "ConfigMap", namespace, WORKER)
         self._file = file
         self._from_server = False
+        self._watch: Watch | None = None
+        self._alone: str | None = None
+        self._unreadable: str | None = None
         self.entries: dict[str, Any] = {}
         """By name of campaign."""
-        self.complaint: str | None = None
-        """Why the entries may be out of date, or None."""
 
     def retentions(self) -> Mapping[str, int]:
         """Give the seconds for which each campaign keeps its rows."""
@@ -51,64 +49,54 @@ class CampaignWatch:
                 found[campaign] = seconds
         return found
 
+    @property
+    def complaint(self) -> str | None:
+        """Why the entries may be out of date, or None."""
+        error = self._watch.error if self._watch else None
+        unreachable = f"The campaigns' settings cannot be followed: {error}" if error else None
+        return unreachable or self._alone or self._unreadable
+
     async def work(self) -> None:
         """Follow the settings for ever."""
-        await self._read_file()
-        pause = 0.5
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._read_file_for_now())
+            group.create_task(self._follow())
+
+    async def _follow(self) -> None:
         while True:
             try:
                 gateway = await Gateway.connect(connections=2)
             except LoginError as error:
-                self.complaint = f"The campaigns' settings come from a file alone: {error}"
+                self._alone = f"The campaigns' settings come from a file alone: {error}"
                 await asyncio.sleep(FILE_INTERVAL)
-                await self._read_file()
                 continue
             try:
-                while True:
-                    try:
-                        await self._follow(gateway)
-                        pause = 0.5
-                    except (ApiError, ValueError, KeyError) as error:
-                        # ValueError: the watch was cut off in the middle of a line.
-                        self.complaint = f"The campaigns' settings cannot be followed: {error}"
-                        log.warning(self.complaint)
-                        await self._read_file()
-                        await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - spreads retries
-                        pause = min(LONGEST_PAUSE, pause * 2)
+                self._watch = Watch(
+                    gateway, CONFIG_MAP, self._key.namespace, field_selector=f"metadata.name={self._key.name}"
+                )
+                async for event in self._watch.events():
+                    self._alone = None
+                    # That it went away is no reason to forget the campaigns.
+                    if isinstance(event, Change) and event.type == "Present":
+                        self._take(event.manifest)
             finally:
                 await gateway.close()
 
-    async def _follow(self, gateway: Gateway) -> None:
-        """Read the ConfigMap, and follow it until the server ends the watch."""
-        found = await gateway.get(self._key)
-        self._take(found)
-        query = [
-            ("watch", "true"),
-            ("fieldSelector", f"metadata.name={WORKER}"),
-            ("allowWatchBookmarks", "true"),
-            ("timeoutSeconds", str(SESSION)),
-        ]
-        if found:
-            query.append(("resourceVersion", found["metadata"]["resourceVersion"]))
-        async with gateway.open_watch(CONFIG_MAP, self._key.namespace, query, INACTIVITY) as changes:
-            self.complaint = None
-            async for change in changes:
-                if change.get("type") == "ERROR":
-                    # Mostly that the server has forgotten our version: it is read anew.
-                    return
-                if change.get("type") in ("ADDED", "MODIFIED"):
-                    self._take(change["object"])
+    async def _read_file_for_now(self) -> None:
+        """Read the file again and again, until the server has given the same."""
+        while not self._from_server:
+            await self._read_file()
+            await asyncio.sleep(FILE_INTERVAL)
 
-    def _take(self, config_map: Manifest | None) -> None:
-        text = ((config_map or {}).get("data") or {}).get(SETTINGS_KEY)
+    def _take(self, config_map: Manifest) -> None:
+        text = (config_map.get("data") or {}).get(SETTINGS_KEY)
         if text is None:
-            # The operator has not written it yet; that it went away is no reason to forget the campaigns.
             return
         self._from_server = True
         self._decode(text, f"ConfigMap {self._key.namespace}/{WORKER}")
 
     async def _read_file(self) -> None:
-        if self._file is None or self._from_server:
+        if self._file is None:
             return
         with contextlib.suppress(FileNotFoundError):
             self._decode(await asyncio.to_thread(self._file.read_text, "utf-8"), str(self._file))
@@ -116,7 +104,8 @@ class CampaignWatch:
     def _decode(self, text: str, origin: str) -> None:
         try:
             self.entries = msgspec.json.decode(text, type=dict[str, Any])
+            self._unreadable = None
         except (msgspec.DecodeError, UnicodeError) as error:
             # The last good ones stay.
-            self.complaint = f"{origin}, {SETTINGS_KEY}: {error}"
-            log.error(self.complaint)  # noqa: TRY400 - a traceback tells nobody more
+            self._unreadable = f"{origin}, {SETTINGS_KEY}: {error}"
+            log.error(self._unreadable)  # noqa: TRY400 - a traceback tells nobody more

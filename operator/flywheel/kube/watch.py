@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import math
 import random
 import time
 from collections.abc import AsyncIterator
@@ -21,6 +22,8 @@ INACTIVITY = 90.0
 SESSION = (240, 360)
 """Seconds after which the server ends one request, so that connections spread over the API servers."""
 LONGEST_PAUSE = 5.0
+SOON = 1.0
+"""Seconds within which a request that has ended is no reason for the next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +79,11 @@ class Watch:
         No error of the API server ends this: it is kept in `error` and the watch is tried again, ever more slowly.
         """
         resource_version = ""
+        listed_at = -math.inf
         while True:
             try:
                 if not resource_version:
+                    listed_at = time.monotonic()
                     async for listed in self._list():
                         yield listed
                         if isinstance(listed, Synced):
@@ -92,7 +97,8 @@ class Watch:
                 if error.is_not_found:
                     # 410: the server has forgotten this version. 404: the API itself went away.
                     resource_version = ""
-                if error.status != 410:
+                # A server that forgets at once what it has just listed is not asked as fast as it answers.
+                if error.status != 410 or time.monotonic() < listed_at + SOON:
                     await self._pause()
 
     async def _pause(self) -> None:
@@ -146,7 +152,7 @@ class Watch:
             async for event in _guarded(lines):
                 self._alive()
                 yield event
-        if time.monotonic() - opened < 1:
+        if time.monotonic() < opened + SOON:
             # A server that ends each request at once (it is shutting down, or a proxy cuts us off) is left in peace.
             await self._pause()
 

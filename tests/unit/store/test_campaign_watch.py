@@ -21,37 +21,45 @@ class Server:
         self.text = '{"618": {"retention": 60}}'
         self.version = 1
         self.changed = asyncio.Event()
+        self.oldest = 0
+        """The oldest version from which a watch may go on."""
+        self.newest = 1
+        """Of anything in the cluster."""
+        self.asked = 0
         self.watched: list[dict[str, str]] = []
-        self.broken = False
 
     def change(self, text: str) -> None:
-        self.text, self.version = text, self.version + 1
+        self.text, self.version = text, self.newest + 1
+        self.newest = self.version
         self.changed.set()
 
     def object(self) -> dict:
         metadata = {"name": "flywheel-analytics", "namespace": NAMESPACE, "resourceVersion": str(self.version)}
+        metadata["uid"] = "uid-1"
         return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"campaigns.json": self.text}}
 
-    async def get(self, _request: web.Request) -> web.Response:
-        return web.json_response(self.object(), status=500 if self.broken else 200)
-
-    async def watch(self, request: web.Request) -> web.StreamResponse:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.asked += 1
+        if "watch" not in request.query:
+            return web.json_response({"metadata": {"resourceVersion": str(self.newest)}, "items": [self.object()]})
         self.watched.append(dict(request.query))
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
-        while not self.broken:
+        if int(request.query["resourceVersion"]) < self.oldest:
+            gone = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}
+            await response.write(json.dumps({"type": "ERROR", "object": gone}).encode() + b"\n")
+            return response
+        while True:
             await self.changed.wait()
             self.changed.clear()
             await response.write(json.dumps({"type": "MODIFIED", "object": self.object()}).encode() + b"\n")
-        return response
 
 
 @pytest.fixture
 async def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     made = Server()
     application = web.Application()
-    application.router.add_get(f"{PATH}/flywheel-analytics", made.get)
-    application.router.add_get(PATH, made.watch)
+    application.router.add_get(PATH, made.answer)
     runner = web.AppRunner(application, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -88,6 +96,22 @@ async def test_settings_follow_the_config_map_and_survive_a_broken_one(server: S
         assert await _is(watch, {"618": 60, "double-11": 90})
         server.change("{}")
         await eventually(lambda: _is(watch, {}), "all campaigns went")
+    finally:
+        working.cancel()
+
+
+async def test_settings_that_are_older_than_what_the_server_remembers_are_followed_in_peace(
+    server: Server, tmp_path: Path
+) -> None:
+    # What was written long ago has a version that no watch may begin from any more.
+    server.newest = server.oldest = 100
+    watch = CampaignWatch(NAMESPACE, tmp_path / "none.json")
+    working = asyncio.create_task(watch.work())
+    try:
+        await eventually(lambda: _truth(server.watched), "the watch is open")
+        server.change("{}")
+        await eventually(lambda: _is(watch, {}), "the change arrives")
+        assert server.asked == 2, "one list, and one watch"
     finally:
         working.cancel()
 
