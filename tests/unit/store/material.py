@@ -110,7 +110,7 @@ class Keys:
             "iss": ISSUER,
             "aud": ["flywheel-analytics"],
             "sub": f"system:serviceaccount:{namespace}:{account}",
-            "exp": int(time.time()) + 600,
+            "exp": int(time.time()) + 86_400,
             "iat": int(time.time()),
         } | claims
         private, algorithm = (self.elliptic, "ES256") if key == "second" else (self.rsa, "RS256")
