@@ -10,6 +10,7 @@ from aiohttp import web
 from tests.unit.store.material import NAMESPACE, eventually
 
 from flywheel.events.campaign_watch import CampaignWatch
+from flywheel.kube.watch import Watch
 
 PATH = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
 
@@ -112,6 +113,27 @@ async def test_settings_that_are_older_than_what_the_server_remembers_are_follow
         server.change("{}")
         await eventually(lambda: _is(watch, {}), "the change arrives")
         assert server.asked == 2, "one list, and one watch"
+    finally:
+        working.cancel()
+
+
+async def test_a_server_that_forgets_at_once_what_it_has_listed_is_not_asked_as_fast_as_it_answers(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.oldest = 1_000
+    pauses: list[int] = []
+
+    async def pause(_: Watch) -> None:
+        pauses.append(len(server.watched))
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(Watch, "_pause", pause)
+    watch = CampaignWatch(NAMESPACE, tmp_path / "none.json")
+    working = asyncio.create_task(watch.work())
+    try:
+        await eventually(lambda: _truth(len(pauses) >= 5), "it goes on asking")
+        assert pauses[:5] == [1, 2, 3, 4, 5], "after each time"
+        assert await _is(watch, {"618": 60})
     finally:
         working.cancel()
 
