@@ -34,9 +34,6 @@ class CampaignWatch:
         self._key = ObjectKey("", "ConfigMap", namespace, WORKER)
         self._file = file
         self._from_server = False
-        self._watch: Watch | None = None
-        self._alone: str | None = None
-        self._unreadable: str | None = None
         self.entries: dict[str, Any] = {}
         """By name of campaign."""
 
@@ -49,13 +46,6 @@ class CampaignWatch:
                 found[campaign] = seconds
         return found
 
-    @property
-    def complaint(self) -> str | None:
-        """Why the entries may be out of date, or None."""
-        error = self._watch.error if self._watch else None
-        unreachable = f"The campaigns' settings cannot be followed: {error}" if error else None
-        return unreachable or self._alone or self._unreadable
-
     async def work(self) -> None:
         """Follow the settings for ever."""
         async with asyncio.TaskGroup() as group:
@@ -63,29 +53,36 @@ class CampaignWatch:
             group.create_task(self._follow())
 
     async def _follow(self) -> None:
+        gateway = await self._connected()
+        try:
+            name = f"metadata.name={self._key.name}"
+            async for event in Watch(gateway, CONFIG_MAP, self._key.namespace, field_selector=name).events():
+                # That it went away is no reason to forget the campaigns.
+                if isinstance(event, Change) and event.type == "Present":
+                    self._take(event.manifest)
+        finally:
+            await gateway.close()
+
+    async def _connected(self) -> Gateway:
+        """Log in at the API server, which may never be possible: then the file is all there is."""
+        told = False
         while True:
             try:
-                gateway = await Gateway.connect(connections=2)
+                return await Gateway.connect(connections=2)
             except LoginError as error:
-                self._alone = f"The campaigns' settings come from a file alone: {error}"
+                if not told:
+                    log.warning("The campaigns' settings come from a file alone: %s", error)
+                told = True
                 await asyncio.sleep(FILE_INTERVAL)
-                continue
-            try:
-                self._watch = Watch(
-                    gateway, CONFIG_MAP, self._key.namespace, field_selector=f"metadata.name={self._key.name}"
-                )
-                async for event in self._watch.events():
-                    self._alone = None
-                    # That it went away is no reason to forget the campaigns.
-                    if isinstance(event, Change) and event.type == "Present":
-                        self._take(event.manifest)
-            finally:
-                await gateway.close()
 
     async def _read_file_for_now(self) -> None:
         """Read the file again and again, until the server has given the same."""
-        while not self._from_server:
-            await self._read_file()
+        while self._file is not None and not self._from_server:
+            with contextlib.suppress(FileNotFoundError):
+                content = await asyncio.to_thread(self._file.read_bytes)
+                # What the server has given meanwhile is newer.
+                if not self._from_server:
+                    self._decode(content, str(self._file))
             await asyncio.sleep(FILE_INTERVAL)
 
     def _take(self, config_map: Manifest) -> None:
@@ -95,17 +92,9 @@ class CampaignWatch:
         self._from_server = True
         self._decode(text, f"ConfigMap {self._key.namespace}/{WORKER}")
 
-    async def _read_file(self) -> None:
-        if self._file is None:
-            return
-        with contextlib.suppress(FileNotFoundError):
-            self._decode(await asyncio.to_thread(self._file.read_text, "utf-8"), str(self._file))
-
-    def _decode(self, text: str, origin: str) -> None:
+    def _decode(self, content: str | bytes, origin: str) -> None:
         try:
-            self.entries = msgspec.json.decode(text, type=dict[str, Any])
-            self._unreadable = None
+            self.entries = msgspec.json.decode(content, type=dict[str, Any])
         except (msgspec.DecodeError, UnicodeError) as error:
-            # The last good ones stay.
-            self._unreadable = f"{origin}, {SETTINGS_KEY}: {error}"
-            log.error(self._unreadable)  # noqa: TRY400 - a traceback tells nobody more
+            # A traceback tells nobody more.
+            log.error("%s, %s: %s; the last good settings stay.", origin, SETTINGS_KEY, error)  # noqa: TRY400
