@@ -5,7 +5,6 @@ import contextlib
 import dataclasses
 import json
 
-import pytest
 from aiohttp import web
 from tests.patience import PATIENCE
 from tests.unit.edge import stand
@@ -137,13 +136,14 @@ async def test_requests_quicker_than_a_millisecond_can_be_told_apart(tmp_path):
         took = [row["duration_ms"] for row in await site.rows("requests", 20)]
         assert min(took) > 0
         assert len({round(each, 4) for each in took}) > 10, took
-        # Without its end, HAProxy cannot read the request, and no rule has looked at the clock.
+        # Of what HAProxy cannot read no rule has looked at the clock: its own timer counts, in whole milliseconds.
         reader, writer = await asyncio.open_connection("127.0.0.1", site.edge.layout.http_port)
         writer.write(b"GET / HTTP/1.1\r\nno header\r\n\r\n")
         await reader.read()
         writer.close()
         (refused,) = await site.rows("requests", 1)
-        assert (refused["status"], refused["duration_ms"]) == (400, pytest.approx(0, abs=1000))
+        assert refused["status"] == 400
+        assert refused["duration_ms"] == int(refused["duration_ms"])
 
 
 async def test_records_that_nobody_reads_are_counted(tmp_path):
