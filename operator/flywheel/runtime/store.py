@@ -8,6 +8,7 @@ from flywheel.events.sharing import has_edge
 from flywheel.fraud.naming import COMPONENT as FRAUD_COMPONENT
 from flywheel.kube.resources import Resource
 from flywheel.plan import LiveObject, Manifest, ObjectKey
+from flywheel.runtime import concerns
 
 Owner = tuple[str, str]
 """Namespace and name of a campaign; with the name SHARED, all that the campaigns of the namespace share; with the name
@@ -163,7 +164,7 @@ class Store:
 
     def stalled_count(self) -> int:
         """Count the campaigns that a person has to look at."""
-        return sum(1 for campaign in self._campaigns.values() if _is_stalled(campaign))
+        return sum(1 for campaign in self._campaigns.values() if concerns.is_stalled(campaign))
 
     def child_count(self) -> int:
         """Count all children."""
@@ -174,19 +175,19 @@ class Store:
         metadata = manifest["metadata"]
         owner = (metadata.get("namespace", ""), metadata["name"])
         held = self._campaigns.get(owner)
-        if metadata["uid"] in self._gone or (held is not None and not _is_newer(metadata, held["metadata"])):
+        if not self._is_news(metadata, held):
             return
         if metadata.get("deletionTimestamp") and not metadata.get("finalizers"):
             # The answer to taking off the last finalizer: the object is gone with it.
             self.remove_campaign(*owner, metadata["uid"])
             return
-        self._campaigns[owner] = trim_campaign(manifest)
+        self._campaigns[owner] = concerns.trimmed(manifest)
         self._tell(owner)
-        if held is None or _orders(manifest) != _orders(held):
+        if held is None or concerns.orders(manifest) != concerns.orders(held):
             self._tell_shared(manifest, held)
-        if held is None or _judged_by(manifest) != _judged_by(held):
+        if held is None or concerns.for_fraud_rules(manifest) != concerns.for_fraud_rules(held):
             self._tell_judging(owner[0])
-        if held is None or _tested_by(manifest) != _tested_by(held):
+        if held is None or concerns.for_tests(manifest) != concerns.for_tests(held):
             for test in self.tests_of(*owner):
                 self._tell((owner[0], test_key(test["metadata"]["name"])))
 
@@ -207,14 +208,14 @@ class Store:
         metadata = manifest["metadata"]
         owner = (metadata["namespace"], metadata["name"])
         held = self._tests.get(owner)
-        if metadata["uid"] in self._gone or (held is not None and not _is_newer(metadata, held["metadata"])):
+        if not self._is_news(metadata, held):
             return
         if held is not None:
             self._unlist(held)
-        self._tests[owner] = trim_campaign(manifest)
-        self._tests_by_campaign.setdefault((owner[0], _tested(manifest)), set()).add(owner[1])
+        self._tests[owner] = concerns.trimmed(manifest)
+        self._tests_by_campaign.setdefault((owner[0], concerns.campaign_of(manifest)), set()).add(owner[1])
         self._tell((owner[0], test_key(owner[1])))
-        if held is None or _test_orders(manifest) != _test_orders(held):
+        if held is None or concerns.for_campaign(manifest) != concerns.for_campaign(held):
             self._tell_tested(manifest, held)
 
     def remove_test(self, namespace: str, name: str, uid: str) -> None:
@@ -232,10 +233,10 @@ class Store:
         metadata = manifest["metadata"]
         owner = (metadata["namespace"], metadata["name"])
         held = self._rules.get(owner)
-        if metadata["uid"] in self._gone or (held is not None and not _is_newer(metadata, held["metadata"])):
+        if not self._is_news(metadata, held):
             return
-        self._rules[owner] = trim_campaign(manifest)
-        if held is None or _orders(manifest) != _orders(held):
+        self._rules[owner] = concerns.trimmed(manifest)
+        if held is None or concerns.orders(manifest) != concerns.orders(held):
             self._tell_judged(owner[0])
 
     def remove_rule(self, namespace: str, name: str, uid: str) -> None:
@@ -248,11 +249,8 @@ class Store:
 
     def retain_rules(self, namespace: str | None, uids: frozenset[str], resource_version: int) -> None:
         """Forget the FraudRules that a complete list does not show, but for those newer than the list."""
-        for held in list(self._rules.values()):
-            metadata = held["metadata"]
-            there = metadata["uid"] in uids or namespace not in (None, metadata["namespace"])
-            if not there and int(metadata["resourceVersion"]) <= resource_version:
-                self.remove_rule(metadata["namespace"], metadata["name"], metadata["uid"])
+        for metadata in concerns.vanished(self._rules.values(), namespace, uids, resource_version):
+            self.remove_rule(metadata["namespace"], metadata["name"], metadata["uid"])
 
     def _tell_judging(self, namespace: str) -> None:
         """Tell of a campaign that came, changed or went, if that can matter to the fraud worker."""
@@ -263,8 +261,12 @@ class Store:
         self._tell((namespace, FRAUD))
         self._tell_sharing(namespace)
 
+    def _is_news(self, metadata: Mapping[str, str], held: Manifest | None) -> bool:
+        newer = held is None or concerns.is_newer(metadata, held["metadata"])
+        return newer and metadata["uid"] not in self._gone
+
     def _unlist(self, test: Manifest) -> None:
-        campaign = (test["metadata"]["namespace"], _tested(test))
+        campaign = (test["metadata"]["namespace"], concerns.campaign_of(test))
         names = self._tests_by_campaign[campaign]
         names.discard(test["metadata"]["name"])
         if not names:
@@ -272,11 +274,8 @@ class Store:
 
     def retain_tests(self, namespace: str | None, uids: frozenset[str], resource_version: int) -> None:
         """Forget the A/B tests that a complete list does not show, but for those newer than the list."""
-        for held in list(self._tests.values()):
-            metadata = held["metadata"]
-            there = metadata["uid"] in uids or namespace not in (None, metadata["namespace"])
-            if not there and int(metadata["resourceVersion"]) <= resource_version:
-                self.remove_test(metadata["namespace"], metadata["name"], metadata["uid"])
+        for metadata in concerns.vanished(self._tests.values(), namespace, uids, resource_version):
+            self.remove_test(metadata["namespace"], metadata["name"], metadata["uid"])
 
     def put(self, live: LiveObject) -> None:
         """Remember a child unless something newer is known."""
@@ -296,7 +295,7 @@ class Store:
         self._children.setdefault(owner, {})[live.key] = live
         self._owner_of[live.key] = owner
         self._tell(owner)
-        if owner[1] == SHARED and (held is None or _standing(held) != _standing(live)):
+        if owner[1] == SHARED and (held is None or concerns.for_sharing(held) != concerns.for_sharing(live)):
             self._tell_sharing(live.key.namespace)
         if owner[1] == FRAUD and held is not None and held.replicas != live.replicas:
             # Edges send to each worker that there is.
@@ -340,7 +339,7 @@ class Store:
 
     def _tell_tested(self, *states: Manifest | None) -> None:
         """Tell the campaigns that an A/B test names, or named."""
-        for namespace, name in {(each["metadata"]["namespace"], _tested(each)) for each in states if each}:
+        for namespace, name in {(each["metadata"]["namespace"], concerns.campaign_of(each)) for each in states if each}:
             self.touch(namespace, name)
 
     def _tell_shared(self, *states: Manifest | None) -> None:
@@ -359,52 +358,3 @@ def _shared_by(label: str) -> str:
     if not label:
         return ""
     return FRAUD if label == FRAUD_COMPONENT else SHARED
-
-
-def _is_newer(new: Mapping[str, str], held: Mapping[str, str]) -> bool:
-    # Versions grow over all objects of a cluster, so that a successor of the same name is newer too.
-    return int(new["resourceVersion"]) > int(held["resourceVersion"])
-
-
-def trim_campaign(manifest: Manifest) -> Manifest:
-    """Copy a campaign without what no decision needs. The parts that are kept are shared, not copied."""
-    metadata = {name: value for name, value in manifest["metadata"].items() if name != "managedFields"}
-    return {**manifest, "metadata": metadata}
-
-
-def _orders(campaign: Manifest) -> object:
-    """What of a campaign can change what is shared; its status changes all the time."""
-    metadata = campaign["metadata"]
-    return metadata["uid"], metadata.get("generation"), metadata.get("deletionTimestamp")
-
-
-def _tested_by(campaign: Manifest) -> object:
-    """What of a campaign concerns its A/B tests."""
-    status = campaign.get("status") or {}
-    return _orders(campaign), status.get("stage"), status.get("winners")
-
-
-def _judged_by(campaign: Manifest) -> object:
-    """What of a campaign concerns the rules on fraud and their worker."""
-    return _orders(campaign), campaign["metadata"].get("labels"), (campaign.get("status") or {}).get("stage")
-
-
-def _tested(test: Manifest) -> str:
-    return str((test.get("spec") or {}).get("campaign") or "")
-
-
-def _test_orders(test: Manifest) -> object:
-    """What of an A/B test can change what its campaign runs: the spec, what a person asked, where the test stands."""
-    record = (test.get("status") or {}).get("record") or {}
-    stands = {name: record.get(name) for name in ("state", "withdrawn", "salt", "segments", "stretches", "decision")}
-    return _orders(test), _tested(test), test["metadata"].get("annotations"), stands
-
-
-def _standing(live: LiveObject) -> object:
-    """What of a shared object can change what is told on campaigns."""
-    return live.uid, live.generation, live.deleting, live.status
-
-
-def _is_stalled(campaign: Manifest) -> bool:
-    conditions = (campaign.get("status") or {}).get("conditions") or ()
-    return any(each.get("type") == "Stalled" and each.get("status") == "True" for each in conditions)
