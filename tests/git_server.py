@@ -10,10 +10,12 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
+
+from tests.answering import ManyAtOnce
 
 CHUNK = 1 << 16
 _GIT = ["git", "-c", "safe.directory=*"]
@@ -131,9 +133,7 @@ class GitServer:
         return environment
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
+class _Server(ManyAtOnce):
     def __init__(self, address: tuple[str, int], git: GitServer) -> None:
         super().__init__(address, _Handler)
         self.git = git

@@ -3,10 +3,11 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TypeVar
 
 import pytest
+from tests.answering import ManyAtOnce
 from tests.lab.cluster import lifecycle
 from tests.lab.cluster.client import Cluster
 from tests.lab.cluster.forward import enter_network
@@ -43,9 +44,8 @@ class Answering:
     """An HTTP server in the network of the lab."""
 
     def __init__(self, cluster: Cluster, handler: type[BaseHTTPRequestHandler]) -> None:
-        def begin() -> ThreadingHTTPServer:
-            made = ThreadingHTTPServer((NODE_ADDRESS, 0), handler)
-            made.daemon_threads = True
+        def begin() -> ManyAtOnce:
+            made = ManyAtOnce((NODE_ADDRESS, 0), handler)
             threading.Thread(target=made.serve_forever, args=(0.05,), daemon=True).start()
             return made
 

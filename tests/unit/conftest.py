@@ -3,6 +3,7 @@
 So a run says something of the change that it is for. `--hypothesis-profile=explore` looks for new examples.
 """
 
+import gc
 import os
 
 from hypothesis import HealthCheck, settings
@@ -15,3 +16,8 @@ settings.load_profile("flywheel")
 # Tests that run side by side are given the size of a terminal that is not there; programs would fit their output to it.
 for _name in ("COLUMNS", "LINES"):
     os.environ.pop(_name, None)
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector all that collecting has made: statsmodels starts it at each question."""
+    gc.freeze()

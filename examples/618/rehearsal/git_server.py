@@ -27,6 +27,7 @@ class Server(ThreadingMixIn, WSGIServer):
     """A thread for each call: one that opens a connection and says nothing keeps nobody waiting."""
 
     daemon_threads = True
+    request_queue_size = 64
     repository: Repo
 
     def server_close(self) -> None:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import httpx
 import pytest
 import yaml
 from aiohttp import web
+from tests.answering import ManyAtOnce
 from tests.patience import PATIENCE
 from tests.ports import free_port
 from tests.unit.gate.measuring import NOW, own_certificate, read, serving, talking, target
@@ -56,7 +57,7 @@ class Exporter(BaseHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     home, port = tmp_path_factory.mktemp("prometheus"), free_port()
-    exporter = ThreadingHTTPServer(("127.0.0.1", 0), Exporter)
+    exporter = ManyAtOnce(("127.0.0.1", 0), Exporter)
     threading.Thread(target=exporter.serve_forever, daemon=True).start()
     settings = {
         "global": {"scrape_interval": "5s", "scrape_timeout": "5s"},

@@ -8,10 +8,11 @@ import gzip
 import json
 import re
 import sys
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qsl, urlsplit
 
 from chdb.session import Session
+from tests.answering import ManyAtOnce
 
 ADDRESS = ""
 NO_SETTINGS = {"query", "database", "query_id", "default_format", "session_id", "wait_end_of_query", "compress"}
@@ -99,4 +100,4 @@ def run(session: Session, asked: dict[str, str], body: bytes) -> tuple[str, byte
 if __name__ == "__main__":
     ADDRESS = sys.argv[1]
     keep = Session(ADDRESS)
-    ThreadingHTTPServer(("127.0.0.1", int(sys.argv[2])), Handler).serve_forever()
+    ManyAtOnce(("127.0.0.1", int(sys.argv[2])), Handler).serve_forever()
