@@ -105,7 +105,11 @@ class Releases:
                 targets.append(Target(f"{way}-post", url, "post", clients=4, think=10))
         with Load(self.cluster, *targets) as load:
             used = Used(load)
-            yield used
+            try:
+                yield used
+            except AssertionError:
+                print("until then the load says:", load.stop().describe())
+                raise
             self.report = load.stop()
             used.report = self.report
 
