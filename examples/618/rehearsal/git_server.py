@@ -24,7 +24,10 @@ class Clone(UploadPackHandler):
 
 
 class Server(ThreadingMixIn, WSGIServer):
-    """A thread for each call: one that opens a connection and says nothing keeps nobody waiting."""
+    """A thread for each call: one that opens a connection and says nothing keeps nobody waiting.
+
+    Dozens may wait to be accepted at once, where Python's own lets five.
+    """
 
     daemon_threads = True
     request_queue_size = 64

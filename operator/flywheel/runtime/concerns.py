@@ -18,8 +18,8 @@ def vanished(
     """Give the metadata of objects that a complete list of a namespace does not show, but for those newer than it."""
     for each in tuple(held):
         metadata = each["metadata"]
-        listed = namespace in (None, metadata["namespace"])
-        if listed and metadata["uid"] not in uids and int(metadata["resourceVersion"]) <= resource_version:
+        covered = namespace in (None, metadata["namespace"])
+        if covered and metadata["uid"] not in uids and int(metadata["resourceVersion"]) <= resource_version:
             yield metadata
 
 
