@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
+import msgspec
+
 from flywheel.api.problem import Problem
 
 Manifest = dict[str, Any]
@@ -28,6 +30,16 @@ SHARED_LABEL = "flywheel.dev/shared"
 APPLIED_LABEL = "flywheel.dev/applied"
 """On ConfigMaps in which our processes say what they have applied: their data is a status."""
 HASH_ANNOTATION = "flywheel.dev/applied-hash"
+
+
+def as_json(record: msgspec.Struct) -> Manifest:
+    """Write a record as the API server gives it back.
+
+    `msgspec.to_builtins` leaves tuples as they are, and none is equal to the list that comes back: a status with one
+    would be taken for changed at every look, and be written at every look.
+    """
+    written: Manifest = msgspec.json.decode(msgspec.json.encode(record))
+    return written
 
 
 class ObjectKey(NamedTuple):

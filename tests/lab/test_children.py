@@ -254,35 +254,6 @@ def test_an_autoscaled_service_that_was_scaled_to_zero_by_hand_comes_back(world:
     always(lambda: sale.child("Deployment", "seckill")["spec"]["replicas"], lambda count: count == 5, during=2)
 
 
-def test_an_unchanged_world_is_not_written_to(own_world: World) -> None:
-    empty: dict[str, Any] = {"env": [{"name": "EMPTY", "value": ""}], "resources": {"requests": {"cpu": "1000m"}}}
-    several = {
-        **CART,
-        **empty,
-        "volumes": [{"name": "cache", "emptyDir": {}}],
-        "volumeMounts": [{"name": "cache", "mountPath": "/cache"}],
-        "readinessProbe": {"httpGet": {"path": "/healthz"}},
-        "topologySpreadConstraints": [],
-    }
-    sale = given_live_campaign(own_world, several, SECKILL)
-    sleeping = given_campaign(own_world, schedule={"startsAt": "2099-01-01T00:00:00Z"})
-    over = given_campaign(own_world, schedule={"endsAt": "2020-01-01T00:00:00Z"})
-    eventually(lambda: (sleeping.stage, over.stage), ("Scheduled", "Retired"))
-    operator = own_world.operator
-
-    def reconciles() -> float:
-        return operator.metric("flywheel_reconcile_duration_seconds_count")
-
-    def quiet() -> bool:
-        # The autoscaler writes its own status for a while; only then can versions stay the same.
-        before, writes, seen = sale.versions(), operator.writes(), reconciles()
-        eventually(reconciles, lambda count: count >= seen + 9, within=30)
-        return (sale.versions(), operator.writes()) == (before, writes)
-
-    eventually(quiet, within=60, why="three resyncs without a write")
-    assert operator.metric("flywheel_writes_skipped_total") > 0
-
-
 def test_a_resync_finds_what_no_watch_told(own_world: World) -> None:
     foreign = {"metadata": {"name": "shop-cart"}, "spec": {"ports": [{"port": 80}]}}
     mine = own_world.objects.create({"apiVersion": "v1", "kind": "Service", **foreign})

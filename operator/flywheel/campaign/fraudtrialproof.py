@@ -8,7 +8,7 @@ import msgspec
 from flywheel.campaign.fraudtrial import RECORD
 from flywheel.fraud.backtest_asking import Answer
 from flywheel.fraud.proof import Evidence, total
-from flywheel.plan import Manifest
+from flywheel.plan import Manifest, as_json
 
 KNOWN = "known"
 """What of the record of trials this is."""
@@ -25,7 +25,7 @@ def noted(record: Mapping[str, Any], evidence: Evidence | None) -> Manifest:
     if evidence is None or not evidence.precision.labels:
         return dict(record)
     # Precision is all that is asked of the past.
-    told = msgspec.to_builtins(Evidence(found=evidence.found, alone=evidence.alone, precision=evidence.precision))
+    told = as_json(Evidence(found=evidence.found, alone=evidence.alone, precision=evidence.precision))
     return {**record, RECORD: {**record[RECORD], KNOWN: told}}
 
 

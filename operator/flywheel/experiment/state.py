@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from flywheel.plan import as_json
+
 Standing = Literal["Waiting", "Running", "Paused", "Decided", "Promoted", "Stopped", "Failed"]
 ENDED: frozenset[Standing] = frozenset({"Promoted", "Stopped", "Failed"})
 MOST_STRETCHES = 64
@@ -117,4 +119,4 @@ def read_state(status: Mapping[str, Any]) -> ABTestState:
 def write_state(state: ABTestState) -> dict[str, Any]:
     """Write the record for a status."""
     # Also where it is the first one, which the record leaves out: otherwise a status without any would look alike.
-    return {"state": state.state, **msgspec.to_builtins(state)}
+    return {"state": state.state, **as_json(state)}

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from flywheel.plan import as_json
+
 Slot = Literal["blue", "green"]
 SLOTS: tuple[Slot, Slot] = ("blue", "green")
 Phase = Literal[
@@ -171,5 +173,4 @@ def read_releases(status: Mapping[str, Any]) -> dict[str, ReleaseState]:
 
 def write_release(release: ReleaseState) -> dict[str, Any]:
     """Write one release for a status."""
-    written: dict[str, Any] = msgspec.to_builtins(release)
-    return written
+    return as_json(release)

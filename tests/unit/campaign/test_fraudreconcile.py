@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tests.unit.campaign.test_fraudplan import manifest
+from tests.unit.campaign.world import answered
 
 from flywheel.campaign.fraudasking import Asked
 from flywheel.campaign.fraudreconcile import FraudReconciler
@@ -60,7 +61,7 @@ class World:
 
     async def apply(self, body: Manifest, *, subresource: str = "") -> Manifest:
         assert subresource == "status" or body["kind"] != "FraudRule"
-        return body | {"metadata": {"uid": "uid", "resourceVersion": "1", **body["metadata"]}}
+        return answered(body | {"metadata": {"uid": "uid", "resourceVersion": "1", **body["metadata"]}})
 
     async def delete(self, key: ObjectKey, *_: Any, **__: Any) -> None:
         self.deleted.append(key)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.unit.campaign.test_variants import abtest, landing
-from tests.unit.campaign.world import campaign
+from tests.unit.campaign.world import answered, campaign
 
 from flywheel.campaign.testreconcile import ABTestReconciler
 from flywheel.experiment.asking import Answers, NotAsked, Question, Step
@@ -64,7 +64,7 @@ class Stage:
             self.reports[body["metadata"]["name"]] = body
             return body
         held = self.tests[body["metadata"]["name"]]
-        return {**held, "status": body["status"]}
+        return {**held, "status": answered(body["status"])}
 
     async def record_event(self, involved: Manifest, notice: Notice, now: datetime) -> None:
         self.events.append(notice)
@@ -123,6 +123,18 @@ async def test_a_world_that_does_not_change_is_not_written_to() -> None:
     assert status["record"]["reason"] == "NotYet"
     written = stage.writes
     await stage.step()
+    assert stage.writes == written
+
+
+async def test_a_test_that_runs_is_written_to_when_it_is_looked_at_and_not_in_between() -> None:
+    stage = Stage(new(metrics={"primary": {"event": "Coupon Claimed", "minimumEffect": "10%"}}))
+    stage.arms = {"red": share(100, 5), "green-button": share(100, 5)}
+    for _ in range(2):
+        status = await stage.step()
+    assert status["record"]["segments"], "the record has lists"
+    written = stage.writes
+    await stage.step(1)
+    await stage.step(1)
     assert stage.writes == written
 
 

@@ -34,6 +34,12 @@ from flywheel.workload.provider import Provider
 UID = "0b9ab5a2-6d8f-4d0b-8a1b-1a5f5f3c0618"
 
 
+def answered(manifest: Manifest) -> Manifest:
+    """Give back what an API server answers to a write: JSON, in which there are no tuples."""
+    read: Manifest = json.loads(json.dumps(manifest))
+    return read
+
+
 def campaign(spec: Mapping[str, Any], name: str = "yougou-618") -> Manifest:
     metadata = {"name": name, "namespace": "shop", "uid": UID, "generation": 1, "resourceVersion": "1"}
     return {"apiVersion": "flywheel.dev/v1alpha1", "kind": "Campaign", "metadata": metadata, "spec": dict(spec)}
@@ -182,7 +188,7 @@ class World:
         self.notices += [notice.reason for notice in conclusion.notices]
         if conclusion.status != self.status and not (observed.is_deleting and not decision.plan.finalizer):
             self._write()
-            self.manifest["status"] = conclusion.status
+            self.manifest["status"] = answered(conclusion.status)
         if observed.has_finalizer and not decision.plan.finalizer:
             self._write()
             self.manifest["metadata"]["finalizers"] = []
@@ -197,7 +203,7 @@ class World:
             self.notices += [notice.reason for notice in release_notices(observed, decision)] if moved else []
             self._write()
             ahead = {"inventory": {"entries": entries([*recorded(observed), *new])}, **releases}
-            self.manifest["status"] = {**self.status, **ahead}
+            self.manifest["status"] = answered({**self.status, **ahead})
 
     def edge_says(self, **said: Mapping[str, Any]) -> None:
         """Write down what edge pods say of themselves; names of pods with `_` for `-`."""

@@ -1,5 +1,6 @@
 """One A/B test from its start to its end, step by step, and from any record whatever is seen."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -185,7 +186,9 @@ def test_whatever_is_found_there_is_a_next_step_that_can_be_written_down(
     state: ABTestState, world: Facts, now: datetime
 ) -> None:
     moved = advance(state, world, now)
-    assert read_state({"record": write_state(moved)}) == moved
+    written = write_state(moved)
+    assert json.loads(json.dumps(written)) == written, "what comes back is what was written"
+    assert read_state({"record": written}) == moved
     if state.state in ENDED:
         assert moved == state
     if state.decision is not None and state.state == "Decided":

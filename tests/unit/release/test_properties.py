@@ -1,5 +1,7 @@
 """What holds whatever happens: random changes, crashes, commands, gates and times."""
 
+import json
+
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.unit.release.world import BAD, BLIND, EMPTY, GOOD, Service, World, http, release
@@ -103,7 +105,9 @@ def test_a_second_look_at_the_same_world_changes_nothing(
         facts = {"shop": world.facts(world.shop)}
         once = advance_all({"shop": world.state}, facts, world.now)["shop"].state
         assert once == world.state
-        assert read_releases({"releases": [write_release(once)]}) == {"shop": once}
+        written = write_release(once)
+        assert json.loads(json.dumps(written)) == written, "what comes back is what was written"
+        assert read_releases({"releases": [written]}) == {"shop": once}
 
 
 @settings(max_examples=200, deadline=None)
