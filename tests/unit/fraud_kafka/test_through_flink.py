@@ -5,6 +5,7 @@ Beside it the worker judges by the same rule itself: both find the same.
 
 import contextlib
 import json
+import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -75,6 +76,8 @@ def flink(directory: Path, *rules: list[str]) -> Iterator[subprocess.Popen[str]]
             stdout=log,
             stderr=log,
             text=True,
+            # It is killed at the end, and what it has unpacked must not stay for good.
+            env={**os.environ, "TMPDIR": str(directory)},
         )
     assert process.stdin is not None
     try:
