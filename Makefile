@@ -9,6 +9,9 @@ PYTHON := .venv/bin/python
 BOOTSTRAP := @$(PYTHON3) -m tools.bootstrap
 CLUSTER := $(PYTHON) -m tests.lab.cluster
 PYTEST := $(PYTHON) -m pytest
+AT_ONCE := --numprocesses=2 --dist=loadfile
+# Each process has a lab of its own. A cluster of your own is one, and has one operator.
+LABS_AT_ONCE := $(AT_ONCE) --no-loadscope-reorder
 NS ?= default
 
 .DEFAULT_GOAL := help
@@ -32,13 +35,13 @@ lint: prepare ## style, types, import rules, and that crds/ is what the models s
 	$(PYTHON) -m flywheel.api.generate --check crds/
 
 unit: prepare-unit ## tests that need no cluster
-	$(PYTEST) tests/unit --numprocesses=2 --dist=loadfile
+	$(PYTEST) tests/unit $(AT_ONCE)
 
 lab: prepare-tests ## tests against a real API server and a real node
-	$(PYTEST) tests/lab
+	$(PYTEST) tests/lab $(if $(KUBECONFIG),,$(LABS_AT_ONCE))
 
 e2e: prepare-tests ## the whole path with real pods
-	$(PYTEST) tests/e2e
+	$(PYTEST) tests/e2e $(if $(KUBECONFIG),,$(LABS_AT_ONCE))
 
 bench: prepare-bench ## measure (ONLY=name runs one benchmark)
 	$(PYTHON) -m tests.bench $(ONLY)

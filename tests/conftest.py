@@ -1,11 +1,20 @@
 """Fixtures of every test that needs a cluster: the lab, or the cluster that KUBECONFIG names."""
 
+import os
 import uuid
 from collections.abc import Iterator
 
 import pytest
 from tests.lab.cluster import lifecycle
 from tests.lab.cluster.client import Cluster, chosen_cluster
+from tests.lab.cluster.paths import Lab
+
+
+def pytest_configure() -> None:
+    """Give each of several test processes a lab of its own: tests install and stop things that a whole cluster has."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker and "KUBECONFIG" not in os.environ:
+        os.environ["LAB"] = f"{Lab.named().name}-{worker}"
 
 
 @pytest.fixture(scope="session")

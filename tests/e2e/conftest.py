@@ -8,6 +8,14 @@ import pytest
 from tests.e2e.entry import EntryShop
 from tests.e2e.steps import Shop
 from tests.lab.cluster.client import OPERATOR_NAMESPACE, Cluster
+from tests.order import longest_first
+
+LONGEST = ("test_demo_path.py", "test_release.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which files are begun with."""
+    longest_first(items, LONGEST)
 
 
 @pytest.fixture(scope="session")
@@ -38,9 +46,9 @@ def shop(installed: Cluster, restricted: str) -> Shop:
     return Shop(installed, restricted)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def open_shop(installed: Cluster) -> Iterator[EntryShop]:
-    """One shop with an edge for all tests of it; each leaves it well."""
+    """One shop with an edge for all tests of a file; each leaves it well."""
     namespace = f"e2e-{uuid.uuid4().hex[:8]}"
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from tests.asking import PLAIN
 from tests.e2e.network import first_process, within
 from tests.e2e.releases import Releases, Used
 from tests.e2e.steps import Manifest
@@ -135,7 +136,7 @@ class Hook:
         service = ("get", "service", "flywheel", "-n", OPERATOR_NAMESPACE, "-o", template)
         address = address or self.cluster.kubectl(*service)
         where = f"http://{address}:{HOOK_PORT}/hooks/git"
-        return within(self.cluster, lambda: httpx.post(where, content=body, headers=headers, timeout=10))
+        return within(self.cluster, lambda: httpx.post(where, content=body, headers=headers, timeout=10, verify=PLAIN))
 
 
 class Visits:
@@ -148,7 +149,7 @@ class Visits:
 
     def look(self) -> None:
         """Look until the end."""
-        with httpx.Client(timeout=5) as client:
+        with httpx.Client(timeout=5, verify=PLAIN) as client:
             while not self.ending.wait(LOOK_EVERY):
                 for way, url in self.urls.items():
                     with suppress(httpx.HTTPError):
@@ -207,7 +208,7 @@ class Pages(Releases):
     def ask(self, path: str = "/", way: str = "app", **headers: str) -> httpx.Response:
         """Ask for a file once, by a Service or the edge."""
         url = self.address(way) + path
-        return within(self.cluster, lambda: httpx.get(url, headers=headers, timeout=10))
+        return within(self.cluster, lambda: httpx.get(url, headers=headers, timeout=10, verify=PLAIN))
 
     def revision_seen(self, way: str = "app") -> str:
         """What answers now; empty where nobody does."""

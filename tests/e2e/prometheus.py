@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import httpx
+from tests.asking import PLAIN
 from tests.e2e.network import Answering, first_process, within
 from tests.lab.cluster.client import Cluster
 from tests.lab.cluster.paths import NODE_ADDRESS
@@ -78,7 +79,8 @@ class Prometheus:
     def _read(self) -> dict[str, float] | None:
         try:
             answer = within(
-                self.cluster, lambda: httpx.get(f"{self.url}/api/v1/query?query=shop_failed_ratio", timeout=5)
+                self.cluster,
+                lambda: httpx.get(f"{self.url}/api/v1/query?query=shop_failed_ratio", timeout=5, verify=PLAIN),
             )
         except httpx.HTTPError:
             return None
@@ -108,7 +110,7 @@ class Prometheus:
                     _answer(self, 401, b"who are you?")
                     return
                 headers = {"Content-Type": self.headers["Content-Type"]}
-                answer = httpx.post(f"{made.url}{self.path}", content=body, headers=headers, timeout=5)
+                answer = httpx.post(f"{made.url}{self.path}", content=body, headers=headers, timeout=5, verify=PLAIN)
                 _answer(self, answer.status_code, answer.content)
 
             def log_message(self, *_: object) -> None:

@@ -15,7 +15,7 @@ from tests.load import Load, Target
 from tests.load_report import Report
 
 SECONDS = 60.0
-POLL = 0.1
+POLL = 0.25
 PORT = 8080
 ON_THEIR_WAY = ("Preparing", "Verifying", "Promoting", "Confirming")
 CHECK: Manifest = {"name": "smoke", "http": {"path": "/check", "status": 200}, "interval": "1s"}

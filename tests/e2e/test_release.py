@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
+from tests.asking import PLAIN
 from tests.e2e.releases import AFTER, CHECK, Releases, moment
 from tests.e2e.steps import Manifest
 from tests.lab.cluster.client import Cluster
@@ -160,7 +161,9 @@ def test_manual_promotion_through_a_preview_at_the_edge(rel: Releases) -> None:
             import httpx
 
             def version(**headers: str) -> tuple[str, str]:
-                answer = httpx.get(f"http://127.0.0.1:{port}/", headers=headers, timeout=10, trust_env=False)
+                answer = httpx.get(
+                    f"http://127.0.0.1:{port}/", headers=headers, timeout=10, trust_env=False, verify=PLAIN
+                )
                 return answer.headers["x-version"], answer.headers.get("x-fw-preview", "")
 
             rel.eventually(lambda: version(**{"X-FW-Preview": revision}) == ("two", revision), "the preview")

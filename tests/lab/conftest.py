@@ -11,11 +11,18 @@ from tests.lab.cluster.client import Cluster
 from tests.lab.objects import Objects
 from tests.lab.operator_process import OperatorProcess
 from tests.lab.steps import World, eventually
+from tests.order import longest_first
 from tools.bootstrap.steps import REPOSITORY
 
 KINDS = ("abtests.flywheel.dev", "campaigns.flywheel.dev", "fraudrules.flywheel.dev")
+LONGEST = ("test_chart.py", "test_kill.py", "test_analytics_objects.py", "test_leader.py")
 OPERATORS: list[OperatorProcess] = []
 """Those whose log is of interest when a test fails."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which files are begun with."""
+    longest_first(items, LONGEST)
 
 
 @pytest.hookimpl(wrapper=True)

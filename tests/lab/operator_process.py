@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self
 
 import httpx
+from tests.asking import PLAIN
 from tests.lab.cluster.api import wait_until
 from tests.lab.cluster.client import Cluster
 from tests.ports import free_ports
@@ -82,11 +83,11 @@ class OperatorProcess:
 
     def probe(self, path: str) -> httpx.Response:
         """Ask one of its probes."""
-        return httpx.get(f"http://127.0.0.1:{self.health_port}{path}", timeout=5, trust_env=False)
+        return httpx.get(f"http://127.0.0.1:{self.health_port}{path}", timeout=5, trust_env=False, verify=PLAIN)
 
     def metrics_text(self) -> str:
         """Read all its figures as Prometheus does."""
-        return httpx.get(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5, trust_env=False).text
+        return httpx.get(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5, trust_env=False, verify=PLAIN).text
 
     def metric(self, name: str, **labels: str) -> float:
         """Sum the samples of one figure that carry the labels."""
