@@ -8,14 +8,6 @@ import pytest
 from tests.e2e.entry import EntryShop
 from tests.e2e.steps import Shop
 from tests.lab.cluster.client import OPERATOR_NAMESPACE, Cluster
-from tests.order import longest_first
-
-LONGEST = ("test_demo_path.py", "test_release.py")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which files are begun with."""
-    longest_first(items, LONGEST)
 
 
 @pytest.fixture(scope="session")

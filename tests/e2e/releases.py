@@ -13,8 +13,9 @@ from tests.lab.cluster.sample_image import ensure_sample
 from tests.lab.objects import Objects
 from tests.load import Load, Target
 from tests.load_report import Report
+from tests.patience import PATIENCE
 
-SECONDS = 60.0
+SECONDS = PATIENCE
 POLL = 0.25
 PORT = 8080
 ON_THEIR_WAY = ("Preparing", "Verifying", "Promoting", "Confirming")

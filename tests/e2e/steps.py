@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.lab.cluster.client import Cluster
+from tests.patience import PATIENCE
 
 from rehearsal.crowd import NAME as CROWD
 from rehearsal.crowd import crowd, read_progress, read_report
@@ -17,7 +18,9 @@ BUYERS = Path(__file__).with_name("buyers.yaml")
 """How visitors behave who come for the flash sale alone."""
 
 
-def eventually(holds: Callable[[], bool], what: str, seconds: float = 90, else_tell: Callable[[], str] = str) -> None:
+def eventually(
+    holds: Callable[[], bool], what: str, seconds: float = PATIENCE, else_tell: Callable[[], str] = str
+) -> None:
     """Look again and again until `holds`; at the deadline fail with `what` and with what `else_tell` finds."""
     deadline = time.monotonic() + seconds
     while not holds():

@@ -233,7 +233,7 @@ def test_a_git_server_that_gives_nothing_leaves_what_serves(pages: Pages, origin
 @pytest.mark.parametrize("kind", ["link", "submodule", "many"])
 def test_what_must_not_be_published_is_not(pages: Pages, origin: Origin, hook: Hook, kind: str) -> None:
     serving, number = pages.revision_seen("edge"), pages.state()["number"]
-    pages.apply_page(from_git(pages, origin, deadline="12s"))
+    pages.apply_page(from_git(pages, origin, deadline="25s"))
     with pages.used() as used:
         words = hide(origin, kind)
         tell(origin, hook)

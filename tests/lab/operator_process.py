@@ -15,8 +15,8 @@ from tests.lab.cluster.client import Cluster
 from tests.ports import free_ports
 from tools.bootstrap.steps import REPOSITORY
 
-READY_SECONDS = 60.0
-END_SECONDS = 30.0
+READY_SECONDS = 120.0
+END_SECONDS = 60.0
 WRITES = ("apply", "patch", "create", "replace", "delete")
 """The verbs of flywheel_api_calls_total that change something."""
 

@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 from tests.lab.cluster.client import Cluster
 from tests.lab.objects import CHILD_KINDS, Manifest, Objects
 from tests.lab.operator_process import OperatorProcess
+from tests.patience import PATIENCE
 
 T = TypeVar("T")
 
-SECONDS = 60.0
+SECONDS = PATIENCE
 """How long a step of the operator may take before a test gives up: generous, as machines of tests are busy."""
 POLL = 0.1
 

@@ -278,4 +278,4 @@ def test_the_real_worker_serves_and_may_do_what_it_has_to(cluster: Cluster, defi
         assert "campaign_analytics_last_success_timestamp_seconds" in figures
         spring.delete()
         then_it_is_gone(spring)
-        eventually(lambda: world.objects.get("Pod", f"{NAME}-0"), None, within=90, why="the end of the worker")
+        eventually(lambda: world.objects.get("Pod", f"{NAME}-0"), None, why="the end of the worker")

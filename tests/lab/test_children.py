@@ -244,10 +244,10 @@ def test_no_pod_goes_when_an_autoscaler_takes_over_and_when_it_goes(world: World
 
 def test_an_autoscaled_service_that_was_scaled_to_zero_by_hand_comes_back(world: World) -> None:
     sale = given_live_campaign(world, SECKILL)
-    eventually(lambda: sale.child("Deployment", "seckill")["spec"]["replicas"], 3, within=60)
+    eventually(lambda: sale.child("Deployment", "seckill")["spec"]["replicas"], 3)
     world.kubectl("scale", f"deployment/{sale.name}-seckill", "--replicas=0")
     # Kubernetes takes zero for a switched off autoscaler, so it is no longer the autoscaler's to decide.
-    eventually(lambda: sale.child("Deployment", "seckill")["spec"]["replicas"], 3, within=5)
+    eventually(lambda: sale.child("Deployment", "seckill")["spec"]["replicas"], 3)
     eventually(lambda: sale.settled)
     world.objects.patch("Deployment", f"{sale.name}-seckill", {"spec": {"replicas": 5}}, "scale")
     # And a number that the autoscaler has chosen is its own again.

@@ -31,7 +31,7 @@ SCHEDULE = {"prepareFor": "12s", "warmFor": "6s", "holdFor": "3s", "drainFor": "
 LIVE = timedelta(seconds=8)
 RETIRES_AFTER = 20.0
 """Seconds from the start of a campaign until it is over, drained and retained."""
-READY_WITHIN = 30.0
+READY_WITHIN = 60.0
 END_WITHIN = 90.0
 CAMPAIGN_LABEL = "flywheel.dev/campaign"
 

@@ -73,12 +73,12 @@ def test_a_route_waits_for_the_gateway_api_and_is_made_when_it_comes(without_gat
     assert world.operator.probe("/readyz").status_code == 200
 
     gateway_api.install(world.cluster)
-    eventually(lambda: sale.objects.get("HTTPRoute", sale.name), lambda found: found is not None, within=30)
+    eventually(lambda: sale.objects.get("HTTPRoute", sale.name), lambda found: found is not None)
     then_the_route_leads_to_the_services(sale)
     eventually(lambda: sale.said("RouteReady"), ("Unknown", "NotAccepted"))
 
     answer_as_a_gateway(sale, accepted=True, reason="Accepted", message="all is well")
-    eventually(lambda: sale.said("RouteReady"), ("True", "Accepted"), within=30)
+    eventually(lambda: sale.said("RouteReady"), ("True", "Accepted"))
     eventually(lambda: sale.said("Ready"), ("True", "Live"))
 
     answer_as_a_gateway(sale, accepted=False, reason="NotAllowedByListeners", message="no listener takes it")
@@ -95,10 +95,10 @@ def with_gateway_api(without_gateway_api: None, cluster: Cluster) -> None:
 def test_a_route_is_healed_changed_and_removed(with_gateway_api: None, world: World) -> None:
     sale = given_campaign(world, *SERVICES, route=ROUTE)
     then_it_is_live(sale)
-    eventually(lambda: sale.objects.get("HTTPRoute", sale.name), lambda found: found is not None, within=30)
+    eventually(lambda: sale.objects.get("HTTPRoute", sale.name), lambda found: found is not None)
 
     world.objects.patch("HTTPRoute", sale.name, {"spec": {"hostnames": ["evil.example.com"]}})
-    eventually(lambda: sale.objects.read("HTTPRoute", sale.name)["spec"]["hostnames"], ["sale.example.com"], within=30)
+    eventually(lambda: sale.objects.read("HTTPRoute", sale.name)["spec"]["hostnames"], ["sale.example.com"])
     world.objects.delete("HTTPRoute", sale.name)
     eventually(lambda: then_the_route_leads_to_the_services(sale), None)
 
@@ -116,21 +116,21 @@ def test_a_route_is_healed_changed_and_removed(with_gateway_api: None, world: Wo
 
 def test_a_route_goes_with_its_campaign(with_gateway_api: None, world: World) -> None:
     sale = given_live_campaign(world, *SERVICES, route=ROUTE)
-    eventually(lambda: sale.objects.get("HTTPRoute", sale.name), lambda found: found is not None, within=30)
+    eventually(lambda: sale.objects.get("HTTPRoute", sale.name), lambda found: found is not None)
     sale.delete()
     eventually(lambda: (sale.exists, sale.objects.get("HTTPRoute", sale.name)), (False, None))
 
 
 def test_the_gateway_api_may_be_taken_away_again(with_gateway_api: None, own_world: World) -> None:
     sale = given_live_campaign(own_world, *SERVICES, route=ROUTE)
-    eventually(lambda: sale.objects.get("HTTPRoute", sale.name), lambda found: found is not None, within=30)
+    eventually(lambda: sale.objects.get("HTTPRoute", sale.name), lambda found: found is not None)
     gateway_api.remove(own_world.cluster)
-    eventually(lambda: sale.said("RouteReady"), ("False", "GatewayAPIMissing"), within=30)
+    eventually(lambda: sale.said("RouteReady"), ("False", "GatewayAPIMissing"))
     eventually(lambda: sale.said("ServicesReady"), ("True", "AllReady"))
     sale.edit(services=[{**each, "image": "shop/other:2"} for each in SERVICES])
     eventually(
         lambda: sale.child("Deployment", "cart")["spec"]["template"]["spec"]["containers"][0]["image"], "shop/other:2"
     )
     sale.delete()
-    eventually(lambda: sale.exists, False, within=30)
+    eventually(lambda: sale.exists, False)
     assert own_world.operator.probe("/readyz").status_code == 200

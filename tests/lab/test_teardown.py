@@ -102,7 +102,7 @@ def test_the_end_of_its_time_is_blocked_and_goes_on_in_the_same_way(world: World
     assert "Retired" not in sale.stages_passed
 
     world.objects.patch("ConfigMap", f"{sale.name}-stray", {"metadata": {"finalizers": None}})
-    eventually(lambda: sale.stage, "Retired", within=40)
+    eventually(lambda: sale.stage, "Retired")
     assert sale.condition("TeardownBlocked") == {}
     eventually(lambda: sale.said("Ready"), ("True", "Retired"))
 
@@ -161,14 +161,14 @@ def test_a_campaign_that_is_made_again_at_once_gets_children_of_its_own(world: W
     world.objects.patch("Campaign", sale.name, {"metadata": {"finalizers": None}})
     then_it_is_gone(sale)
     again = given_campaign(world, SECKILL, CART, name="twice")
-    eventually(lambda: again.said("ServicesReady")[0] != "", within=30)
+    eventually(lambda: again.said("ServicesReady")[0] != "")
 
     def owners_and_uids() -> tuple[set[str], bool]:
         metadata = [each["metadata"] for each in again.children().values()]
         owners = {reference["uid"] for each in metadata for reference in each["ownerReferences"]}
         return owners, len(metadata) == 9 and not before & {each["uid"] for each in metadata}
 
-    eventually(owners_and_uids, ({again.uid}, True), within=40)
+    eventually(owners_and_uids, ({again.uid}, True))
 
 
 def test_a_namespace_with_campaigns_inside_can_be_deleted(world: World, tmp_path: Path) -> None:
@@ -180,11 +180,11 @@ def test_a_namespace_with_campaigns_inside_can_be_deleted(world: World, tmp_path
         eventually(lambda: len(other.objects.select("ConfigMap")), 2)
         other.made.clear()
         other.objects.delete("Namespace", other.namespace)
-        eventually(lambda: other.objects.get("Namespace", other.namespace), None, within=60)
+        eventually(lambda: other.objects.get("Namespace", other.namespace), None)
 
 
 def test_a_stray_that_nobody_deletes_counts_as_blocking_after_a_minute(world: World, patient: Sale) -> None:
-    eventually(lambda: patient.said("TeardownBlocked"), ("True", "ObjectsRemain"), within=90)
+    eventually(lambda: patient.said("TeardownBlocked"), ("True", "ObjectsRemain"))
     assert "configmaps/patient-stray" in patient.condition("TeardownBlocked")["message"]
     began = datetime.fromisoformat(patient.status["report"]["startedAt"])
     blocked = datetime.fromisoformat(patient.condition("TeardownBlocked")["lastTransitionTime"])
@@ -192,4 +192,4 @@ def test_a_stray_that_nobody_deletes_counts_as_blocking_after_a_minute(world: Wo
     # It was not made by the campaign, so it is not the operator's to delete.
     assert "deletionTimestamp" not in world.objects.read("ConfigMap", "patient-stray")["metadata"]
     world.objects.delete("ConfigMap", "patient-stray")
-    then_it_is_gone(patient, within=40)
+    then_it_is_gone(patient)
