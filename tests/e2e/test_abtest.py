@@ -52,7 +52,7 @@ class Experiments(Releases):
     def crowd(self, chance: dict[str, float], seed: int = SEED) -> Crowd:
         return Crowd(self.address("edge"), self.name, chance, seed=seed)
 
-    def visited_until(self, crowd: Crowd, so: Callable[[], bool], name: str, seconds: float = 240) -> Manifest:
+    def visited_until(self, crowd: Crowd, so: Callable[[], bool], name: str, seconds: float = 400) -> Manifest:
         """Let visitors come until something is so."""
         deadline = time.monotonic() + seconds
         while not so():
@@ -112,12 +112,14 @@ def test_visitors_choose_and_what_they_chose_becomes_the_service(installed: Clus
 
 def test_a_slow_variant_loses_its_visitors_at_once(installed: Cluster, shop: Experiments) -> None:
     shop.comes_to_rest("red")
-    slow = {"env": [{"name": "VERSION", "value": "slow"}, {"name": "DELAY_MS", "value": "60"}]}
+    slow = {"env": [{"name": "VERSION", "value": "slow"}, {"name": "DELAY_MS", "value": "200"}]}
     metrics = {
         "primary": {"event": "Coupon Claimed", "minimumEffect": "5%"},
         "guardrails": [{"latency": "p95", "maxIncrease": "50%"}],
     }
-    shop.test("slow", slow, metrics=metrics)
+    # Long before anything else may be decided: one in twenty tests of what is alike finds a difference by chance.
+    decision = {"minimumDuration": "1h", "promote": "Automatic"}
+    shop.test("slow", slow, metrics=metrics, decision=decision)
     shop.runs("slow")
     crowd = shop.crowd({"red": 0.3, "slow": 0.3}, SEED + 1)
     done = shop.visited_until(crowd, lambda: shop.status("slow")["state"] == "Decided", "slow")
@@ -125,6 +127,7 @@ def test_a_slow_variant_loses_its_visitors_at_once(installed: Cluster, shop: Exp
     assert crowd.failures == []
     assert done["decision"]["verdict"] == "StoppedByGuardrail"
     assert done["checks"]["guardrails"][0]["variants"][0]["verdict"] == "Breached"
+    shop.eventually(lambda: shop.condition("EdgeReady").get("status") == "True", "edges that know of the verdict")
     after = shop.crowd({})
     within(installed, lambda: after.visit(40))
     assert (after.failures, dict(after.saw)) == ([], {"red": 40})

@@ -19,5 +19,5 @@ for _name in ("COLUMNS", "LINES"):
 
 
 def pytest_collection_finish() -> None:
-    """Spare the garbage collector all that collecting has made: statsmodels starts it at each question."""
+    """Spare the garbage collector all that collecting has made, at each of its rounds."""
     gc.freeze()

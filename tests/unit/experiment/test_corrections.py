@@ -1,5 +1,7 @@
 """Corrections for many questions against statsmodels."""
 
+import gc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +10,12 @@ from statsmodels.stats.multitest import multipletests
 from flywheel.experiment.corrections import bonferroni, holm, rejected, shared_level
 
 P_VALUES = st.dictionaries(st.sampled_from("abcdefgh"), st.floats(0, 1), min_size=1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def spared() -> None:
+    """Spare the garbage collector all that earlier tests have left: statsmodels starts it at each question."""
+    gc.freeze()
 
 
 @given(P_VALUES, st.floats(0.001, 0.2))
