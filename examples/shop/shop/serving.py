@@ -217,6 +217,10 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
+KEEP_ALIVE_SECONDS = 75
+"""For connections that nobody uses: longer than clients keep them. Who asks just as one is closed gets no answer."""
+
+
 def serve(door: Door, settings: Settings) -> None:
     """Listen until SIGTERM or SIGINT, then drain and return."""
     config = uvicorn.Config(
@@ -227,6 +231,7 @@ def serve(door: Door, settings: Settings) -> None:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=15,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         lifespan="on",
     )
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)

@@ -1,6 +1,9 @@
 """The shop as its customers meet it: real processes on loopback."""
 
 import asyncio
+import contextlib
+import http.client
+import select
 import signal
 import uuid
 from collections import Counter
@@ -117,6 +120,20 @@ def test_a_drained_service_sends_its_clients_away_and_takes_them_back(start: Sta
             assert client.post("/resume").json() == {"service": service, "leaving": False}
             assert "connection" not in client.get("/healthz").headers
             assert client.get("/drain").status_code == 405
+
+
+def test_an_unused_connection_is_kept_for_longer_than_clients_keep_theirs(start: StartService) -> None:
+    """Else a client asks just as it is closed, and its visitor is told that the store is away."""
+    kept = httpx.Limits().keepalive_expiry
+    assert kept
+    address = httpx.URL(start("store"))
+    connection = http.client.HTTPConnection(address.host, address.port)
+    with contextlib.closing(connection):
+        connection.request("GET", "/healthz")
+        assert connection.getresponse().read()
+        assert connection.sock is not None
+        readable, _, _ = select.select([connection.sock], [], [], kept + 1)
+        assert not readable, "it was closed"
 
 
 def test_what_a_customer_types_cannot_break_the_shop(shop: httpx.Client) -> None:
