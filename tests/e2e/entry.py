@@ -1,18 +1,22 @@
 """A Campaign that is entered through its edge and measures itself, in words of a shop."""
 
 import json
+import os
 import random
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
 from tests.asking import PLAIN
 from tests.e2e.steps import Manifest, Shop, eventually
-from tests.lab.cluster.client import Cluster
+from tests.lab.cluster.client import Cluster, CommandFailedError
 
 NAME = "measured-sale"
 WRITE_KEY = NAME
@@ -98,6 +102,22 @@ class EntryShop(Shop):
         with httpx.Client(base_url=base, headers=own, timeout=20, trust_env=False, verify=PLAIN) as client:
             yield client
 
+    def command(self, *arguments: str, seconds: float = 120) -> str:
+        """Run one of our commands as a person would; return what it says.
+
+        Raises:
+            CommandFailedError: It ended with another code than 0.
+        """
+        program = str(Path(sys.executable).with_name("flywheel"))
+        environment = {**os.environ, **self.cluster.environment}
+        done = subprocess.run(
+            [program, *arguments, "-n", self.namespace],
+            env=environment, capture_output=True, text=True, timeout=seconds, check=False,
+        )  # fmt: skip
+        if done.returncode != 0:
+            raise CommandFailedError(f"{arguments}: {done.stdout}\n{done.stderr}")
+        return done.stdout
+
     def figures(self, window: str = "campaign") -> Manifest:
         """The key figures on the Campaign's status; empty before there are any."""
         told = self.get("campaign", NAME).get("status", {}).get("kpis", {})
@@ -113,13 +133,30 @@ class EntryShop(Shop):
 
         eventually(shown, f"key figures {wanted}", 2 * MINUTES, self.describe)
 
+    def orders(self) -> int:
+        """Orders of the whole campaign as the store counts them: to the last one, where the status rounds.
+
+        Raises:
+            CommandFailedError: The store does not answer.
+        """
+        answer = json.loads(self.command("kpis", NAME, "--window=campaign", "--output=json"))
+        [campaign] = answer["campaigns"]
+        [window] = campaign["windows"]
+        return int(window["total"]["orders"])
+
     def orders_become(self, count: int) -> None:
-        """Wait until the Campaign tells of exactly so many orders, of 1.00 each where tests told them."""
+        """Wait until the store counts exactly so many orders."""
+        said = ""
 
-        def told() -> str:
-            return json.dumps(self.figures()) + self.describe()
+        def counted() -> bool:
+            nonlocal said
+            try:
+                said = str(self.orders())
+            except CommandFailedError as failed:
+                said = str(failed)
+            return said == str(count)
 
-        eventually(lambda: self.figures().get("orders") == count, f"{count} orders", 3 * MINUTES, told)
+        eventually(counted, f"{count} orders", 3 * MINUTES, lambda: f"{said}\n{self.describe()}")
 
     def condition_becomes(self, type_: str, status: str, *reasons: str, seconds: float = 2 * MINUTES) -> Manifest:
         """Wait for a condition."""

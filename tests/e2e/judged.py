@@ -1,12 +1,8 @@
 """A shop whose visitors are judged for fraud, in words of those who look after it."""
 
 import json
-import os
-import subprocess
-import sys
 import uuid
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -54,17 +50,6 @@ class JudgedShop(EntryShop):
         said = self.cluster.kubectl("get", "fraudrule,pods,statefulset,events", "-n", self.namespace, check=False)
         logs = self.cluster.kubectl("logs", WORKER, "-n", self.namespace, "--tail=30", check=False)
         return f"{json.dumps(self.told(name), indent=1)}\n{said}\n{logs}\n{self.describe()}"
-
-    def command(self, *arguments: str, seconds: float = 120) -> str:
-        """Run one of our commands as a person would; return what it says."""
-        program = str(Path(sys.executable).with_name("flywheel"))
-        environment = {**os.environ, **self.cluster.environment}
-        done = subprocess.run(
-            [program, *arguments, "-n", self.namespace],
-            env=environment, capture_output=True, text=True, timeout=seconds, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, f"{arguments}: {done.stdout}\n{done.stderr}"
-        return done.stdout
 
     def fraud(self, *arguments: str) -> str:
         """Run one of the commands about fraud."""

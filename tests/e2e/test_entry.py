@@ -50,7 +50,7 @@ def test_a_service_grows_with_orders_per_second_and_shrinks_again(open_shop: Ent
         return active.get("ScalingActive") == "True" and bool(status.get("currentMetrics"))
 
     eventually(knows, "an autoscaler with figures", 2 * MINUTES, shop.describe)
-    before = shop.figures().get("orders", 0)
+    before = shop.orders()
 
     # When orders come in faster than one pod is worth
     with telling(shop, "flood-a", "flood-b") as tellers:

@@ -28,7 +28,7 @@ def victims(shop: EntryShop, kind: str) -> list[Victim]:
 def test_no_promise_is_broken_and_none_kept_twice_when_everything_dies_again_and_again(open_shop: EntryShop) -> None:
     shop = open_shop
     chance = dice(SEED)
-    before = shop.figures().get("orders", 0)
+    before = shop.orders()
     with telling(shop, "a", "b", "c") as tellers:
         for number in range(KILLS):
             kind = KINDS[number % len(KINDS)]
@@ -45,7 +45,7 @@ def test_no_promise_is_broken_and_none_kept_twice_when_everything_dies_again_and
 
 def test_the_store_is_away_and_the_shop_serves_and_promises_on(open_shop: EntryShop) -> None:
     shop = open_shop
-    before = shop.figures().get("orders", 0)
+    before = shop.orders()
     node = shop.cluster.kubectl("get", "nodes", "-o", "name").split()[0]
     shop.cluster.kubectl("cordon", node)
     try:
@@ -91,7 +91,7 @@ def test_edge_pods_go_one_after_the_other_without_a_failed_request(open_shop: En
         return {each["metadata"]["name"] for each in found if "deletionTimestamp" not in each["metadata"]}
 
     before = pods()
-    orders = shop.figures().get("orders", 0)
+    orders = shop.orders()
     failed, served, over = [], [0], threading.Event()
 
     def shopping() -> None:

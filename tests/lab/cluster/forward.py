@@ -47,22 +47,31 @@ async def carry(listening: socket.socket, host: str, port: int, until_ended: int
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
 
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            onward = await asyncio.open_connection(host, port, limit=CHUNK_BYTES)
-        except OSError:
-            writer.transport.abort()
-            return
-        # At the end all connections are cancelled, which Python 3.11 would report as an error of each.
-        with suppress(asyncio.CancelledError):
-            await asyncio.gather(_pump(reader, onward[1]), _pump(onward[0], writer))
-        onward[1].close()
-        writer.close()
+    carried: set[asyncio.Task[None]] = set()
+
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # The loop alone would forget a connection whose client has sent all it has and waits for the answer.
+        task = asyncio.create_task(_carry_one(reader, writer, host, port))
+        carried.add(task)
+        task.add_done_callback(carried.discard)
 
     server = await asyncio.start_server(connected, sock=listening, limit=CHUNK_BYTES)
     await ended.wait()
     # Connections that are still open end with the loop; waiting for them could take for ever.
     server.close()
+
+
+async def _carry_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, port: int) -> None:
+    try:
+        onward = await asyncio.open_connection(host, port, limit=CHUNK_BYTES)
+    except OSError:
+        writer.transport.abort()
+        return
+    # At the end all connections are cancelled, which Python 3.11 would report as an error of each.
+    with suppress(asyncio.CancelledError):
+        await asyncio.gather(_pump(reader, onward[1]), _pump(onward[0], writer))
+    onward[1].close()
+    writer.close()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
