@@ -24,10 +24,14 @@ from py4j.java_gateway import GatewayParameters, JavaGateway
 from py4j.protocol import Py4JJavaError
 
 GATEWAY = "org.apache.flink.api.python.shaded.py4j.GatewayServer"
+COMMON_THREADS = 16
+"""Whoever hands a script in waits on a thread of Java's common pool until its job is set up, which needs others too.
+Since Java 25 two processors have few: with three scripts at once all of them stood still for half a minute or five."""
 OPTIONS = (
     "-Xmx1500m",
     "-XX:+UseSerialGC",
     "-XX:TieredStopAtLevel=1",
+    f"-Djava.util.concurrent.ForkJoinPool.common.parallelism={COMMON_THREADS}",
     "--sun-misc-unsafe-memory-access=allow",
     "--add-opens=java.base/java.util=ALL-UNNAMED",
     "--add-opens=java.base/java.lang=ALL-UNNAMED",

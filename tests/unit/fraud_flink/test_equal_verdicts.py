@@ -24,8 +24,8 @@ from flywheel.fraud.words import Verdict
 
 SERVER = Path(__file__).parent / "flink_server.py"
 LOG = events(seed=618)
-ENDS_WITHIN = 300
-"""Seconds for the next rule's script to end: one takes 2 to 10."""
+ENDS_WITHIN = 180
+"""Seconds for the next rule's script to end: one takes 2 to 25."""
 RUNS_WITHIN = 1200
 TRIES = 2
 LOG_SHOWN = 60_000
@@ -47,7 +47,7 @@ def found(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config)
 
 
 def carried_out(scripts: list[dict[str, Any]], home: Path, config: pytest.Config) -> list[dict[str, Any]]:
-    """Have Flink carry scripts out; where its mini-cluster stands still, which it did once, ask another one.
+    """Have Flink carry scripts out; where its mini-cluster stands still, ask another one.
 
     What the threads of the one that stood still were doing is shown either way.
     """
