@@ -1,9 +1,7 @@
 """A Campaign that is entered through its edge and measures itself, in words of a shop."""
 
 import json
-import os
 import random
-import subprocess
 import sys
 import threading
 import time
@@ -102,21 +100,14 @@ class EntryShop(Shop):
         with httpx.Client(base_url=base, headers=own, timeout=20, trust_env=False, verify=PLAIN) as client:
             yield client
 
-    def command(self, *arguments: str, seconds: float = 120) -> str:
+    def command(self, *arguments: str) -> str:
         """Run one of our commands as a person would; return what it says.
 
         Raises:
             CommandFailedError: It ended with another code than 0.
         """
         program = str(Path(sys.executable).with_name("flywheel"))
-        environment = {**os.environ, **self.cluster.environment}
-        done = subprocess.run(
-            [program, *arguments, "-n", self.namespace],
-            env=environment, capture_output=True, text=True, timeout=seconds, check=False,
-        )  # fmt: skip
-        if done.returncode != 0:
-            raise CommandFailedError(f"{arguments}: {done.stdout}\n{done.stderr}")
-        return done.stdout
+        return self.cluster.run([program, *arguments, "-n", self.namespace])
 
     def figures(self, window: str = "campaign") -> Manifest:
         """The key figures on the Campaign's status; empty before there are any."""
